@@ -1,0 +1,1 @@
+//! Generated contracts, typed errors and proto JSON.

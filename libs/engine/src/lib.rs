@@ -1,0 +1,1 @@
+//! The pure core: execution and task state machines.

@@ -1,0 +1,1 @@
+//! Task graphs: order, parallel groups, cycles, critical path, pictures.

@@ -1,0 +1,1 @@
+//! A service's frame: server, transport, deadlines, health, shutdown.

@@ -1,0 +1,1 @@
+//! The workflow file: parse, diagnose, validate, render expressions.

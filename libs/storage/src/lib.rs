@@ -1,0 +1,1 @@
+//! Pools, migrations, retries and tools for the storage adapters.

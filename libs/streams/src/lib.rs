@@ -1,0 +1,1 @@
+//! The dispatch port and its in-process adapter.

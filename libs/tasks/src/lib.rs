@@ -1,0 +1,1 @@
+//! Task kinds: python, bash, http, sql.

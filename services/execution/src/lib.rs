@@ -1,0 +1,1 @@
+//! Executions, tasks, attempts, history, queues and worker leases.

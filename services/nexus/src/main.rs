@@ -1,0 +1,3 @@
+//! The one binary: nexus dev and the command line.
+
+fn main() {}

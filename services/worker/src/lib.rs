@@ -1,0 +1,1 @@
+//! Leases tasks over nexus.worker.v1 and runs them.
