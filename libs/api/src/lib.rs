@@ -1,1 +1,43 @@
-//! Generated contracts, typed errors and proto JSON.
+//! The contracts as Rust: messages, clients and server traits generated from `proto/`, the descriptor set behind
+//! them, typed errors ([`error`]) and canonical JSON ([`json`]).
+
+pub mod error;
+pub mod json;
+pub mod time;
+
+/// Messages that several services share.
+pub mod common {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.common.v1");
+    }
+}
+
+/// Workflows and their revisions.
+pub mod definitions {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.definitions.v1");
+    }
+}
+
+/// Executions, tasks, attempts, history and logs.
+pub mod execution {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.execution.v1");
+    }
+}
+
+/// The worker protocol.
+pub mod worker {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.worker.v1");
+    }
+}
+
+/// The encoded `FileDescriptorSet` of every contract, with comments and `google.api` options.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nexus_descriptor.bin"));
+
+pub use common::v1::ErrorReason;

@@ -1,0 +1,30 @@
+//! Compiles the contracts in pure Rust: no `protoc` is needed. The descriptor set keeps comments and `google.api`
+//! options (prost itself drops unknown fields), so that reflection, JSON and transcoding can read them.
+
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let files = [
+        "nexus/common/v1/diagnostic.proto",
+        "nexus/common/v1/error_reason.proto",
+        "nexus/common/v1/failure.proto",
+        "nexus/definitions/v1/definitions_service.proto",
+        "nexus/definitions/v1/workflow.proto",
+        "nexus/execution/v1/execution.proto",
+        "nexus/execution/v1/execution_service.proto",
+        "nexus/worker/v1/worker_service.proto",
+    ];
+    let mut compiler = protox::Compiler::new([&root])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("nexus_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

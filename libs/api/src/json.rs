@@ -1,0 +1,113 @@
+//! Canonical proto JSON of any NEXUS message, with snake_case names, and with payload fields (JSON carried as text)
+//! shown as the JSON that they are.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::Value;
+
+use crate::DESCRIPTOR_SET;
+
+/// The descriptors of every contract. Decoding cannot fail: the build wrote the bytes and a test decodes them.
+#[allow(clippy::expect_used)]
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).expect("the embedded descriptor set is well-formed"));
+
+/// Fields that carry JSON as text; they are shown as JSON.
+const PAYLOAD_FIELDS: &[&str] = &["params", "output", "details"];
+
+/// A message cannot be shown as JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot show {message} as JSON")]
+pub struct JsonError {
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The descriptors of every contract.
+#[must_use]
+pub fn pool() -> &'static DescriptorPool {
+    &POOL
+}
+
+/// A message as canonical proto JSON with snake_case names. `full_name` is the message's protobuf name
+/// (`nexus.execution.v1.Execution`). Unset fields are left out unless `defaults` is true.
+///
+/// # Errors
+/// When no message has that name, or the bytes are not such a message.
+pub fn to_json<M: Message>(message: &M, full_name: &str, defaults: bool) -> Result<Value, JsonError> {
+    let fail = |source: Option<Box<dyn std::error::Error + Send + Sync>>| JsonError {
+        message: full_name.to_owned(),
+        source,
+    };
+    let descriptor = POOL.get_message_by_name(full_name).ok_or_else(|| fail(None))?;
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
+        .map_err(|source| fail(Some(Box::new(source))))?;
+    let options = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .skip_default_fields(!defaults)
+        .stringify_64_bit_integers(true);
+    let mut value = dynamic
+        .serialize_with_options(serde_json::value::Serializer, &options)
+        .map_err(|source| fail(Some(Box::new(source))))?;
+    unfold_payloads(&mut value);
+    Ok(value)
+}
+
+/// Replaces payload fields, JSON carried as text, by the JSON itself; an empty one by `null`.
+fn unfold_payloads(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, entry) in map.iter_mut() {
+                match entry {
+                    Value::String(text) if PAYLOAD_FIELDS.contains(&key.as_str()) => {
+                        if text.is_empty() {
+                            *entry = Value::Null;
+                        } else if let Ok(inner) = serde_json::from_str(text) {
+                            *entry = inner;
+                        }
+                    }
+                    // A payload's own content is never looked into: it is the user's.
+                    _ => unfold_payloads(entry),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unfold_payloads),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execution::v1::{Execution, Task, execution, task};
+
+    #[test]
+    fn payloads_are_shown_as_json_and_states_by_their_plain_names() {
+        let message = Execution {
+            id: "a".into(),
+            state: execution::State::Succeeded.into(),
+            output: r#"{"rows":12345678901234567890,"output":"{\"x\":1}"}"#.into(),
+            tasks: vec![Task {
+                id: "t".into(),
+                state: task::State::Retrying.into(),
+                attempts: 2,
+                ..Task::default()
+            }],
+            ..Execution::default()
+        };
+        let json = to_json(&message, "nexus.execution.v1.Execution", false).expect("json");
+        assert_eq!(json["state"], "SUCCEEDED");
+        assert_eq!(json["output"]["rows"].to_string(), "12345678901234567890");
+        assert_eq!(json["output"]["output"], "{\"x\":1}", "the user's own text stays text");
+        assert_eq!(json["tasks"][0]["state"], "RETRYING");
+        assert_eq!(json["tasks"][0]["attempts"], 2);
+    }
+
+    #[test]
+    fn an_unknown_message_is_an_error() {
+        assert!(to_json(&Execution::default(), "nexus.Nothing", false).is_err());
+    }
+}
