@@ -165,7 +165,7 @@ impl TaskPlan {
             })?;
             needs.push(*position);
         }
-        let effective = workflow.effective(id);
+        let effective = workflow.effective(task);
         Ok(Self {
             id: id.to_owned(),
             kind: task.kind.key(),

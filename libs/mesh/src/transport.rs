@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, Response};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Endpoint;
@@ -13,7 +14,8 @@ use crate::deadline::DeadlineLayer;
 use crate::trace::InjectTraceLayer;
 
 /// A boxed way to a service. Clients that are generated from a contract run over it.
-pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+/// What goes wrong on the way is a status: a peer that cannot be reached is UNAVAILABLE.
+pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// No call takes longer than this unless it says so itself.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
@@ -46,5 +48,7 @@ where
     S::Future: Send + 'static,
 {
     let service = DeadlineLayer::new(None).layer(service.map_err(Into::<BoxError>::into));
+    // A concrete error: the compiler cannot see that calls over a boxed one may change threads.
+    let service = service.map_err(|error: BoxError| Status::from_error(error));
     BoxCloneSyncService::new(InjectTraceLayer.layer(service))
 }

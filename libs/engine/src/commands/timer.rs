@@ -2,7 +2,6 @@
 
 use super::{Decision, Rejection, cancel, report};
 use crate::effect::{Effect, Timer};
-use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
 use crate::progress;
 use crate::state::{Closing, TaskState};

@@ -59,7 +59,7 @@ fn read_filter(text: &str) -> Result<ListFilter, Status> {
                 wanted.state = Some(codec::execution_state(i64::from(i32::from(state))).map_err(status)?);
             }
             _ => {
-                let at = nexus_spec::time::parse(&value).ok_or_else(|| {
+                let at = nexus_api::time::parse(&value).ok_or_else(|| {
                     invalid(format!("filter: {value:?} is no time; write it like \"2026-01-31T12:00:00Z\""))
                 })?;
                 match operator {

@@ -7,6 +7,7 @@ use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{find, get};
@@ -92,7 +93,12 @@ fn request_key(request: &StartExecutionRequest) -> Option<RequestKey> {
     // Params are compared as values, so that a client may format them differently when it repeats the call.
     let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));
     let body = json!([request.workflow, request.revision, params, labels]);
-    Some(RequestKey { key: request.request_id.clone(), fingerprint: nexus_spec::sha256_hex(body.to_string().as_bytes()) })
+    Some(RequestKey { key: request.request_id.clone(), fingerprint: digest(&body.to_string()) })
+}
+
+/// SHA-256 in lower-case hex.
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
@@ -106,7 +112,7 @@ fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
     if text.contains("\\u0000") {
         return Err(invalid("params hold a NUL character".into()).violation("params", "holds \\u0000").into());
     }
-    loaded.workflow.validate_params(given).map_err(|problems| {
+    nexus_spec::validate_params(loaded.workflow.params.as_ref(), given).map_err(|problems| {
         let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.message));
         let summary = format!(
             "the params do not fit workflow {}: {}{}",

@@ -64,10 +64,6 @@ impl Pending {
         self.urgent = true;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.executions.is_empty() && self.releases.is_empty()
-    }
-
     /// When a commit should begin: now, at a later time, or not at all.
     pub(super) fn due(&self) -> Option<tokio::time::Instant> {
         if self.urgent {
