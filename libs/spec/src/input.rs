@@ -219,7 +219,7 @@ mod tests {
         assert_eq!((third.timeout, third.queue.as_str()), (Span::from_secs(600), "gpu"));
         let bare = Workflow {
             defaults: Default::default(),
-            ..workflow.clone()
+            ..workflow
         };
         let first = bare.effective(&bare.tasks["first"]);
         assert_eq!(
