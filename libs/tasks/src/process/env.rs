@@ -46,7 +46,7 @@ impl Scratch {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new("/"), TempDir::path)
+        self.folder.as_ref().map_or_else(|| Path::new("/"), TempDir::path)
     }
 }
 

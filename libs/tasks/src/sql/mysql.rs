@@ -108,7 +108,7 @@ fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
         | "YEAR" | "BIT" => Value::from(row.try_get_unchecked::<u64, _>(index)?),
         "FLOAT" => table::float(row.try_get_unchecked::<f32, _>(index)?.into()),
         "DOUBLE" => table::float(row.try_get(index)?),
-        "DECIMAL" => Value::String(row.try_get::<BigDecimal, _>(index)?.to_plain_string()),
+        "DECIMAL" => Value::String(row.try_get::<BigDecimal, _>(index)?.normalized().to_plain_string()),
         "DATE" => Value::String(row.try_get::<NaiveDate, _>(index)?.to_string()),
         "DATETIME" => Value::String(
             row.try_get::<NaiveDateTime, _>(index)?

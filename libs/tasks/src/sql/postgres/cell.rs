@@ -33,7 +33,7 @@ fn cell(row: &PgRow, index: usize) -> Result<Value, Failure> {
         "FLOAT8" => row.try_get(index).map(table::float),
         "NUMERIC" => row
             .try_get::<BigDecimal, _>(index)
-            .map(|value| Value::String(value.to_plain_string())),
+            .map(|value| Value::String(value.normalized().to_plain_string())),
         "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" => row.try_get_unchecked(index).map(Value::String),
         "JSON" | "JSONB" => row.try_get(index),
         "UUID" => row
