@@ -1,0 +1,129 @@
+//! What a database can do wrong, in the house's words.
+
+/// What a database error means for whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A row with that key is there already.
+    Duplicate,
+    /// Busy, locked or cut off: the same call may succeed in a moment.
+    Transient,
+    /// The disk is full.
+    Full,
+    /// The file may not be written.
+    ReadOnly,
+    /// The file is damaged or no database.
+    Corrupt,
+    /// Anything else.
+    Other,
+}
+
+/// A database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database answered with an error, or did not answer.
+    #[error("{}", summary(*kind))]
+    Database {
+        /// What it means.
+        kind: ErrorKind,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file or directory cannot be used.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "{path} has schema {found}, this version knows {known}: it was written by a newer nexus; use that version, or \
+         another --data directory"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Number of its newest migration.
+        found: i64,
+        /// Number of the newest migration that this version knows.
+        known: i64,
+    },
+    /// A migration that the file has is not the one that this version knows under its number.
+    #[error("{path}: migration {number} was changed after it had been applied")]
+    Changed {
+        /// The file.
+        path: String,
+        /// The migration's number.
+        number: i64,
+    },
+    /// Another process has the directory.
+    #[error("another nexus process uses {path}; stop it, or choose another directory with --data")]
+    Locked {
+        /// The directory.
+        path: String,
+    },
+}
+
+fn summary(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Duplicate => "a row with that key exists already",
+        ErrorKind::Transient => "the database is busy or cannot be reached",
+        ErrorKind::Full => "the disk is full",
+        ErrorKind::ReadOnly => "the database cannot be written",
+        ErrorKind::Corrupt => "the database file is damaged",
+        ErrorKind::Other => "the database failed",
+    }
+}
+
+impl Error {
+    /// What the error means.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database { kind, .. } => *kind,
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// The chain of causes, outermost first, for logs.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Database { kind: classify(&source), source }
+    }
+}
+
+fn classify(error: &sqlx::Error) -> ErrorKind {
+    match error {
+        sqlx::Error::Database(answer) if answer.is_unique_violation() => ErrorKind::Duplicate,
+        // SQLite's primary result codes (https://www.sqlite.org/rescode.html); extended codes keep them in the low byte.
+        sqlx::Error::Database(answer) => match answer.code().and_then(|code| code.parse::<i32>().ok()) {
+            Some(code) => match code & 0xff {
+                5 | 6 | 10 => ErrorKind::Transient,
+                8 => ErrorKind::ReadOnly,
+                11 | 26 => ErrorKind::Corrupt,
+                13 => ErrorKind::Full,
+                _ => ErrorKind::Other,
+            },
+            None => ErrorKind::Other,
+        },
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => ErrorKind::Transient,
+        _ => ErrorKind::Other,
+    }
+}

@@ -1,0 +1,188 @@
+//! A SQLite file: one writer, several readers, write-ahead log, migrations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, Sqlite, SqlitePool, Transaction};
+
+use crate::Error;
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: `synchronous=FULL`.
+    Full,
+    /// The death of the process; a power cut may cost the last moments.
+    Normal,
+}
+
+/// One step of a schema, applied once and never changed afterwards.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// From 1, without gaps; the same in every adapter.
+    pub number: i64,
+    /// What it is about.
+    pub name: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
+
+/// Readers that one file has.
+const READERS: u32 = 4;
+/// Pages of memory that one connection may cache: 8 MiB.
+const CACHE_KIB: &str = "-8192";
+
+/// A SQLite file that is open.
+#[derive(Debug, Clone)]
+pub struct Database {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl Database {
+    /// Opens a file, creating and migrating it where needed.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is damaged, or was written by a newer version.
+    pub async fn open(path: &Path, durability: Durability, migrations: &[Migration]) -> Result<Self, Error> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| Error::File { path: directory.display().to_string(), source })?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match durability {
+                Durability::Full => SqliteSynchronous::Full,
+                Durability::Normal => SqliteSynchronous::Normal,
+            })
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", CACHE_KIB)
+            .pragma("temp_store", "memory")
+            .statement_cache_capacity(64);
+        // One writer: SQLite has one at a time anyway, and a queue in front of it beats a fight for its lock.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone().create_if_missing(true))
+            .await?;
+        migrate(&writer, path, migrations).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Begins a transaction that may write. It holds the file's one write lock from the start, so it never has to be
+    /// given up half way for another writer.
+    ///
+    /// # Errors
+    /// When the lock cannot be had in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Connections that only read; what is committed is seen at once.
+    #[must_use]
+    pub fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    /// Closes the file; what stands in the write-ahead log is written back.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
+async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> Result<(), Error> {
+    let shown = || path.display().to_string();
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS migrations (
+             number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, applied_at TEXT NOT NULL
+         ) STRICT",
+    )
+    .execute(writer)
+    .await?;
+    let applied = sqlx::query("SELECT number, digest FROM migrations ORDER BY number").fetch_all(writer).await?;
+    let known = migrations.last().map_or(0, |migration| migration.number);
+    for row in &applied {
+        let (number, digest): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        match migrations.iter().find(|migration| migration.number == number) {
+            None => return Err(Error::Newer { path: shown(), found: number, known }),
+            Some(migration) if fingerprint(migration.sql) != digest => {
+                return Err(Error::Changed { path: shown(), number });
+            }
+            Some(_) => {}
+        }
+    }
+    for migration in migrations.iter().skip(applied.len()) {
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO migrations VALUES (?1, ?2, ?3, datetime('now'))")
+            .bind(migration.number)
+            .bind(migration.name)
+            .bind(fingerprint(migration.sql))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        tracing::info!(file = %path.display(), migration.number, migration.name, "migrated");
+    }
+    Ok(())
+}
+
+/// FNV-1a over the text: enough to see that an applied migration was edited.
+fn fingerprint(sql: &str) -> String {
+    let hash = sql
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE a (x INTEGER PRIMARY KEY);" };
+    const SECOND: Migration = Migration { number: 2, name: "second", sql: "CREATE TABLE b (y TEXT);" };
+
+    #[tokio::test]
+    async fn migrations_are_applied_once_and_never_changed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("deep/er/test.db");
+        let open = |migrations: &'static [Migration]| Database::open(&path, Durability::Full, migrations);
+        open(&[FIRST]).await.expect("create").close().await;
+        open(&[FIRST, SECOND]).await.expect("migrate").close().await;
+        let database = open(&[FIRST, SECOND]).await.expect("again");
+        sqlx::query("SELECT y FROM b").fetch_all(database.reader()).await.expect("both tables are there");
+        database.close().await;
+        let newer = open(&[FIRST]).await.expect_err("an older version");
+        assert!(matches!(newer, Error::Newer { found: 2, known: 1, .. }), "{newer}");
+        const EDITED: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE c (x)" };
+        let changed = open(&[EDITED, SECOND]).await.expect_err("an edited migration");
+        assert!(matches!(changed, Error::Changed { number: 1, .. }), "{changed}");
+    }
+
+    #[tokio::test]
+    async fn errors_say_what_they_mean() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("test.db");
+        let database = Database::open(&path, Durability::Normal, &[FIRST]).await.expect("open");
+        let mut transaction = database.begin().await.expect("begin");
+        sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect("insert");
+        let twice = sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect_err("twice");
+        assert_eq!(Error::from(twice).kind(), crate::ErrorKind::Duplicate);
+        let written = sqlx::query("INSERT INTO a VALUES (2)").execute(database.reader()).await;
+        assert_eq!(Error::from(written.expect_err("a reader")).kind(), crate::ErrorKind::ReadOnly);
+        std::fs::write(directory.path().join("no.db"), "this is no database at all, whatever its name says").expect("w");
+        let broken = Database::open(&directory.path().join("no.db"), Durability::Full, &[FIRST]).await.expect_err("no");
+        assert_eq!(broken.kind(), crate::ErrorKind::Corrupt, "{}", broken.report());
+    }
+}
