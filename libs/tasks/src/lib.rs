@@ -4,7 +4,10 @@
 //! [`Outcome`]; it never hangs longer than the task's timeout plus a grace, and it leaves no process behind. This crate
 //! knows nothing of gRPC, leases or workflows.
 
-#![expect(clippy::result_large_err, reason = "a failure ends its attempt: it is made once and never on a hot path")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a failure ends its attempt: it is made once and never on a hot path"
+)]
 
 mod bash;
 mod http;
