@@ -23,3 +23,4 @@ pub use input::{Effective, InputTemplate};
 pub use model::{Kind, Task, Workflow};
 pub use params::validate_params;
 pub use parse::{ParseOutcome, parse};
+pub use suggest::nearest;

@@ -112,7 +112,7 @@ fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
     if text.contains("\\u0000") {
         return Err(invalid("params hold a NUL character".into()).violation("params", "holds \\u0000").into());
     }
-    nexus_spec::validate_params(loaded.workflow.params.as_ref(), given).map_err(|problems| {
+    nexus_spec::validate_params(loaded.workflow.params.as_ref(), &given).map_err(|problems| {
         let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.message));
         let summary = format!(
             "the params do not fit workflow {}: {}{}",
