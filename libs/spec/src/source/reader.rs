@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::scalar::resolve;
 use super::{Data, Entry, MAX_BYTES, MAX_DEPTH, MAX_NODES, Node, Place, Style};
@@ -29,7 +29,11 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let message = format!("the file cannot be read: {}", error.info());
-                let finding = Finding::error(codes::SYNTAX, place(error.marker()), message);
+                let code = match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => codes::TOO_DEEP,
+                    _ => codes::SYNTAX,
+                };
+                let finding = Finding::error(code, place(error.marker()), message);
                 builder
                     .findings
                     .add(finding.fix("check indentation, quotes, brackets and colons around this place"));
