@@ -26,6 +26,10 @@ pub struct Imported {
 ///
 /// # Errors
 /// When the text is not such a document, or nobody says what the workflow is called.
+#[expect(
+    clippy::result_large_err,
+    reason = "one call per import; a box would only make callers unpack it"
+)]
 pub fn import(json_text: &str, name: &str) -> Result<Imported, Diagnostic> {
     let document: Value = serde_json::from_str(json_text).map_err(|error| Diagnostic {
         line: u32::try_from(error.line()).unwrap_or_default(),
@@ -116,6 +120,7 @@ fn unreadable(message: String) -> Diagnostic {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the same error as its only caller's")]
 fn workflow_name(document: &Value, name: &str, report: &mut Report) -> Result<String, Diagnostic> {
     let wanted = if name.is_empty() {
         text(document, "name").unwrap_or_default()
