@@ -5,17 +5,21 @@
 
 mod codes;
 pub mod diagnostic;
+pub mod diff;
 pub mod document;
 pub mod duration;
 pub mod expr;
+pub mod import;
 pub mod input;
 pub mod model;
 pub mod params;
 pub mod parse;
+pub mod schema;
 pub mod size;
 mod source;
 pub mod sql;
 mod suggest;
+pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use duration::Span;
@@ -24,3 +28,4 @@ pub use model::{Kind, Task, Workflow};
 pub use params::validate_params;
 pub use parse::{ParseOutcome, parse};
 pub use suggest::nearest;
+pub use yaml::to_yaml;

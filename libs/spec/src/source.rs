@@ -147,3 +147,18 @@ impl Node {
         node
     }
 }
+
+/// True when a plain scalar with this text is the text itself and no number, boolean or null.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    matches!(scalar::resolve(text), Ok(Data::Text(..)))
+}
+
+/// Reads a text without asking what it says: for tests of what is written.
+#[cfg(test)]
+pub(crate) fn read_value(text: &str) -> Option<Value> {
+    let mut findings = crate::parse::findings::Findings::default();
+    let node = read(text, &mut findings);
+    let problems = findings.into_diagnostics("");
+    assert!(problems.is_empty(), "{problems:?}");
+    node.map(|node| node.to_value())
+}

@@ -110,6 +110,6 @@ fn empty_and_large_graphs_are_drawn() {
     assert!(svg(&empty, picture("nothing")).ends_with("</svg>\n"));
     let ids: Vec<String> = (0..5_000).map(|i| format!("t{i}")).collect();
     let edges: Vec<(String, String)> = (1..5_000).map(|i| (ids[i / 2].clone(), ids[i].clone())).collect();
-    let large = Graph::new(ids.clone(), edges).unwrap();
+    let large = Graph::new(ids, edges).unwrap();
     assert_eq!(svg(&large, picture("large")).matches("<rect").count(), 5_000);
 }

@@ -70,7 +70,8 @@ pub(super) fn check(tasks: &[(String, RawTask)], expressions: &Expressions, find
                     .ids
                     .first()
                     .and_then(|id| find(tasks, id))
-                    .map_or(Place::default(), |task| task.place);
+                    .map(|task| task.place)
+                    .unwrap_or_default();
                 let finding = Finding::error(codes::CYCLE, place, format!("tasks wait for each other: {cycle}"));
                 let path = format!("/tasks/{}", cycle.ids.first().map_or("", String::as_str));
                 findings.add(finding.path(path).fix(break_here(tasks, &cycle.ids)));

@@ -143,9 +143,7 @@ impl<'n> Values<'_, 'n> {
     /// A size such as `512MiB`, from 1 byte to `most`.
     pub(super) fn size(&mut self, key: &str, most: u64) -> Option<String> {
         let node = self.fields.value(key)?;
-        let Some(text) = self.text(key) else {
-            return None;
-        };
+        let text = self.text(key)?;
         let problem = match size::parse(text) {
             Ok(bytes) if (1..=most).contains(&bytes) => return Some(text.to_owned()),
             Ok(_) => format!("{key} must be from 1B to {}", size::show(most)),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::scalar::resolve;
 use super::{Data, Entry, MAX_BYTES, MAX_DEPTH, MAX_NODES, Node, Place, Style};
@@ -29,7 +29,11 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let message = format!("the file cannot be read: {}", error.info());
-                let finding = Finding::error(codes::SYNTAX, place(error.marker()), message);
+                let code = match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => codes::TOO_DEEP,
+                    _ => codes::SYNTAX,
+                };
+                let finding = Finding::error(code, place(error.marker()), message);
                 builder
                     .findings
                     .add(finding.fix("check indentation, quotes, brackets and colons around this place"));
@@ -64,7 +68,7 @@ fn characters_are_allowed(text: &str, findings: &mut Findings) -> bool {
             let message = format!("the character U+{:04X} is not allowed in a file", u32::from(c));
             findings.add(
                 Finding::error(codes::BAD_CHARACTER, place, message)
-                    .fix("remove it, or write it as an escape in a quoted string"),
+                    .fix("remove it"),
             );
             return false;
         }
@@ -133,6 +137,11 @@ impl<'f> Builder<'f> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
+                // Escapes can name what the text itself may not hold; Postgres, for one, stores no NUL.
+                if text.contains('\0') {
+                    let message = "the character U+0000 is not allowed in a value".to_owned();
+                    return self.stop(Finding::error(codes::BAD_CHARACTER, place, message).fix("remove it"));
+                }
                 let data = self.scalar(&text, style, tag.as_deref(), place)?;
                 self.value(Node { data, place }, anchor, 1)
             }
