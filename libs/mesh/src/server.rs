@@ -8,8 +8,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Server;
-use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::HealthService;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::deadline::DeadlineLayer;
 use crate::trace::ServerSpanLayer;
@@ -77,7 +76,7 @@ impl Listener {
     pub async fn serve(
         self,
         mut services: RoutesBuilder,
-        health: HealthServer<HealthService>,
+        health: HealthServer<impl Health>,
         shutdown: CancellationToken,
     ) -> Result<(), ServerError> {
         let address = self.address;

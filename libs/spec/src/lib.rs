@@ -1,14 +1,25 @@
-//! The workflow file: its form as data ([`model`]), spans of time ([`duration`]) and expressions ([`expr`]).
+//! The workflow file: reading it ([`parse()`]), its form as data ([`model`]), expressions ([`expr`]), parameters
+//! ([`params`]) and everything that is said about it ([`diagnostic`]).
 //!
 //! This crate is pure: no clock, no randomness, no I/O.
 
+mod codes;
+pub mod diagnostic;
 pub mod document;
 pub mod duration;
 pub mod expr;
 pub mod input;
 pub mod model;
+pub mod params;
+pub mod parse;
+pub mod size;
+mod source;
+pub mod sql;
 mod suggest;
 
+pub use diagnostic::{Diagnostic, Severity};
 pub use duration::Span;
 pub use input::{Effective, InputTemplate};
 pub use model::{Kind, Task, Workflow};
+pub use params::validate_params;
+pub use parse::{ParseOutcome, parse};

@@ -119,6 +119,12 @@ impl Execution {
         Ok((Self { context }, recovered, finished))
     }
 
+    /// Ids of executions that were stored anew, as they are stored. A listener that is too slow misses some.
+    #[must_use]
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<ExecutionId> {
+        self.context.events.feed()
+    }
+
     /// The service for callers.
     #[must_use]
     pub fn execution_server(&self) -> ExecutionServiceServer<service::Service> {

@@ -5,19 +5,31 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::ids::ExecutionId;
 
+/// Changes that a slow listener may be behind before it misses some.
+const FEED: usize = 1_024;
+
 /// Wakes watchers of executions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Notifier {
     watched: Arc<Mutex<HashMap<ExecutionId, watch::Sender<u64>>>>,
+    feed: broadcast::Sender<ExecutionId>,
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        Self { watched: Arc::default(), feed: broadcast::channel(FEED).0 }
+    }
 }
 
 impl Notifier {
     /// Says that an execution was stored up to some event or line.
     pub(crate) fn notify(&self, id: ExecutionId, sequence: u64) {
+        // Refused only when nobody listens.
+        let _unheard = self.feed.send(id);
         let mut watched = self.watched.lock();
         if let Some(sender) = watched.get(&id)
             && sender.send(sequence).is_err()
@@ -25,6 +37,11 @@ impl Notifier {
             // The last watcher has gone.
             watched.remove(&id);
         }
+    }
+
+    /// Ids of all executions that change from now on.
+    pub(crate) fn feed(&self) -> broadcast::Receiver<ExecutionId> {
+        self.feed.subscribe()
     }
 
     /// Watches an execution from now on.

@@ -3,7 +3,8 @@
 use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::{GetWorkflowGraphRequest, GetWorkflowGraphResponse, GraphFormat};
 use nexus_api::error::ApiError;
-use nexus_graph::{Graph, render};
+use nexus_graph::Graph;
+use nexus_graph::render::{self, Picture};
 use nexus_spec::model::Workflow;
 use tonic::Status;
 
@@ -22,29 +23,25 @@ pub(crate) async fn graph(
         return Err(ApiError::field("expected_seconds", problem).into());
     }
     let graph = graph_of(&workflow)?;
-    let seconds: Vec<f64> =
-        workflow.tasks.keys().map(|id| request.expected_seconds.get(id).copied().unwrap_or(1.0)).collect();
+    let expected = |id: &str| request.expected_seconds.get(id).copied().unwrap_or(1.0);
+    let kind = |id: &str| workflow.tasks.get(id).map(|task| task.kind.key().to_owned()).unwrap_or_default();
+    let picture = Picture { title: &workflow.name, kind: &kind, expected: &expected };
     let (content, media_type) = match format {
-        GraphFormat::Unspecified | GraphFormat::Json => {
-            (render::json(&graph, &workflow.name, &seconds), "application/json")
-        }
-        GraphFormat::Mermaid => (render::mermaid(&graph, &workflow.name, &seconds), "text/vnd.mermaid"),
-        GraphFormat::Dot => (render::dot(&graph, &workflow.name, &seconds), "text/vnd.graphviz"),
-        GraphFormat::Svg => (render::svg(&graph, &workflow.name, &seconds), "image/svg+xml"),
+        GraphFormat::Unspecified | GraphFormat::Json => (render::json(&graph, picture), "application/json"),
+        GraphFormat::Mermaid => (render::mermaid(&graph, picture), "text/vnd.mermaid"),
+        GraphFormat::Dot => (render::dot(&graph, picture), "text/vnd.graphviz"),
+        GraphFormat::Svg => (render::svg(&graph, picture), "image/svg+xml"),
     };
     Ok(GetWorkflowGraphResponse { content, media_type: media_type.to_owned() })
 }
 
 /// The graph of a workflow that was checked.
 pub(super) fn graph_of(workflow: &Workflow) -> Result<Graph, Status> {
-    let ids: Vec<String> = workflow.tasks.keys().cloned().collect();
     let mut edges = Vec::new();
-    for (position, id) in ids.iter().enumerate() {
-        for needed in workflow.dependencies(id) {
-            edges.extend(workflow.tasks.get_index_of(needed.as_str()).map(|needed| (needed, position)));
-        }
+    for id in workflow.tasks.keys() {
+        edges.extend(workflow.dependencies(id).into_iter().map(|needed| (needed, id)));
     }
-    Graph::new(&ids, &edges).map_err(|cycle| {
+    Graph::new(workflow.tasks.keys(), edges).map_err(|cycle| {
         ApiError::new(ErrorReason::Internal, format!("the stored workflow {} cannot be drawn: {cycle}", workflow.name))
             .into()
     })

@@ -21,9 +21,8 @@ pub(crate) fn validate(request: &ValidateWorkflowRequest) -> Result<ValidateWork
         groups: Vec::new(),
     };
     if let Some(workflow) = outcome.workflow.filter(|_| valid) {
-        let ids: Vec<&String> = workflow.tasks.keys().collect();
         let graph = graph_of(&workflow)?;
-        let named = |positions: Vec<usize>| positions.into_iter().map(|position| ids[position].clone()).collect();
+        let named = |tasks: Vec<&str>| tasks.into_iter().map(str::to_owned).collect();
         answer.order = named(graph.order());
         answer.groups = graph.groups().into_iter().map(|group| TaskGroup { tasks: named(group) }).collect();
     }

@@ -1,0 +1,284 @@
+//! Reads a task: what holds for every kind. The kinds themselves are in [`super::kinds`].
+
+use super::expressions::{Expressions, Use};
+use super::findings::{Finding, Findings};
+use super::kinds;
+use super::reader::{Fields, Missing, Path, Shape, fields};
+use super::values::Values;
+use super::workflow::{description, read_retry};
+use crate::codes;
+use crate::duration::Span;
+use crate::model::{Delivery, Task, TriggerRule};
+use crate::source::{Data, Entry, Place};
+
+pub(super) const PRIORITIES: &[&str] = &["high", "normal", "low"];
+
+/// The keys that say what a task does.
+pub(super) const KINDS: &[&str] = &["python", "bash", "http", "sql", "noop"];
+
+const TRIGGER_RULES: &[&str] = &[
+    "all_success",
+    "all_failed",
+    "all_done",
+    "all_done_min_one_success",
+    "all_skipped",
+    "one_failed",
+    "one_success",
+    "one_done",
+    "none_failed",
+    "none_failed_min_one_success",
+    "none_skipped",
+    "always",
+];
+
+const TASK: Shape = Shape {
+    name: "a task",
+    keys: &[
+        "description",
+        "needs",
+        "if",
+        "trigger_rule",
+        "timeout",
+        "schedule_to_start_timeout",
+        "total_timeout",
+        "retry",
+        "queue",
+        "priority",
+        "delivery",
+        "continue_on_error",
+        "python",
+        "bash",
+        "http",
+        "sql",
+        "noop",
+    ],
+    missing: &[
+        Missing {
+            key: "map",
+            instead: "write one task per item, or loop inside a python task",
+        },
+        Missing {
+            key: "concurrency",
+            instead: "limit work with a queue of its own and few workers on it",
+        },
+        Missing {
+            key: "workflow",
+            instead: "start the other workflow from an http or python task",
+        },
+        Missing {
+            key: "grpc",
+            instead: "call the service from a python task",
+        },
+        Missing {
+            key: "container",
+            instead: "run it from a bash task",
+        },
+        Missing {
+            key: "docker",
+            instead: "run it from a bash task",
+        },
+        Missing {
+            key: "worker",
+            instead: "give the task a queue that your worker serves",
+        },
+        Missing {
+            key: "approval",
+            instead: "split the workflow at the approval and start the second part by hand",
+        },
+        Missing {
+            key: "sleep",
+            instead: "run sleep in a bash task",
+        },
+        Missing {
+            key: "wait_for",
+            instead: "poll in a python task with retry",
+        },
+        Missing {
+            key: "cache",
+            instead: "leave it out; every execution runs its tasks",
+        },
+        Missing {
+            key: "on_failure",
+            instead: "add a task with needs and trigger_rule: one_failed",
+        },
+        Missing {
+            key: "depends_on",
+            instead: "write needs: [...]",
+        },
+        Missing {
+            key: "when",
+            instead: "write if:",
+        },
+        Missing {
+            key: "retries",
+            instead: "write retry: {max_attempts: ...}, which counts the first attempt too",
+        },
+        Missing {
+            key: "title",
+            instead: "write it as description",
+        },
+    ],
+};
+
+/// A task as read, with where it names others.
+pub(super) struct RawTask {
+    /// Nothing when it could not be read.
+    pub(super) task: Option<Task>,
+    pub(super) place: Place,
+    pub(super) needs: Vec<Use>,
+    pub(super) uses: Vec<Use>,
+    pub(super) trigger_rule: Option<Place>,
+}
+
+pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions, findings: &mut Findings) -> RawTask {
+    let path = tasks.then(&entry.key);
+    let mut raw = RawTask {
+        task: None,
+        place: entry.place,
+        needs: Vec::new(),
+        uses: Vec::new(),
+        trigger_rule: None,
+    };
+    let Some(fields) = fields(&entry.value, &TASK, path, findings) else {
+        return raw;
+    };
+    let mut values = Values {
+        fields: &fields,
+        path,
+        findings,
+    };
+    values.check_id("task id", &entry.key, entry.place, path.to_string());
+    let description = description(&mut values);
+    raw.needs = needs(&mut values);
+    let condition = condition(&mut values, expressions);
+    let trigger_rule = values
+        .word::<TriggerRule>("trigger_rule", TRIGGER_RULES)
+        .unwrap_or_default();
+    if !matches!(trigger_rule, TriggerRule::AllSuccess | TriggerRule::Always) {
+        raw.trigger_rule = fields.get("trigger_rule").map(|entry| entry.place);
+    }
+    let retry = read_retry(&fields, path, values.findings);
+    let times = times(&mut values);
+    let queue = queue(&mut values);
+    let priority = values.word("priority", PRIORITIES);
+    let delivery = values
+        .word::<Delivery>("delivery", &["at_least_once", "at_most_once"])
+        .unwrap_or_default();
+    let continue_on_error = values.flag("continue_on_error");
+    let kind =
+        kind_entry(entry, &fields, path, findings).and_then(|kind| kinds::read(kind, path, expressions, findings));
+    raw.uses = expressions.take_uses();
+    raw.task = kind.map(|kind| Task {
+        description,
+        needs: raw.needs.iter().map(|need| need.task.clone()).collect(),
+        condition,
+        trigger_rule,
+        timeout: times.attempt,
+        schedule_to_start_timeout: times.start,
+        total_timeout: times.total,
+        retry,
+        queue,
+        priority,
+        delivery,
+        continue_on_error,
+        kind,
+    });
+    raw
+}
+
+/// The one key that says what the task does.
+fn kind_entry<'n>(task: &Entry, fields: &Fields<'n>, path: Path<'_>, findings: &mut Findings) -> Option<&'n Entry> {
+    let mut found = fields.iter().filter(|entry| KINDS.contains(&entry.key.as_str()));
+    let Some(first) = found.next() else {
+        // A key of a kind that this version lacks, or a misspelt one, has been told of already.
+        if fields.iter().all(|entry| TASK.keys.contains(&entry.key.as_str())) {
+            let message = format!("task {:?} does not say what it does", task.key);
+            let finding = Finding::error(codes::NO_KIND, task.place, message).path(path.to_string());
+            findings.add(finding.fix(format!("add one of the keys {}", KINDS.join(", "))));
+        }
+        return None;
+    };
+    for second in found {
+        let message = format!(
+            "task {:?} has both {} and {}; a task does one thing",
+            task.key, first.key, second.key
+        );
+        let finding = Finding::error(codes::MANY_KINDS, second.place, message).path(path.then(&second.key).to_string());
+        findings.add(finding.fix(format!("make {} a task of its own that needs {}", second.key, task.key)));
+    }
+    Some(first)
+}
+
+fn needs(values: &mut Values<'_, '_>) -> Vec<Use> {
+    let mut needs: Vec<Use> = Vec::new();
+    for (i, (task, node)) in values.texts("needs").into_iter().enumerate() {
+        let path = values.path.then("needs").then(&i.to_string()).to_string();
+        if needs.iter().any(|known| known.task == task) {
+            let message = format!("{task:?} is needed twice");
+            let finding = Finding::warning(codes::DOUBLE_NEED, node.place, message).path(path);
+            values.findings.add(finding.fix("remove one of the two"));
+            continue;
+        }
+        needs.push(Use {
+            task: task.to_owned(),
+            place: node.place,
+            path,
+        });
+    }
+    needs
+}
+
+fn condition(values: &mut Values<'_, '_>, expressions: &mut Expressions) -> Option<String> {
+    let node = values.fields.value("if")?;
+    // `if: true` is YAML's true and means what it says.
+    if let Data::Bool(value) = node.data {
+        return Some(value.to_string());
+    }
+    let text = values.text("if")?;
+    expressions.condition(node, text, values.path.then("if"), values.findings);
+    Some(text.to_owned())
+}
+
+struct Times {
+    attempt: Option<Span>,
+    start: Option<Span>,
+    total: Option<Span>,
+}
+
+fn times(values: &mut Values<'_, '_>) -> Times {
+    let times = Times {
+        attempt: values.positive_span("timeout"),
+        start: values.positive_span("schedule_to_start_timeout"),
+        total: values.positive_span("total_timeout"),
+    };
+    if let (Some(attempt), Some(total)) = (times.attempt, times.total)
+        && total < attempt
+    {
+        let place = values
+            .fields
+            .value("timeout")
+            .map(|node| node.place)
+            .unwrap_or_default();
+        let message = format!("one attempt may take {attempt}, but all attempts together only {total}");
+        let finding = Finding::warning(codes::IDLE_TIMEOUT, place, message);
+        values.say("timeout", finding.fix("raise total_timeout, or lower timeout"));
+    }
+    times
+}
+
+/// Reads the queue of a task or of the defaults.
+pub(super) fn queue(values: &mut Values<'_, '_>) -> Option<String> {
+    let text = values.text("queue")?;
+    let good = (1..=63).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.'));
+    if !good {
+        let place = values.fields.value("queue").map(|node| node.place).unwrap_or_default();
+        let message = format!("{text:?} is not a queue's name: lower-case letters, digits, _ . -, at most 63");
+        values.say("queue", Finding::error(codes::BAD_NAME, place, message));
+        return None;
+    }
+    Some(text.to_owned())
+}

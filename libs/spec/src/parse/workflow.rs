@@ -1,0 +1,377 @@
+//! Reads the document itself: name, labels, params, defaults, tasks, output.
+
+use indexmap::IndexMap;
+use nexus_graph::Graph;
+use serde_json::Value;
+
+use super::expressions::Expressions;
+use super::findings::{Finding, Findings};
+use super::reader::{Fields, Missing, Path, Shape, entries, fields};
+use super::tasks::{self, PRIORITIES, RawTask};
+use super::values::Values;
+use super::{MAX_DESCRIPTION, MAX_TASKS, references};
+use crate::codes;
+use crate::model::{Defaults, Retry, Workflow};
+use crate::params;
+use crate::source::{Data, Node, Place};
+
+const WORKFLOW: Shape = Shape {
+    name: "a workflow",
+    keys: &[
+        "name",
+        "description",
+        "labels",
+        "params",
+        "timeout",
+        "fail_fast",
+        "defaults",
+        "tasks",
+        "output",
+    ],
+    missing: &[
+        Missing {
+            key: "concurrency",
+            instead: "limit executions where they are started",
+        },
+        Missing {
+            key: "triggers",
+            instead: "start executions through the API or nexus run",
+        },
+        Missing {
+            key: "schedule",
+            instead: "start executions through the API or nexus run",
+        },
+        Missing {
+            key: "schedules",
+            instead: "start executions through the API or nexus run",
+        },
+        Missing {
+            key: "notify",
+            instead: "add a task that sends the message",
+        },
+        Missing {
+            key: "env",
+            instead: "give each task its own env",
+        },
+        Missing {
+            key: "on_failure",
+            instead: "add a task with trigger_rule: one_failed",
+        },
+        Missing {
+            key: "title",
+            instead: "write it as description",
+        },
+        Missing {
+            key: "nexus",
+            instead: "leave the version out; there is one form of the file",
+        },
+    ],
+};
+
+const DEFAULTS: Shape = Shape {
+    name: "defaults",
+    keys: &["timeout", "retry", "queue", "priority"],
+    missing: &[],
+};
+
+const RETRY: Shape = Shape {
+    name: "retry",
+    keys: &[
+        "max_attempts",
+        "initial_interval",
+        "backoff_coefficient",
+        "max_interval",
+        "jitter",
+        "non_retryable_errors",
+    ],
+    missing: &[
+        Missing {
+            key: "max_retries",
+            instead: "write max_attempts, which counts the first attempt too",
+        },
+        Missing {
+            key: "backoff",
+            instead: "write initial_interval, backoff_coefficient and max_interval",
+        },
+        Missing {
+            key: "retry_if",
+            instead: "list errors that are pointless to retry under non_retryable_errors",
+        },
+        Missing {
+            key: "on",
+            instead: "list errors that are pointless to retry under non_retryable_errors",
+        },
+    ],
+};
+
+const MAX_LABELS: usize = 64;
+const MAX_LABEL: usize = 256;
+
+/// What was read of a document.
+pub(super) struct Read {
+    pub(super) name: Option<String>,
+    pub(super) workflow: Option<Workflow>,
+    pub(super) graph: Option<Graph>,
+}
+
+pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
+    let nothing = Read {
+        name: None,
+        workflow: None,
+        graph: None,
+    };
+    if let Data::Text(..) | Data::List(_) | Data::Null | Data::Bool(_) | Data::Number(_) = root.data {
+        let message = format!("a workflow must be a map, this is {}", root.describe());
+        findings.add(Finding::error(codes::NO_DOCUMENT, root.place, message).fix("start with name: and tasks:"));
+        return nothing;
+    }
+    let Some(fields) = fields(root, &WORKFLOW, Path::ROOT, findings) else {
+        return nothing;
+    };
+    let name = read_name(&fields, findings);
+    let mut values = Values {
+        fields: &fields,
+        path: Path::ROOT,
+        findings,
+    };
+    let timeout = values.positive_span("timeout");
+    let fail_fast = values.flag("fail_fast");
+    let description = description(&mut values);
+    let labels = labels(&fields, findings);
+    let params = read_params(&fields, findings);
+    let defaults = read_defaults(&fields, findings);
+    let mut expressions = Expressions::new(params.as_ref());
+    let tasks = read_tasks(&fields, &mut expressions, findings);
+    let output = fields.get("output").map(|entry| {
+        expressions.value(&entry.value, Path::ROOT.then("output"), findings);
+        entry.value.to_value()
+    });
+    let graph = references::check(&tasks, &expressions, findings);
+    let complete = tasks
+        .into_iter()
+        .map(|(id, raw)| Some((id, raw.task?)))
+        .collect::<Option<IndexMap<_, _>>>();
+    let workflow = name.clone().zip(complete).map(|(name, tasks)| Workflow {
+        name,
+        description,
+        labels,
+        params,
+        timeout,
+        fail_fast,
+        defaults,
+        tasks,
+        output,
+    });
+    Read { name, workflow, graph }
+}
+
+fn read_name(fields: &Fields<'_>, findings: &mut Findings) -> Option<String> {
+    let mut values = Values {
+        fields,
+        path: Path::ROOT,
+        findings,
+    };
+    let name = values.required_text("name", "a workflow")?;
+    let place = fields.value("name").map(|node| node.place).unwrap_or_default();
+    values
+        .check_id("workflow name", name, place, "/name".to_owned())
+        .then(|| name.to_owned())
+}
+
+/// Reads a description and checks its length.
+pub(super) fn description(values: &mut Values<'_, '_>) -> String {
+    let Some(text) = values.text("description") else {
+        return String::new();
+    };
+    if text.len() > MAX_DESCRIPTION {
+        let place = values
+            .fields
+            .value("description")
+            .map(|node| node.place)
+            .unwrap_or_default();
+        let message = format!(
+            "the description is {} bytes long; at most {MAX_DESCRIPTION} are kept",
+            text.len()
+        );
+        values.say("description", Finding::error(codes::TOO_LONG, place, message));
+    }
+    text.to_owned()
+}
+
+fn labels(fields: &Fields<'_>, findings: &mut Findings) -> IndexMap<String, String> {
+    let mut labels = IndexMap::new();
+    let Some(node) = fields.value("labels") else {
+        return labels;
+    };
+    let path = Path::ROOT;
+    let path = path.then("labels");
+    let Some(entries) = entries(node, "labels", path, findings) else {
+        return labels;
+    };
+    if entries.len() > MAX_LABELS {
+        let message = format!("there are {} labels; at most {MAX_LABELS} are kept", entries.len());
+        findings.add(Finding::error(codes::TOO_LONG, node.place, message).path(path.to_string()));
+    }
+    for entry in entries {
+        let path = path.then(&entry.key).to_string();
+        let key_is_good = is_label_key(&entry.key);
+        if !key_is_good {
+            let message = format!(
+                "{:?} is not a label's name: letters, digits, _ . / -, at most 63",
+                entry.key
+            );
+            findings.add(Finding::error(codes::BAD_NAME, entry.place, message).path(path.clone()));
+        }
+        match entry.value.text() {
+            Some(text) if text.len() <= MAX_LABEL => {
+                labels.insert(entry.key.clone(), text.to_owned());
+            }
+            Some(_) => {
+                let message = format!("the label {:?} is longer than {MAX_LABEL} bytes", entry.key);
+                findings.add(Finding::error(codes::TOO_LONG, entry.value.place, message).path(path));
+            }
+            None => {
+                let message = format!("a label must be text, this is {}", entry.value.describe());
+                let fix = format!("quote it: {}: \"{}\"", entry.key, entry.value.to_value());
+                findings.add(
+                    Finding::error(codes::WRONG_TYPE, entry.value.place, message)
+                        .path(path)
+                        .fix(fix),
+                );
+            }
+        }
+    }
+    labels
+}
+
+/// True when a label may have this name. Letters of either case: labels often come from other systems.
+pub(crate) fn is_label_key(key: &str) -> bool {
+    (1..=63).contains(&key.len())
+        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-'))
+}
+
+fn read_params(fields: &Fields<'_>, findings: &mut Findings) -> Option<Value> {
+    let node = fields.value("params")?;
+    entries(node, "params", Path::ROOT.then("params"), findings)?;
+    let schema = node.to_value();
+    for problem in params::check_schema(&schema) {
+        let place = node.follow(&problem.path).place;
+        let code = if problem.is_default {
+            codes::BAD_DEFAULT
+        } else {
+            codes::BAD_SCHEMA
+        };
+        let finding = Finding::error(code, place, problem.message).path(format!("/params{}", problem.path));
+        findings.add(finding.maybe_fix(problem.fix));
+    }
+    Some(schema)
+}
+
+fn read_defaults(fields_of_root: &Fields<'_>, findings: &mut Findings) -> Defaults {
+    let path = Path::ROOT;
+    let path = path.then("defaults");
+    let Some(fields) = fields_of_root
+        .value("defaults")
+        .and_then(|node| fields(node, &DEFAULTS, path, findings))
+    else {
+        return Defaults::default();
+    };
+    let retry = read_retry(&fields, path, findings);
+    let mut values = Values {
+        fields: &fields,
+        path,
+        findings,
+    };
+    Defaults {
+        timeout: values.positive_span("timeout"),
+        retry,
+        queue: tasks::queue(&mut values),
+        priority: values.word("priority", PRIORITIES),
+    }
+}
+
+/// Reads the retry block of a task or of the defaults.
+pub(super) fn read_retry(owner: &Fields<'_>, path: Path<'_>, findings: &mut Findings) -> Option<Retry> {
+    let node = owner.value("retry")?;
+    let path = path.then("retry");
+    let fields = fields(node, &RETRY, path, findings)?;
+    let mut values = Values {
+        fields: &fields,
+        path,
+        findings,
+    };
+    let usual = Retry::default();
+    let attempts = values.integer("max_attempts", 1, 1_000);
+    let retry = Retry {
+        max_attempts: attempts
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(usual.max_attempts),
+        initial_interval: values.span("initial_interval").unwrap_or(usual.initial_interval),
+        backoff_coefficient: values
+            .float("backoff_coefficient", 1.0, 1_000.0)
+            .unwrap_or(usual.backoff_coefficient),
+        max_interval: values.span("max_interval"),
+        jitter: values.float("jitter", 0.0, 1.0).unwrap_or(usual.jitter),
+        non_retryable_errors: values
+            .texts("non_retryable_errors")
+            .into_iter()
+            .map(|(text, _)| text.to_owned())
+            .collect(),
+    };
+    if let Some(most) = retry.max_interval
+        && most < retry.initial_interval
+    {
+        let place = fields.value("max_interval").map(|node| node.place).unwrap_or_default();
+        let message = format!(
+            "max_interval ({most}) is shorter than initial_interval ({})",
+            retry.initial_interval
+        );
+        values.say(
+            "max_interval",
+            Finding::error(codes::OUT_OF_BOUNDS, place, message).fix("raise it, or leave it out"),
+        );
+    }
+    if !fields.has("max_attempts") {
+        let message = "retry without max_attempts allows one attempt and so never retries";
+        let finding = Finding::warning(codes::IDLE_RETRY, node.place, message).path(path.to_string());
+        findings.add(finding.fix("add max_attempts, the number of attempts in all"));
+    }
+    Some(retry)
+}
+
+fn read_tasks(fields: &Fields<'_>, expressions: &mut Expressions, findings: &mut Findings) -> Vec<(String, RawTask)> {
+    let missing = |place: Place| {
+        Finding::error(codes::NO_TASKS, place, "a workflow needs at least one task")
+            .fix("add tasks: with a map from ids to tasks")
+    };
+    let Some(node) = fields.value("tasks") else {
+        findings.add(missing(fields.get("tasks").map_or(fields.place, |entry| entry.place)));
+        return Vec::new();
+    };
+    let path = Path::ROOT;
+    let path = path.then("tasks");
+    if let Data::List(_) = node.data {
+        let finding =
+            Finding::error(codes::WRONG_TYPE, node.place, "tasks must be a map, this is a list").path("/tasks");
+        findings.add(finding.fix("write each task under its id: tasks: {extract: {...}, load: {...}}"));
+        return Vec::new();
+    }
+    let Some(entries) = entries(node, "tasks", path, findings) else {
+        return Vec::new();
+    };
+    if entries.is_empty() {
+        findings.add(missing(node.place).path("/tasks"));
+    }
+    if entries.len() > MAX_TASKS {
+        let message = format!("there are {} tasks; a workflow has at most {MAX_TASKS}", entries.len());
+        findings.add(Finding::error(codes::TOO_MANY_TASKS, node.place, message).path("/tasks"));
+        return Vec::new();
+    }
+    entries
+        .iter()
+        .map(|entry| (entry.key.clone(), tasks::read(entry, path, expressions, findings)))
+        .collect()
+}
