@@ -66,10 +66,7 @@ fn characters_are_allowed(text: &str, findings: &mut Findings) -> bool {
             };
             let c = line.chars().nth(column).unwrap_or_default();
             let message = format!("the character U+{:04X} is not allowed in a file", u32::from(c));
-            findings.add(
-                Finding::error(codes::BAD_CHARACTER, place, message)
-                    .fix("remove it"),
-            );
+            findings.add(Finding::error(codes::BAD_CHARACTER, place, message).fix("remove it"));
             return false;
         }
     }
