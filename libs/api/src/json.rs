@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, ReflectMessage, SerializeOptions, Value as FieldValue};
 use serde_json::Value;
 
 use crate::DESCRIPTOR_SET;
@@ -53,7 +53,43 @@ pub fn to_json<M: Message>(message: &M, full_name: &str, defaults: bool) -> Resu
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|source| fail(Some(Box::new(source))))?;
     unfold_payloads(&mut value);
+    if defaults {
+        name_absent(&dynamic, &mut value);
+    }
     Ok(value)
+}
+
+/// Shows messages that are not set as `null`, so that every field can be looked up. (`null` reads back as not set.)
+fn name_absent(message: &DynamicMessage, value: &mut Value) {
+    let Value::Object(map) = value else { return };
+    for field in message.descriptor().fields() {
+        if field.is_map() || !matches!(field.kind(), Kind::Message(_)) {
+            continue;
+        }
+        let well_known = matches!(field.kind(), Kind::Message(kind) if kind.package_name().starts_with("google."));
+        match message.get_field(&field).as_ref() {
+            _ if well_known => {}
+            FieldValue::Message(_) if !message.has_field(&field) => {
+                map.insert(field.name().to_owned(), Value::Null);
+            }
+            FieldValue::Message(inner) => {
+                if let Some(shown) = map.get_mut(field.name()) {
+                    name_absent(inner, shown);
+                }
+            }
+            FieldValue::List(items) => {
+                let Some(Value::Array(shown)) = map.get_mut(field.name()) else {
+                    continue;
+                };
+                for (item, shown) in items.iter().zip(shown) {
+                    if let FieldValue::Message(item) = item {
+                        name_absent(item, shown);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Replaces payload fields, JSON carried as text, by the JSON itself; an empty one by `null`.
@@ -104,6 +140,21 @@ mod tests {
         assert_eq!(json["output"]["output"], "{\"x\":1}", "the user's own text stays text");
         assert_eq!(json["tasks"][0]["state"], "RETRYING");
         assert_eq!(json["tasks"][0]["attempts"], 2);
+    }
+
+    #[test]
+    fn with_defaults_every_field_can_be_looked_up() {
+        let message = Execution {
+            tasks: vec![Task::default()],
+            ..Execution::default()
+        };
+        let json = to_json(&message, "nexus.execution.v1.Execution", true).expect("json");
+        for absent in [&json["error"], &json["tasks"][0]["error"], &json["output"]] {
+            assert!(absent.is_null());
+        }
+        let keys: Vec<&String> = json["tasks"][0].as_object().expect("task").keys().collect();
+        assert!(keys.iter().any(|key| *key == "error") && keys.iter().any(|key| *key == "output"));
+        assert_eq!(json["tasks"][0]["state"], "STATE_UNSPECIFIED");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub enum PlanError {
         task: String,
         /// What is wrong with it.
         #[source]
-        source: ExprError,
+        source: Box<ExprError>,
     },
     /// A task needs one that is not there.
     #[error("workflow {workflow}: task {task} needs {needed}, which does not exist")]
@@ -122,7 +122,7 @@ impl Plan {
             .map_err(|source| PlanError::Expression {
                 workflow: workflow.name.clone(),
                 task: "output".into(),
-                source,
+                source: Box::new(source),
             })?;
         let plan = Self {
             workflow: workflow.name.clone(),
@@ -176,7 +176,7 @@ impl TaskPlan {
         let wrong = |source| PlanError::Expression {
             workflow: workflow.name.clone(),
             task: id.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let mut needs = Vec::new();
         for needed in workflow.dependencies(id) {

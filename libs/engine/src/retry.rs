@@ -17,7 +17,7 @@ pub fn backoff(policy: &Retry, attempt: u32, seed: u64) -> i64 {
     let initial = policy.initial_interval.micros().max(0);
     let cap = policy
         .max_interval
-        .map_or(initial.saturating_mul(100), |max| max.micros())
+        .map_or_else(|| initial.saturating_mul(100), |max| max.micros())
         .max(0);
     let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let grown = (initial as f64) * policy.backoff_coefficient.max(1.0).powi(exponent);

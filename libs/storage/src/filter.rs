@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             _ => (name, ""),
         };
         let known = self.fields.iter().find(|(known, _)| *known == field);
-        let Some((_, operators)) = known.filter(|_| (field == "labels") == !key.is_empty()) else {
+        let Some((_, operators)) = known.filter(|_| (field == "labels") != key.is_empty()) else {
             self.at = begin;
             return Err(self.error(format!("unknown field {name:?}")));
         };

@@ -57,11 +57,6 @@ impl Exit {
     }
 }
 
-/// True when an execution's state will not change any more.
-pub(super) fn is_terminal(state: State) -> bool {
-    Exit::of_state(state) != Exit::StillRunning
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +75,6 @@ mod tests {
         ];
         assert_eq!(numbers.map(Exit::number), [0, 1, 3, 5, 6, 7, 8, 130]);
         assert_eq!(Exit::of_state(State::TimedOut), Exit::Failed);
-        assert!(is_terminal(State::Cancelled) && !is_terminal(State::Cancelling));
+        assert_eq!(Exit::of_state(State::Cancelling), Exit::StillRunning);
     }
 }

@@ -4,6 +4,7 @@ use nexus_api::definitions::v1::{
     DeleteWorkflowRequest, DiffRevisionsRequest, ExportFormat, ExportWorkflowRequest, GetWorkflowGraphRequest,
     GetWorkflowRequest, GraphFormat, ListRevisionsRequest, ListWorkflowsRequest,
 };
+use nexus_api::execution::v1::GetTaskDurationsRequest;
 
 use super::args::{ExportForm, Global, GraphForm, Page, Workflows};
 use super::client::Clients;
@@ -186,11 +187,21 @@ async fn graph(
         GraphForm::Dot => GraphFormat::Dot,
         GraphForm::Svg => GraphFormat::Svg,
     };
+    // Tasks weigh what they usually take; without finished executions all weigh the same.
+    let durations = clients
+        .executions
+        .clone()
+        .get_task_durations(GetTaskDurationsRequest {
+            workflow: workflow.clone(),
+        })
+        .await
+        .map_err(|status| clients.error(status))?
+        .into_inner();
     let request = GetWorkflowGraphRequest {
         workflow,
         revision,
         format: format.into(),
-        ..GetWorkflowGraphRequest::default()
+        expected_seconds: durations.mean_seconds,
     };
     let graph = clients
         .definitions

@@ -7,7 +7,6 @@ use nexus_api::execution::v1::{Event, Execution, execution, task};
 use nexus_api::time::micros;
 
 use super::plain;
-use crate::cli::exit::is_terminal;
 
 /// A task as a watcher sees it.
 #[derive(Debug, Clone)]
@@ -130,11 +129,6 @@ impl View {
     /// How many tasks have ended.
     pub(super) fn ended(&self) -> usize {
         self.tasks.iter().filter(|task| has_ended(task.state)).count()
-    }
-
-    /// True when nothing will change any more.
-    pub(super) fn is_over(&self) -> bool {
-        is_terminal(self.state)
     }
 }
 

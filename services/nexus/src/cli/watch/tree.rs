@@ -257,7 +257,6 @@ mod tests {
             ]
         );
         assert_eq!(view.last_event(), 5);
-        assert!(!view.is_over());
     }
 
     #[test]
