@@ -36,6 +36,12 @@ pub fn duration_micros(span: &Duration) -> i64 {
         .saturating_add(i64::from(span.nanos) / 1_000)
 }
 
+/// A point in time as RFC 3339 writes it (`2026-01-31T12:00:00Z`), in microseconds since the Unix epoch.
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(|time| micros(&time))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

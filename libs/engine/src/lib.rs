@@ -1,1 +1,32 @@
-//! The pure core: execution and task state machines.
+//! The pure core of NEXUS: what happens to an execution when something happens to it.
+//!
+//! [`decide`] takes an [`Execution`], a [`Command`] and the time, and answers with the events that follow and the
+//! effects that the caller must bring about once the events are stored. There is no I/O here, no clock, no randomness
+//! and no async: the same code runs in the mesh, in `nexus dev`, in simulation and in a dry run.
+//!
+//! Invariants:
+//! - Every change of state is an [`Event`]; [`Execution::apply`] is the only function that changes an execution, so
+//!   folding the events from the beginning gives the same execution again.
+//! - A rejected command has changed nothing.
+//! - A decision costs time in the number of tasks that it touches, never in the size of the graph.
+
+mod commands;
+mod effect;
+mod event;
+mod failure;
+mod plan;
+mod progress;
+mod retry;
+mod rules;
+mod state;
+mod transitions;
+
+pub use commands::{Command, Outcome, Rejection, Transition, decide, resume};
+pub use effect::{Effect, Timer};
+pub use event::{Event, EventKind, Fact};
+pub use failure::{Failure, FailureKind};
+pub use plan::{Plan, PlanError, TaskPlan};
+pub use retry::{backoff, splitmix};
+pub use rules::{Tally, Verdict, judge};
+pub use state::{Closing, Execution, ExecutionState, Output, Task, TaskState};
+pub use transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};

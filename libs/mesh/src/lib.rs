@@ -1,1 +1,14 @@
-//! A service's frame: server, transport, deadlines, health, shutdown.
+//! The frame that every service of NEXUS stands in: how it is reached ([`transport`]), how it is served
+//! ([`server`]), how long a call may take ([`deadline`]) and how a trace travels with it ([`trace`]).
+//!
+//! A generated client runs over a [`Transport`], which is either a network channel or the other service's routes in
+//! the same process: near and far are the same code.
+
+pub mod clock;
+pub mod deadline;
+pub mod server;
+pub mod trace;
+pub mod transport;
+
+pub use clock::{Clock, system_clock};
+pub use transport::Transport;

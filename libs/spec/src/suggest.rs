@@ -2,7 +2,7 @@
 
 /// The candidate that is nearest to a misspelt word, when one is near enough to be meant.
 #[must_use]
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     candidates
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= allowed(word.len().max(candidate.len())))

@@ -1,123 +1,129 @@
-//! What can go wrong in a store, told apart by what a caller can do about it.
+//! What a database can do wrong, in the house's words.
 
-use sqlx::error::ErrorKind;
-
-/// An error of a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// Another writer held the database for too long, or the statement lost a race. The call may be repeated.
-    #[error("the database is busy")]
-    Busy(#[source] sqlx::Error),
-    /// A row with the same key is there already.
-    #[error("a row with the same key exists ({constraint})")]
-    UniqueViolation {
-        /// What the database says about the key.
-        constraint: String,
-    },
-    /// A row refers to one that does not exist, or holds what its table forbids.
-    #[error("the row breaks a rule of its table ({constraint})")]
-    Constraint {
-        /// What the database says about the rule.
-        constraint: String,
-    },
-    /// What was read is damaged, or is not what this version writes.
-    #[error("the database is damaged: {0}")]
-    Corrupt(String),
+/// What a database error means for whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A row with that key is there already.
+    Duplicate,
+    /// Busy, locked or cut off: the same call may succeed in a moment.
+    Transient,
     /// The disk is full.
-    #[error("the disk is full")]
-    Full(#[source] sqlx::Error),
-    /// The database may only be read.
-    #[error("the database is read-only")]
-    ReadOnly(#[source] sqlx::Error),
-    /// The database did not answer in time or at all. The call may be repeated.
-    #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// The schema cannot be brought up to date.
-    #[error(transparent)]
-    Migration(#[from] crate::migrate::MigrationError),
-    /// The database's directory cannot be made.
-    #[error("cannot make the directory {path}")]
-    Directory {
-        /// The directory.
+    Full,
+    /// The file may not be written.
+    ReadOnly,
+    /// The file is damaged or no database.
+    Corrupt,
+    /// Anything else.
+    Other,
+}
+
+/// A database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database answered with an error, or did not answer.
+    #[error("{}", summary(*kind))]
+    Database {
+        /// What it means.
+        kind: ErrorKind,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file or directory cannot be used.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which.
         path: String,
-        /// Why.
+        /// Why not.
         #[source]
         source: std::io::Error,
     },
-    /// Anything else: a bug in a statement.
-    #[error("a statement failed")]
-    Statement(#[source] sqlx::Error),
+    /// The file was written by a newer version.
+    #[error(
+        "{path} has schema {found}, this version knows {known}: it was written by a newer nexus; use that version, or \
+         another --data directory"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Number of its newest migration.
+        found: i64,
+        /// Number of the newest migration that this version knows.
+        known: i64,
+    },
+    /// A migration that the file has is not the one that this version knows under its number.
+    #[error("{path}: migration {number} was changed after it had been applied")]
+    Changed {
+        /// The file.
+        path: String,
+        /// The migration's number.
+        number: i64,
+    },
+    /// Another process has the directory.
+    #[error("another nexus process uses {path}; stop it, or choose another directory with --data")]
+    Locked {
+        /// The directory.
+        path: String,
+    },
 }
 
-/// Errors after which the same call may succeed.
-pub trait Transient {
-    /// True when the call may be repeated as it is.
-    fn is_transient(&self) -> bool;
-}
-
-impl Transient for StorageError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::Unavailable(_))
+fn summary(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Duplicate => "a row with that key exists already",
+        ErrorKind::Transient => "the database is busy or cannot be reached",
+        ErrorKind::Full => "the disk is full",
+        ErrorKind::ReadOnly => "the database cannot be written",
+        ErrorKind::Corrupt => "the database file is damaged",
+        ErrorKind::Other => "the database failed",
     }
 }
 
-impl StorageError {
-    /// What was read is not what this version writes.
+impl Error {
+    /// What the error means.
     #[must_use]
-    pub fn corrupt(what: impl Into<String>) -> Self {
-        Self::Corrupt(what.into())
-    }
-
-    /// True when a row with the same key exists.
-    #[must_use]
-    pub fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::UniqueViolation { .. })
-    }
-}
-
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => match database.kind() {
-                ErrorKind::UniqueViolation => Self::UniqueViolation {
-                    constraint: database.message().to_owned(),
-                },
-                ErrorKind::ForeignKeyViolation | ErrorKind::NotNullViolation | ErrorKind::CheckViolation => {
-                    Self::Constraint {
-                        constraint: database.message().to_owned(),
-                    }
-                }
-                _ => {
-                    let code = database.code().and_then(|code| code.parse::<u32>().ok());
-                    let message = database.message().to_owned();
-                    from_sqlite_code(code, message, error)
-                }
-            },
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::Unavailable(error)
-            }
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
-            _ => Self::Statement(error),
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database { kind, .. } => *kind,
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
+            _ => ErrorKind::Other,
         }
     }
+
+    /// The chain of causes, outermost first, for logs.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
 }
 
-/// SQLite's result codes; the low byte is the primary one (<https://sqlite.org/rescode.html>).
-fn from_sqlite_code(code: Option<u32>, message: String, error: sqlx::Error) -> StorageError {
-    const BUSY: u32 = 5;
-    const LOCKED: u32 = 6;
-    const READONLY: u32 = 8;
-    const IOERR: u32 = 10;
-    const CORRUPT: u32 = 11;
-    const FULL: u32 = 13;
-    const CANTOPEN: u32 = 14;
-    const NOTADB: u32 = 26;
-    match code.map(|code| code & 0xff) {
-        Some(BUSY | LOCKED) => StorageError::Busy(error),
-        Some(READONLY) => StorageError::ReadOnly(error),
-        Some(CORRUPT | NOTADB) => StorageError::Corrupt(message),
-        Some(FULL) => StorageError::Full(error),
-        Some(IOERR | CANTOPEN) => StorageError::Unavailable(error),
-        _ => StorageError::Statement(error),
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Database { kind: classify(&source), source }
+    }
+}
+
+fn classify(error: &sqlx::Error) -> ErrorKind {
+    match error {
+        sqlx::Error::Database(answer) if answer.is_unique_violation() => ErrorKind::Duplicate,
+        // SQLite's primary result codes (https://www.sqlite.org/rescode.html); extended codes keep them in the low byte.
+        sqlx::Error::Database(answer) => match answer.code().and_then(|code| code.parse::<i32>().ok()) {
+            Some(code) => match code & 0xff {
+                5 | 6 | 10 => ErrorKind::Transient,
+                8 => ErrorKind::ReadOnly,
+                11 | 26 => ErrorKind::Corrupt,
+                13 => ErrorKind::Full,
+                _ => ErrorKind::Other,
+            },
+            None => ErrorKind::Other,
+        },
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => ErrorKind::Transient,
+        _ => ErrorKind::Other,
     }
 }

@@ -1,22 +1,10 @@
-//! What every storage adapter shares: SQLite pools ([`sqlite`]), migrations ([`migrate`]), the lock of the data
-//! directory ([`lock`]), errors ([`error`]), retries ([`retry`]), clocks ([`clock`]), ids ([`id`]), page tokens
-//! ([`page`]) and list filters ([`filter`]).
-//!
-//! Nothing here knows a service's tables; each service keeps its own SQL in its own folder.
+//! What every storage adapter stands on: databases with migrations, errors in one vocabulary, and the lock that keeps a
+//! second process off the same files.
 
-pub mod clock;
-pub mod error;
+mod error;
 pub mod filter;
-pub mod id;
 pub mod lock;
-pub mod migrate;
 pub mod page;
-pub mod retry;
 pub mod sqlite;
 
-pub use clock::Clock;
-pub use error::StorageError;
-pub use filter::Filter;
-pub use lock::DataLock;
-pub use migrate::Migration;
-pub use sqlite::Database;
+pub use error::{Error, ErrorKind};

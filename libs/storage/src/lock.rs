@@ -1,90 +1,52 @@
-//! The lock of a data directory: two processes on the same files would each believe to be the only writer.
+//! One process a data directory: an operating-system lock, held until the process ends, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
-const FILE: &str = "nexus.lock";
+use crate::Error;
 
-/// Holds the data directory for this process until it is dropped. The operating system releases the lock when the
-/// process ends, however it ends.
+/// The right to use a data directory; given back when dropped or when the process dies.
 #[derive(Debug)]
-pub struct DataLock {
-    path: PathBuf,
+pub struct DirectoryLock {
     _file: File,
 }
 
-/// Why a data directory cannot be held.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another process holds it.
-    #[error("another nexus process uses the data in {} (process {holder}); stop it, or give this one a data directory of its own", directory.display())]
-    Held {
-        /// The data directory.
-        directory: PathBuf,
-        /// The process id that the holder wrote down, or `unknown`.
-        holder: String,
-    },
-    /// The lock file cannot be made or written.
-    #[error("cannot lock the data directory {}", directory.display())]
-    Io {
-        /// The data directory.
-        directory: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl DataLock {
-    /// Makes the directory if it is missing and takes its lock at once or not at all.
+impl DirectoryLock {
+    /// Takes the right to use a directory, creating it (readable by its owner alone) when it is not there.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another process (or another lock in this one) holds it, [`LockError::Io`] when the
-    /// directory cannot be made or written.
-    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
-        let io = |source| LockError::Io {
-            directory: directory.to_owned(),
-            source,
-        };
-        std::fs::create_dir_all(directory).map_err(io)?;
-        let path = directory.join(FILE);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
+    /// [`Error::Locked`] when another process has it; [`Error::File`] when it cannot be created or written.
+    pub fn take(directory: &Path) -> Result<Self, Error> {
+        let file = |source| Error::File { path: directory.display().to_string(), source };
+        std::fs::create_dir_all(directory).map_err(file)?;
+        restrict(directory).map_err(file)?;
+        let mut lock = OpenOptions::new()
             .create(true)
             .truncate(false)
-            .open(&path)
-            .map_err(io)?;
-        match file.try_lock() {
+            .write(true)
+            .open(directory.join("lock"))
+            .map_err(file)?;
+        match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held {
-                    directory: directory.to_owned(),
-                    holder: holder(&mut file),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: directory.display().to_string() }),
+            Err(TryLockError::Error(source)) => return Err(file(source)),
         }
-        // The number is for people only; the lock itself is the operating system's.
-        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { path, _file: file })
-    }
-
-    /// The lock file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+        // For people who wonder which process it is; nothing reads it.
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(file)?;
+        Ok(Self { _file: lock })
     }
 }
 
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    match file.take(32).read_to_string(&mut text) {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => "unknown".to_owned(),
-    }
+#[cfg(unix)]
+fn restrict(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn restrict(_directory: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -92,14 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_refused_until_the_first_is_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("deep/data");
-        let first = DataLock::acquire(&path).unwrap();
-        let refused = DataLock::acquire(&path).unwrap_err().to_string();
-        assert!(refused.contains("another nexus process uses the data"), "{refused}");
-        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+    fn a_second_taker_is_refused_until_the_first_lets_go() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("data");
+        let first = DirectoryLock::take(&path).expect("first");
+        let refused = DirectoryLock::take(&path).expect_err("second");
+        assert!(refused.to_string().contains("another nexus process"), "{refused}");
         drop(first);
-        DataLock::acquire(&path).unwrap();
+        DirectoryLock::take(&path).expect("after the first has let go");
     }
 }

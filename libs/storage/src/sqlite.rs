@@ -1,22 +1,39 @@
-//! SQLite as NEXUS uses it: one writer connection, several readers, WAL, and every commit on disk before it returns.
+//! A SQLite file: one writer, several readers, write-ahead log, migrations.
 
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Row, Sqlite, SqlitePool, Transaction};
 
-use crate::error::StorageError;
-use crate::migrate::{self, Migration};
+use crate::Error;
 
-/// How long a statement waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a call waits for a connection of a pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that may read side by side.
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: `synchronous=FULL`.
+    Full,
+    /// The death of the process; a power cut may cost the last moments.
+    Normal,
+}
+
+/// One step of a schema, applied once and never changed afterwards.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// From 1, without gaps; the same in every adapter.
+    pub number: i64,
+    /// What it is about.
+    pub name: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
+
+/// Readers that one file has.
 const READERS: u32 = 4;
+/// Pages of memory that one connection may cache: 8 MiB.
+const CACHE_KIB: &str = "-8192";
 
-/// A SQLite database: a pool of one connection that writes and a pool that can only read. Clones share both.
+/// A SQLite file that is open.
 #[derive(Debug, Clone)]
 pub struct Database {
     writer: SqlitePool,
@@ -24,219 +41,148 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens a database file, making it and its directory if they are missing, and brings its schema up to date. `now`
-    /// (microseconds) is written down with each migration that is applied.
+    /// Opens a file, creating and migrating it where needed.
     ///
     /// # Errors
-    /// When the file cannot be made or opened, is no database, or its schema cannot be brought up to date.
-    pub async fn open(path: &Path, migrations: &[Migration], now: i64) -> Result<Self, StorageError> {
+    /// When the file cannot be opened, is damaged, or was written by a newer version.
+    pub async fn open(path: &Path, durability: Durability, migrations: &[Migration]) -> Result<Self, Error> {
         if let Some(directory) = path.parent() {
-            tokio::fs::create_dir_all(directory)
-                .await
-                .map_err(|source| StorageError::Directory {
-                    path: directory.display().to_string(),
-                    source,
-                })?;
+            std::fs::create_dir_all(directory)
+                .map_err(|source| Error::File { path: directory.display().to_string(), source })?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // FULL: an acknowledged commit survives a power cut, not only a crash of the process.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(match durability {
+                Durability::Full => SqliteSynchronous::Full,
+                Durability::Normal => SqliteSynchronous::Normal,
+            })
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(256)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", CACHE_KIB)
             .pragma("temp_store", "memory")
-            .pragma("cache_size", "-16384");
-        // One writer: SQLite allows no more, and a queue in the pool is fairer than its busy loop.
-        let writer = pool(1).connect_with(options.clone()).await?;
-        let mut transaction = writer.begin_with("begin immediate").await?;
-        migrate::run(&mut transaction, migrations, now).await?;
-        transaction.commit().await?;
-        let reader = pool(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .statement_cache_capacity(64);
+        // One writer: SQLite has one at a time anyway, and a queue in front of it beats a fight for its lock.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone().create_if_missing(true))
+            .await?;
+        migrate(&writer, path, migrations).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.read_only(true))
             .await?;
         Ok(Self { writer, reader })
     }
 
-    /// The connections for reading; writing through them is an error.
+    /// Begins a transaction that may write. It holds the file's one write lock from the start, so it never has to be
+    /// given up half way for another writer.
+    ///
+    /// # Errors
+    /// When the lock cannot be had in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Connections that only read; what is committed is seen at once.
     #[must_use]
     pub fn reader(&self) -> &SqlitePool {
         &self.reader
     }
 
-    /// The one connection for writing.
-    #[must_use]
-    pub fn writer(&self) -> &SqlitePool {
-        &self.writer
-    }
-
-    /// Starts a transaction that has the write lock from its first moment, so that it cannot fail half-way for want of
-    /// it. Dropped without a commit it leaves nothing behind.
-    ///
-    /// # Errors
-    /// When the writer is busy for too long or the database is closed.
-    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StorageError> {
-        Ok(self.writer.begin_with("begin immediate").await?)
-    }
-
-    /// Closes both pools; waits for calls under way.
+    /// Closes the file; what stands in the write-ahead log is written back.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Connections to a file do not go stale; keeping them keeps their prepared statements.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
+/// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
+async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> Result<(), Error> {
+    let shown = || path.display().to_string();
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS migrations (
+             number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, applied_at TEXT NOT NULL
+         ) STRICT",
+    )
+    .execute(writer)
+    .await?;
+    let applied = sqlx::query("SELECT number, digest FROM migrations ORDER BY number").fetch_all(writer).await?;
+    let known = migrations.last().map_or(0, |migration| migration.number);
+    for row in &applied {
+        let (number, digest): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        match migrations.iter().find(|migration| migration.number == number) {
+            None => return Err(Error::Newer { path: shown(), found: number, known }),
+            Some(migration) if fingerprint(migration.sql) != digest => {
+                return Err(Error::Changed { path: shown(), number });
+            }
+            Some(_) => {}
+        }
+    }
+    for migration in migrations.iter().skip(applied.len()) {
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO migrations VALUES (?1, ?2, ?3, datetime('now'))")
+            .bind(migration.number)
+            .bind(migration.name)
+            .bind(fingerprint(migration.sql))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        tracing::info!(file = %path.display(), migration.number, migration.name, "migrated");
+    }
+    Ok(())
+}
+
+/// FNV-1a over the text: enough to see that an applied migration was edited.
+fn fingerprint(sql: &str) -> String {
+    let hash = sql
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::MigrationError;
 
-    const ONE: Migration = Migration {
-        number: 1,
-        name: "notes",
-        sql: "create table notes (id integer primary key, text text not null unique) strict;
-              create index notes_text on notes (text);",
-    };
-    const TWO: Migration = Migration {
-        number: 2,
-        name: "stars",
-        sql: "alter table notes add column stars integer not null default 0;",
-    };
-
-    async fn insert(database: &Database, text: &str) -> Result<(), StorageError> {
-        let mut transaction = database.begin().await?;
-        sqlx::query("insert into notes (text) values (?)")
-            .bind(text)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
+    const FIRST: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE a (x INTEGER PRIMARY KEY);" };
+    const SECOND: Migration = Migration { number: 2, name: "second", sql: "CREATE TABLE b (y TEXT);" };
 
     #[tokio::test]
-    async fn commits_are_durable_and_readers_cannot_write() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a/b/x.db");
-        let database = Database::open(&path, &[ONE], 7).await.unwrap();
-        insert(&database, "hello").await.unwrap();
-        let pragma = |name: &'static str| {
-            let writer = database.writer().clone();
-            async move { sqlx::query_scalar::<_, String>(name).fetch_one(&writer).await.unwrap() }
-        };
-        assert_eq!(pragma("select journal_mode from pragma_journal_mode").await, "wal");
-        assert_eq!(
-            pragma("select cast(synchronous as text) from pragma_synchronous").await,
-            "2"
-        );
-        assert_eq!(
-            pragma("select cast(foreign_keys as text) from pragma_foreign_keys").await,
-            "1"
-        );
-        let refused = sqlx::query("delete from notes")
-            .execute(database.reader())
-            .await
-            .unwrap_err();
-        assert!(matches!(StorageError::from(refused), StorageError::ReadOnly(_)));
-        let count: i64 = sqlx::query_scalar("select count(*) from notes")
-            .fetch_one(database.reader())
-            .await
-            .unwrap();
-        assert_eq!(count, 1);
+    async fn migrations_are_applied_once_and_never_changed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("deep/er/test.db");
+        let open = |migrations: &'static [Migration]| Database::open(&path, Durability::Full, migrations);
+        open(&[FIRST]).await.expect("create").close().await;
+        open(&[FIRST, SECOND]).await.expect("migrate").close().await;
+        let database = open(&[FIRST, SECOND]).await.expect("again");
+        sqlx::query("SELECT y FROM b").fetch_all(database.reader()).await.expect("both tables are there");
         database.close().await;
-        let again = Database::open(&path, &[ONE, TWO], 9).await.unwrap();
-        let stars: i64 = sqlx::query_scalar("select stars from notes")
-            .fetch_one(again.reader())
-            .await
-            .unwrap();
-        assert_eq!(stars, 0);
+        let newer = open(&[FIRST]).await.expect_err("an older version");
+        assert!(matches!(newer, Error::Newer { found: 2, known: 1, .. }), "{newer}");
+        const EDITED: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE c (x)" };
+        let changed = open(&[EDITED, SECOND]).await.expect_err("an edited migration");
+        assert!(matches!(changed, Error::Changed { number: 1, .. }), "{changed}");
     }
 
     #[tokio::test]
-    async fn a_dropped_transaction_leaves_nothing_and_a_second_key_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(&directory.path().join("x.db"), &[ONE], 0).await.unwrap();
-        {
-            let mut transaction = database.begin().await.unwrap();
-            sqlx::query("insert into notes (text) values ('gone')")
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
-        }
-        insert(&database, "x").await.unwrap();
-        assert!(insert(&database, "x").await.unwrap_err().is_unique_violation());
-        let count: i64 = sqlx::query_scalar("select count(*) from notes")
-            .fetch_one(database.reader())
-            .await
-            .unwrap();
-        assert_eq!(count, 1);
-    }
-
-    #[tokio::test]
-    async fn edited_newer_and_misnumbered_migrations_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.db");
-        Database::open(&path, &[ONE, TWO], 0).await.unwrap().close().await;
-        let problem = async |migrations: &[Migration]| match Database::open(&path, migrations, 0).await {
-            Err(StorageError::Migration(error)) => error,
-            other => panic!("{other:?}"),
-        };
-        let edited = Migration {
-            sql: "create table other (id integer)",
-            ..ONE
-        };
-        assert!(matches!(
-            problem(&[edited, TWO]).await,
-            MigrationError::Changed { number: 1, .. }
-        ));
-        assert!(matches!(
-            problem(&[ONE]).await,
-            MigrationError::Newer { found: 2, known: 1 }
-        ));
-        assert!(matches!(
-            problem(&[TWO]).await,
-            MigrationError::OutOfOrder { number: 2 }
-        ));
-        let broken = Migration {
-            number: 3,
-            name: "broken",
-            sql: "create table a (id integer); create nonsense",
-        };
-        assert!(matches!(
-            problem(&[ONE, TWO, broken]).await,
-            MigrationError::Failed { number: 3, .. }
-        ));
-        let fine = Database::open(&path, &[ONE, TWO], 0).await.unwrap();
-        let left: i64 = sqlx::query_scalar("select count(*) from sqlite_master where name = 'a'")
-            .fetch_one(fine.reader())
-            .await
-            .unwrap();
-        assert_eq!(left, 0, "a failed migration leaves nothing");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.db");
-        std::fs::write(
-            &path,
-            "this is surely not a database file, however long it may be made to look like one",
-        )
-        .unwrap();
-        assert!(matches!(
-            Database::open(&path, &[], 0).await,
-            Err(StorageError::Corrupt(_))
-        ));
+    async fn errors_say_what_they_mean() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("test.db");
+        let database = Database::open(&path, Durability::Normal, &[FIRST]).await.expect("open");
+        let mut transaction = database.begin().await.expect("begin");
+        sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect("insert");
+        let twice = sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect_err("twice");
+        assert_eq!(Error::from(twice).kind(), crate::ErrorKind::Duplicate);
+        let written = sqlx::query("INSERT INTO a VALUES (2)").execute(database.reader()).await;
+        assert_eq!(Error::from(written.expect_err("a reader")).kind(), crate::ErrorKind::ReadOnly);
+        std::fs::write(directory.path().join("no.db"), "this is no database at all, whatever its name says").expect("w");
+        let broken = Database::open(&directory.path().join("no.db"), Durability::Full, &[FIRST]).await.expect_err("no");
+        assert_eq!(broken.kind(), crate::ErrorKind::Corrupt, "{}", broken.report());
     }
 }

@@ -1,1 +1,77 @@
-//! The dispatch port and its in-process adapter.
+//! The dispatch port: how the execution service offers ready attempts to whichever replica has a worker waiting.
+//!
+//! What travels is a [`Pointer`] and no more. The store stays the only truth: a pointer that is lost is published
+//! again by the reconciler, one that comes twice or too late is refused when its lease is asked for. So an adapter may
+//! lose, repeat and reorder.
+
+mod memory;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use memory::MemoryDispatch;
+
+/// Names one attempt that waits for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pointer {
+    /// The execution's id.
+    pub execution: [u8; 16],
+    /// Position of the task in the plan.
+    pub task: u32,
+    /// Number of the attempt that a lease would begin.
+    pub attempt: u32,
+}
+
+/// Which entries of a queue go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Before the others.
+    High,
+    /// The usual.
+    Normal,
+    /// After the others, but never starved.
+    Low,
+}
+
+/// A pointer on its way to a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The queue's name.
+    pub queue: String,
+    /// Which entries of the queue go first.
+    pub lane: Lane,
+    /// The attempt.
+    pub pointer: Pointer,
+}
+
+/// The dispatcher did not do what it was asked. Nothing is lost by that: the reconciler publishes again.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// It holds as many pointers as it may.
+    #[error("the dispatcher is full: it holds {held} pointers")]
+    Full {
+        /// How many it holds.
+        held: usize,
+    },
+    /// It cannot be reached.
+    #[error("the dispatcher cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// Offers attempts to workers.
+#[async_trait]
+pub trait Dispatch: Send + Sync + std::fmt::Debug {
+    /// Offers attempts. One that is on offer already stays so and is not offered twice, where the adapter can tell.
+    ///
+    /// # Errors
+    /// When some could not be offered.
+    async fn publish(&self, entries: Vec<Entry>) -> Result<(), DispatchError>;
+
+    /// Takes at most `max` pointers from some queues, waiting at most `wait` for the first. None when the wait was
+    /// over first. A future that is dropped has taken nothing.
+    ///
+    /// # Errors
+    /// When the dispatcher cannot be reached.
+    async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Pointer>, DispatchError>;
+}

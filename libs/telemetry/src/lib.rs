@@ -1,1 +1,128 @@
-//! Logs, traces and metrics of every process.
+//! Logs, traces and metrics of a process: set up once, at the start of `main`.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+/// How a process tells about itself.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which events are logged, as `RUST_LOG` writes it (`info`, `nexus_execution=debug`).
+    pub log_filter: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Address of an OTLP collector over gRPC (`http://localhost:4317`); no traces are exported without one.
+    pub otlp_endpoint: Option<String>,
+    /// The process's name in traces.
+    pub service_name: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Telemetry cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log filter cannot be read.
+    #[error("the log filter {filter:?} cannot be read; write it like `info` or `nexus_execution=debug`")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// Why.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The exporter of traces cannot be built.
+    #[error("traces cannot be exported to {endpoint}")]
+    Exporter {
+        /// The collector's address.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// Something else set up metrics or logs before.
+    #[error("telemetry was set up twice")]
+    Twice,
+}
+
+/// What was set up; to be kept until the process ends.
+#[derive(Debug)]
+pub struct Telemetry {
+    tracer: Option<SdkTracerProvider>,
+    metrics: PrometheusHandle,
+}
+
+impl Telemetry {
+    /// Every metric in Prometheus' text format.
+    #[must_use]
+    pub fn render_metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    /// Sends what is not sent yet. Blocks for a moment.
+    pub fn flush(&self) {
+        if let Some(tracer) = &self.tracer
+            && let Err(error) = tracer.shutdown()
+        {
+            tracing::warn!(%error, "some spans were not exported");
+        }
+    }
+}
+
+/// Sets up logs on standard error, traces when a collector is given, and the recorder of metrics.
+///
+/// # Errors
+/// When an option cannot be used, or telemetry was set up before.
+pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let filter = EnvFilter::try_new(&options.log_filter)
+        .map_err(|source| TelemetryError::Filter { filter: options.log_filter.clone(), source })?;
+    let json = match options.log_format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
+        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true);
+        Box::new(layer.with_writer(std::io::stderr).with_filter(filter))
+    } else {
+        Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
+    };
+    let tracer = options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, options)).transpose()?;
+    let traces = tracer.as_ref().map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("nexus"))
+            .with_filter(tracing_subscriber::filter::LevelFilter::INFO)
+    });
+    Registry::default().with(lines).with(traces).try_init().map_err(|_| TelemetryError::Twice)?;
+    let metrics = PrometheusBuilder::new().install_recorder().map_err(|_| TelemetryError::Twice)?;
+    Ok(Telemetry { tracer, metrics })
+}
+
+fn exporter(endpoint: &str, options: &Options) -> Result<SdkTracerProvider, TelemetryError> {
+    use opentelemetry_otlp::WithExportConfig;
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
+    let resource =
+        opentelemetry_sdk::Resource::builder().with_service_name(options.service_name.clone()).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}

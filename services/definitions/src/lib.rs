@@ -1,1 +1,57 @@
-//! Workflows and their immutable revisions.
+//! The definitions service: workflows and their immutable revisions.
+//!
+//! Invariants:
+//! - A revision never changes and is never deleted; executions refer to it by (workflow, number).
+//! - Numbers of revisions have no gaps, also over a workflow's deletion and re-creation.
+//! - What is stored is valid: nothing is written that `nexus-spec` finds an error in.
+
+mod convert;
+mod error;
+mod operations;
+mod service;
+pub mod store;
+
+use std::sync::Arc;
+
+use nexus_api::definitions::v1::definitions_service_server::DefinitionsServiceServer;
+use nexus_mesh::Clock;
+
+use store::Store;
+
+/// Largest message that is taken or given: a file of 1 MiB and its canonical form.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// What every operation works with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    store: Arc<dyn Store>,
+    clock: Clock,
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Definitions {
+    context: Context,
+}
+
+impl std::fmt::Debug for Definitions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Definitions")
+    }
+}
+
+impl Definitions {
+    /// The service over a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { context: Context { store, clock } }
+    }
+
+    /// The service for callers.
+    #[must_use]
+    pub fn server(&self) -> DefinitionsServiceServer<service::Service> {
+        DefinitionsServiceServer::new(service::Service(self.context.clone()))
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+}

@@ -1,3 +1,33 @@
-//! The one binary: nexus dev and the command line.
+//! The one binary of NEXUS: `nexus dev` and the command line.
 
-fn main() {}
+mod cli;
+mod dev;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // The same binary stands between the worker and its bash tasks; that role is taken before any thread exists.
+    if let Some(code) = nexus_tasks::supervisor::intercept() {
+        return code;
+    }
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    // Refused only when a provider was chosen before, which nobody does.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cli::run(cli));
+    // Threads that are blocked, such as a read of standard input, do not hold up the end.
+    runtime.shutdown_background();
+    code
+}

@@ -1,0 +1,48 @@
+# Two commands do it all on a fresh machine:
+#   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
+#   make test   installs what is missing, then runs every check and every test
+.DEFAULT_GOAL := help
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e examples clean
+
+RUN_PROFILE ?= release
+ARGS ?=
+
+help: ## Shows this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: setup ## Builds NEXUS, starts `nexus dev` and runs a sample (ARGS="--listen …" passes arguments on)
+	@echo "==> building (the first time takes several minutes; cargo shows how far it is)"
+	cargo build --profile $(RUN_PROFILE) --locked -p nexus
+	@echo "==> starting; Ctrl-C stops"
+	exec target/$(RUN_PROFILE)/nexus dev $(ARGS)
+
+test: setup lint unit e2e ## Runs every check and every test
+
+setup:
+	@scripts/setup.sh
+
+build: ## Builds everything for development
+	cargo build --workspace --locked
+
+lint: fmt clippy proto-lint ## Checks formatting, lints and contracts
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+proto-lint:
+	@scripts/buf.sh lint
+
+deny: ## Checks licences and banned crates of all dependencies (needs cargo-deny)
+	cargo deny --offline check licenses bans sources
+
+unit: ## Unit and integration tests of every crate
+	cargo test --workspace --locked --exclude nexus-tests
+
+e2e: build ## End-to-end tests and faults over real sockets
+	cargo test --locked -p nexus-tests
+
+clean: ## Removes what was built
+	cargo clean

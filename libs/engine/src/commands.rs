@@ -1,0 +1,146 @@
+//! What can happen to an execution. One file a command; this one only dispatches.
+
+mod cancel;
+mod grant;
+mod lose;
+mod report;
+mod start;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::effect::{Effect, Timer};
+use crate::event::{Event, Fact};
+use crate::failure::Failure;
+use crate::state::{Execution, Output};
+
+pub(crate) use cancel::close;
+
+/// Something that happens to an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// It begins. The first command of every execution.
+    Start,
+    /// A worker is to get the lease of an attempt.
+    Grant {
+        /// Position of the task.
+        task: u32,
+        /// The attempt that was dispatched.
+        attempt: u32,
+        /// The worker's name.
+        worker: Arc<str>,
+    },
+    /// A worker says how an attempt ended.
+    Report {
+        /// Position of the task.
+        task: u32,
+        /// The attempt's number.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The lease of an attempt ended without a report.
+    Lose {
+        /// Position of the task.
+        task: u32,
+        /// The attempt's number.
+        attempt: u32,
+        /// How it was lost, for people.
+        reason: String,
+        /// Whether it counts against the cap of infrastructure losses.
+        counted: bool,
+    },
+    /// A timer that an effect set is due.
+    TimerFired(Timer),
+    /// Somebody cancels the execution.
+    Cancel {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Well.
+    Succeeded(Output),
+    /// Badly.
+    Failed(Failure),
+    /// It was stopped because it was told to stop.
+    Cancelled,
+    /// The worker gives it back unfinished.
+    Released(String),
+}
+
+/// What follows from a command.
+#[derive(Debug, Default)]
+pub struct Transition {
+    /// What happened, already applied to the execution.
+    pub events: Vec<Event>,
+    /// What to bring about once the events are stored.
+    pub effects: Vec<Effect>,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The attempt is not the current one.
+    #[error("the attempt is no longer current")]
+    Stale,
+    /// The execution is terminal.
+    #[error("the execution is terminal")]
+    Closed,
+    /// The execution has begun already.
+    #[error("the execution has begun already")]
+    AlreadyStarted,
+}
+
+/// An execution under decision: collects events (applying each at once) and effects.
+pub(crate) struct Decision<'a> {
+    pub(crate) execution: &'a mut Execution,
+    pub(crate) now: i64,
+    pub(crate) transition: Transition,
+}
+
+impl Decision<'_> {
+    /// Records a fact and applies it.
+    pub(crate) fn record(&mut self, fact: Fact) {
+        let event = Event { sequence: self.execution.sequence + 1, at: self.now, fact };
+        self.execution.apply(&event);
+        self.transition.events.push(event);
+    }
+
+    /// Adds an effect.
+    pub(crate) fn then(&mut self, effect: Effect) {
+        self.transition.effects.push(effect);
+    }
+}
+
+/// Decides what follows from a command at a time (microseconds since the epoch), and applies it.
+///
+/// # Errors
+/// When the command does not fit the state; then nothing has changed.
+pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<Transition, Rejection> {
+    let mut decision = Decision { execution, now, transition: Transition::default() };
+    match command {
+        Command::Start => start::start(&mut decision)?,
+        Command::Grant { task, attempt, worker } => grant::grant(&mut decision, task, attempt, worker)?,
+        Command::Report { task, attempt, outcome } => report::report(&mut decision, task, attempt, outcome)?,
+        Command::Lose { task, attempt, reason, counted } => {
+            lose::lose(&mut decision, task, attempt, &reason, counted)?;
+        }
+        Command::TimerFired(timer) => timer::fired(&mut decision, timer)?,
+        Command::Cancel { reason } => cancel::cancel(&mut decision, reason)?,
+    }
+    Ok(decision.transition)
+}
+
+/// The effects that an execution is owed after its state was loaded from a store: dispatches of what is ready and
+/// timers of what waits. Attempts that were running must be given back first, with [`Command::Lose`].
+#[must_use]
+pub fn resume(execution: &Execution) -> Vec<Effect> {
+    start::owed(execution)
+}

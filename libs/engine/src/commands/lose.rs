@@ -1,0 +1,41 @@
+//! Lose: the lease of an attempt ended without a result. The worker vanished, was restarted, or gave it back.
+
+use nexus_spec::model::Delivery;
+
+use super::{Decision, Rejection, report};
+use crate::event::Fact;
+use crate::failure::{Failure, FailureKind};
+use crate::progress;
+use crate::state::TaskState;
+
+/// A task whose workers vanish this often is poison: it ends FAILED instead of taking down the next one.
+const MAX_INFRA_LOSSES: u32 = 5;
+
+pub(super) fn lose(
+    decision: &mut Decision<'_>,
+    task: u32,
+    attempt: u32,
+    reason: &str,
+    counted: bool,
+) -> Result<(), Rejection> {
+    report::require_current(decision, task, attempt)?;
+    let mut failure = Failure::new(FailureKind::Infrastructure, "WorkerLost", reason);
+    let losses = decision.execution.tasks[task as usize].infra_losses + u32::from(counted);
+    let plan = &decision.execution.plan.tasks[task as usize];
+    if plan.delivery == Delivery::AtMostOnce {
+        failure.message =
+            format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
+        report::finish(decision, task, TaskState::Unknown, None, Some(failure));
+    } else if decision.execution.closing.is_some() {
+        let failure = Failure::new(FailureKind::Cancelled, "Cancelled", decision.execution.closing_reason.clone());
+        report::finish(decision, task, TaskState::Cancelled, None, Some(failure));
+    } else if losses >= MAX_INFRA_LOSSES {
+        failure.message = format!("{reason}; lost {losses} times, which is the limit");
+        report::finish(decision, task, TaskState::Failed, None, Some(failure));
+    } else {
+        decision.record(Fact::TaskLost { task, attempt, failure, counted });
+        let offers = progress::offer(decision.execution, task);
+        decision.transition.effects.extend(offers);
+    }
+    Ok(())
+}

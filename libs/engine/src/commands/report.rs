@@ -1,0 +1,85 @@
+//! Report: a worker says how an attempt ended.
+
+use super::{Decision, Outcome, Rejection, lose};
+use crate::effect::{Effect, Timer};
+use crate::event::Fact;
+use crate::failure::{Failure, FailureKind};
+use crate::progress;
+use crate::retry::{backoff, may_retry, splitmix};
+use crate::state::{Output, TaskState};
+
+pub(super) fn report(
+    decision: &mut Decision<'_>,
+    task: u32,
+    attempt: u32,
+    outcome: Outcome,
+) -> Result<(), Rejection> {
+    require_current(decision, task, attempt)?;
+    match outcome {
+        Outcome::Succeeded(output) => finish(decision, task, TaskState::Succeeded, Some(output), None),
+        Outcome::Failed(failure) if failure.kind == FailureKind::Infrastructure => {
+            return lose::lose(decision, task, attempt, &failure.message, true);
+        }
+        Outcome::Failed(failure) => fail(decision, task, attempt, failure),
+        Outcome::Cancelled if decision.execution.closing.is_some() => {
+            let reason = decision.execution.closing_reason.clone();
+            let failure = Failure::new(FailureKind::Cancelled, "Cancelled", reason);
+            finish(decision, task, TaskState::Cancelled, None, Some(failure));
+        }
+        // Nobody told it to stop: a worker that stops by itself has failed.
+        Outcome::Cancelled => {
+            let failure = Failure::new(FailureKind::User, "Cancelled", "the worker stopped the attempt by itself");
+            fail(decision, task, attempt, failure);
+        }
+        Outcome::Released(reason) => return lose::lose(decision, task, attempt, &reason, false),
+    }
+    Ok(())
+}
+
+/// Refuses attempts that are not the one that runs.
+pub(super) fn require_current(decision: &Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
+    match decision.execution.tasks.get(task as usize) {
+        Some(current) if current.state == TaskState::Running && current.leases == attempt => Ok(()),
+        _ => Err(Rejection::Stale),
+    }
+}
+
+/// An attempt failed: try again, or be done with the task.
+pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure: Failure) {
+    let position = task as usize;
+    let plan = &decision.execution.plan.tasks[position];
+    let current = &decision.execution.tasks[position];
+    let made = current.user_attempts();
+    let in_time = |next_at: i64| match (plan.total, current.scheduled_at) {
+        (Some(total), Some(scheduled_at)) => next_at < scheduled_at.saturating_add(total.micros()),
+        _ => true,
+    };
+    if decision.execution.closing.is_none() && may_retry(&plan.retry, made, &failure) {
+        let seed = splitmix(decision.execution.seed ^ u64::from(task));
+        let wait = failure.next_retry_delay.unwrap_or_else(|| backoff(&plan.retry, made, seed));
+        let next_at = decision.now.saturating_add(wait.max(0));
+        if in_time(next_at) {
+            decision.record(Fact::TaskRetrying { task, attempt, failure, next_at });
+            decision.then(Effect::SetTimer { timer: Timer::Retry { task, attempt }, at: next_at });
+            return;
+        }
+    }
+    let state = match failure.kind {
+        FailureKind::Timeout => TaskState::TimedOut,
+        FailureKind::User | FailureKind::Infrastructure | FailureKind::Cancelled => TaskState::Failed,
+    };
+    finish(decision, task, state, None, Some(failure));
+}
+
+/// Ends a task and lets the tasks that need it go on.
+pub(super) fn finish(
+    decision: &mut Decision<'_>,
+    task: u32,
+    state: TaskState,
+    output: Option<Output>,
+    failure: Option<Failure>,
+) {
+    let attempt = decision.execution.tasks[task as usize].leases;
+    decision.record(Fact::TaskFinished { task, attempt, state, output, failure });
+    progress::after(decision, task);
+}

@@ -1,0 +1,46 @@
+//! Start: judges every task that waits for nothing. Also what an execution is owed after a reload.
+
+use super::{Decision, Rejection};
+use crate::effect::{Effect, Timer};
+use crate::event::Fact;
+use crate::progress;
+use crate::state::{Execution, TaskState};
+
+pub(super) fn start(decision: &mut Decision<'_>) -> Result<(), Rejection> {
+    if decision.execution.sequence > 0 {
+        return Err(Rejection::AlreadyStarted);
+    }
+    decision.record(Fact::ExecutionCreated);
+    if let Some(effect) = deadline(decision.execution) {
+        decision.then(effect);
+    }
+    let roots = 0..u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX);
+    progress::advance(decision, roots.collect());
+    Ok(())
+}
+
+/// Dispatches and timers that the state calls for.
+pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
+    if execution.state.is_terminal() {
+        return vec![Effect::Close];
+    }
+    let mut effects: Vec<Effect> = deadline(execution).into_iter().collect();
+    for (position, task) in (0..).zip(&execution.tasks) {
+        match task.state {
+            TaskState::Scheduled => effects.extend(progress::offer(execution, position)),
+            TaskState::Retrying => {
+                let timer = Timer::Retry { task: position, attempt: task.leases };
+                effects.push(Effect::SetTimer { timer, at: task.next_at.unwrap_or_default() });
+            }
+            _ => continue,
+        }
+        effects.extend(progress::total_timer(execution, position));
+    }
+    effects
+}
+
+fn deadline(execution: &Execution) -> Option<Effect> {
+    let timeout = execution.plan.timeout?;
+    let at = execution.created_at.saturating_add(timeout.micros());
+    Some(Effect::SetTimer { timer: Timer::Execution, at })
+}

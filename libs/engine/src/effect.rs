@@ -1,0 +1,71 @@
+//! What the caller must bring about once the events of a decision are stored.
+
+use nexus_spec::model::Priority;
+
+/// Something to do in the outside world. Effects are intentions: all of them can be derived again from the stored
+/// state by [`crate::resume`], so losing them costs time and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Offer an attempt to the workers of a queue.
+    Dispatch {
+        /// Position of the task in the plan.
+        task: u32,
+        /// Number of the attempt that a lease would begin.
+        attempt: u32,
+        /// The queue's name.
+        queue: String,
+        /// Which tasks of the queue go first.
+        priority: Priority,
+    },
+    /// Send [`crate::Command::TimerFired`] at this time (microseconds since the epoch).
+    SetTimer {
+        /// Which timer.
+        timer: Timer,
+        /// When.
+        at: i64,
+    },
+    /// Tell the worker that holds this attempt to stop it.
+    CancelAttempt {
+        /// Position of the task in the plan.
+        task: u32,
+        /// The attempt's number.
+        attempt: u32,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The execution is terminal: it need not be kept in memory.
+    Close,
+}
+
+/// A timer. It carries what it is about, so that one that fires too late is seen to be stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The next attempt of a task is due.
+    Retry {
+        /// Position of the task.
+        task: u32,
+        /// Number of the attempt that failed.
+        attempt: u32,
+    },
+    /// A task has waited too long for a worker.
+    ScheduleToStart {
+        /// Position of the task.
+        task: u32,
+        /// Number of the attempt that waits.
+        attempt: u32,
+    },
+    /// A task has taken too long over all its attempts.
+    Total {
+        /// Position of the task.
+        task: u32,
+    },
+    /// An attempt has taken too long. The worker stops it by itself; this is the net below.
+    Attempt {
+        /// Position of the task.
+        task: u32,
+        /// The attempt's number.
+        attempt: u32,
+    },
+    /// The execution has taken too long.
+    Execution,
+}

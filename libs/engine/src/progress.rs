@@ -1,0 +1,190 @@
+//! How an execution goes on: when a task has ended, the tasks that need it are judged, and when none is left the
+//! execution ends. Iterative, so that a chain of skips of any length costs no stack.
+
+use std::collections::VecDeque;
+
+use crate::commands::Decision;
+use crate::effect::{Effect, Timer};
+use crate::event::Fact;
+use crate::failure::{Failure, FailureKind};
+use crate::rules::{Verdict, judge};
+use crate::state::{Closing, Execution, ExecutionState, Output, TaskState};
+
+/// Goes on after a task has ended.
+pub(crate) fn after(decision: &mut Decision<'_>, task: u32) {
+    if fails_fast(decision.execution, task) {
+        let id = &decision.execution.plan.tasks[task as usize].id;
+        let reason = format!("task {id} failed and the workflow says fail_fast");
+        crate::commands::close(decision, Closing::FailFast, reason);
+        return;
+    }
+    let dependants = decision.execution.plan.tasks[task as usize].dependants.iter().copied().collect();
+    advance(decision, dependants);
+}
+
+/// Judges waiting tasks, and whatever their verdicts set free, until nothing moves.
+pub(crate) fn advance(decision: &mut Decision<'_>, mut queue: VecDeque<u32>) {
+    while let Some(task) = queue.pop_front() {
+        let Some(end) = judge_task(decision, task) else { continue };
+        decision.record(end);
+        if fails_fast(decision.execution, task) {
+            return after(decision, task);
+        }
+        queue.extend(decision.execution.plan.tasks[task as usize].dependants.iter().copied());
+    }
+    finish_if_done(decision);
+}
+
+/// Judges one waiting task. A task that may run is scheduled here; one that will not run is ended by the fact that is
+/// given back.
+fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
+    let current = &decision.execution.tasks[task as usize];
+    if current.state != TaskState::Waiting || decision.execution.closing.is_some() {
+        return None;
+    }
+    let plan = &decision.execution.plan.tasks[task as usize];
+    let end = |state, failure| Some(Fact::TaskFinished { task, attempt: 0, state, output: None, failure });
+    match judge(plan.rule, current.tally) {
+        Verdict::Wait => None,
+        Verdict::Skip => end(TaskState::Skipped, None),
+        Verdict::UpstreamFailed => {
+            let culprit = failed_need(decision.execution, task);
+            let message = format!("not run: task {culprit} did not succeed");
+            end(TaskState::UpstreamFailed, Some(Failure::new(FailureKind::User, "UpstreamFailed", message)))
+        }
+        Verdict::Run => match condition_holds(decision.execution, task) {
+            Ok(true) => {
+                schedule(decision, task);
+                None
+            }
+            Ok(false) => end(TaskState::Skipped, None),
+            Err(failure) => end(TaskState::Failed, Some(failure)),
+        },
+    }
+}
+
+fn condition_holds(execution: &Execution, task: u32) -> Result<bool, Failure> {
+    let Some(condition) = &execution.plan.tasks[task as usize].condition else { return Ok(true) };
+    let scope = execution.scope(&condition.references().tasks, "");
+    condition.eval(&scope).map_err(|error| Failure::expression(format!("if: {error}")))
+}
+
+fn failed_need(execution: &Execution, task: u32) -> String {
+    let plan = &execution.plan.tasks[task as usize];
+    let failed = plan.needs.iter().find(|need| {
+        let state = execution.tasks[**need as usize].state;
+        state.is_terminal() && !matches!(state, TaskState::Succeeded | TaskState::Cached | TaskState::Skipped)
+    });
+    failed.map_or_else(String::new, |need| execution.plan.tasks[*need as usize].id.clone())
+}
+
+/// Makes a task ready: records it and offers it to the workers.
+pub(crate) fn schedule(decision: &mut Decision<'_>, task: u32) {
+    let current = &decision.execution.tasks[task as usize];
+    let first = current.scheduled_at.is_none();
+    let attempt = current.leases + 1;
+    decision.record(Fact::TaskScheduled { task, attempt });
+    let mut effects = offer(decision.execution, task);
+    if first {
+        effects.extend(total_timer(decision.execution, task));
+    }
+    decision.transition.effects.extend(effects);
+}
+
+/// The effects that a ready task is owed: its dispatch, and the timer of its wait.
+pub(crate) fn offer(execution: &Execution, task: u32) -> Vec<Effect> {
+    let plan = &execution.plan.tasks[task as usize];
+    let current = &execution.tasks[task as usize];
+    let attempt = current.leases + 1;
+    let mut effects =
+        vec![Effect::Dispatch { task, attempt, queue: plan.queue.clone(), priority: plan.priority }];
+    if let (Some(limit), Some(ready_at)) = (plan.schedule_to_start, current.ready_at) {
+        let timer = Timer::ScheduleToStart { task, attempt };
+        effects.push(Effect::SetTimer { timer, at: ready_at.saturating_add(limit.micros()) });
+    }
+    effects
+}
+
+/// The timer over all attempts of a task that is or was ready.
+pub(crate) fn total_timer(execution: &Execution, task: u32) -> Option<Effect> {
+    let total = execution.plan.tasks[task as usize].total?;
+    let at = execution.tasks[task as usize].scheduled_at?.saturating_add(total.micros());
+    Some(Effect::SetTimer { timer: Timer::Total { task }, at })
+}
+
+/// Ends the execution when no task is left.
+pub(crate) fn finish_if_done(decision: &mut Decision<'_>) {
+    if decision.execution.open > 0 || decision.execution.state.is_terminal() {
+        return;
+    }
+    let fact = conclude(decision.execution);
+    decision.record(fact);
+    decision.then(Effect::Close);
+}
+
+/// How an execution without open tasks ends.
+fn conclude(execution: &Execution) -> Fact {
+    let finished = |state, output, failure| Fact::ExecutionFinished { state, output, failure };
+    let reason = &execution.closing_reason;
+    match execution.closing {
+        Some(Closing::Cancelled) => {
+            let failure = Failure::new(FailureKind::Cancelled, "Cancelled", reason);
+            return finished(ExecutionState::Cancelled, None, Some(failure));
+        }
+        Some(Closing::TimedOut) => {
+            let failure = Failure::new(FailureKind::Timeout, "ExecutionTimeout", reason);
+            return finished(ExecutionState::TimedOut, None, Some(failure));
+        }
+        Some(Closing::FailFast) | None => {}
+    }
+    if let Some(failure) = first_unhandled(execution) {
+        return finished(ExecutionState::Failed, None, Some(failure));
+    }
+    let Some(template) = &execution.plan.output else { return finished(ExecutionState::Succeeded, None, None) };
+    let scope = execution.scope(&template.references().tasks, "");
+    match template.render(&scope) {
+        Ok(rendered) => {
+            let output = Output::new(rendered.value.to_string());
+            finished(ExecutionState::Succeeded, Some(output), None)
+        }
+        Err(error) => {
+            let failure = Failure::expression(format!("output: {error}"));
+            finished(ExecutionState::Failed, None, Some(failure))
+        }
+    }
+}
+
+/// Whether a task's end must end the whole execution at once.
+fn fails_fast(execution: &Execution, task: u32) -> bool {
+    execution.plan.fail_fast && execution.closing.is_none() && has_failed(execution, task)
+        // A task that handles the failure must get the chance to run.
+        && !execution.plan.tasks[task as usize].dependants.iter().any(|dependant| handles(execution, *dependant))
+}
+
+/// The earliest failure that nothing handled, told as the execution's.
+fn first_unhandled(execution: &Execution) -> Option<Failure> {
+    let unhandled = (0_u32..).zip(&execution.tasks).filter(|(position, _)| {
+        let dependants = &execution.plan.tasks[*position as usize].dependants;
+        let handled = dependants.iter().any(|dependant| {
+            handles(execution, *dependant) && execution.tasks[*dependant as usize].state == TaskState::Succeeded
+        });
+        has_failed(execution, *position) && !handled
+    });
+    let (position, task) = unhandled.min_by_key(|(_, task)| task.finished_at)?;
+    let id = &execution.plan.tasks[position as usize].id;
+    let cause = task.failure.clone().unwrap_or_default();
+    Some(Failure { message: format!("task {id} failed: {}", cause.message), stack_trace: String::new(), ..cause })
+}
+
+/// Whether a task failed by itself (not for want of another) and may not simply go on.
+fn has_failed(execution: &Execution, task: u32) -> bool {
+    let state = execution.tasks[task as usize].state;
+    let failed = matches!(state, TaskState::Failed | TaskState::TimedOut | TaskState::Unknown);
+    failed && !execution.plan.tasks[task as usize].continue_on_error
+}
+
+/// Whether a task exists to handle failures: its rule asks for one.
+fn handles(execution: &Execution, task: u32) -> bool {
+    use nexus_spec::model::TriggerRule::{AllFailed, OneFailed};
+    matches!(execution.plan.tasks[task as usize].rule, AllFailed | OneFailed)
+}

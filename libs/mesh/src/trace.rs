@@ -1,0 +1,143 @@
+//! A trace that travels: W3C `traceparent` goes out with every call and is taken up by every server.
+
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use opentelemetry::propagation::{Extractor, Injector};
+use tower::{Layer, Service};
+use tracing::Span;
+use tracing::instrument::Instrumented;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The W3C header that names a trace and a span.
+pub const TRACEPARENT: &str = "traceparent";
+
+struct Headers<'a>(&'a mut HeaderMap);
+
+impl Injector for Headers<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(key.as_bytes()), HeaderValue::from_str(&value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+struct HeaderView<'a>(&'a HeaderMap);
+
+impl Extractor for HeaderView<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// The current span as a `traceparent`; empty when no trace is being recorded.
+#[must_use]
+pub fn current_traceparent() -> String {
+    let mut headers = HeaderMap::new();
+    inject(&mut headers);
+    headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Makes a span the child of the one that a `traceparent` names. One that is empty or malformed changes nothing.
+pub fn continue_trace(span: &Span, traceparent: &str) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(traceparent) {
+        headers.insert(TRACEPARENT, value);
+        extract(span, &headers);
+    }
+}
+
+fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut Headers(headers));
+    });
+}
+
+fn extract(span: &Span, headers: &HeaderMap) {
+    let context =
+        opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&HeaderView(headers)));
+    // Refused only when the span is disabled, and then there is nothing to link.
+    let _unlinked = span.set_parent(context);
+}
+
+/// Sends the current trace with every call.
+#[derive(Debug, Clone, Copy)]
+pub struct InjectTraceLayer;
+
+impl<S> Layer<S> for InjectTraceLayer {
+    type Service = InjectTrace<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        InjectTrace { inner }
+    }
+}
+
+/// A client whose calls carry the current trace.
+#[derive(Debug, Clone)]
+pub struct InjectTrace<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for InjectTrace<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        inject(request.headers_mut());
+        self.inner.call(request)
+    }
+}
+
+/// Takes up the trace of every call in a span of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerSpanLayer;
+
+impl<S> Layer<S> for ServerSpanLayer {
+    type Service = ServerSpan<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerSpan { inner }
+    }
+}
+
+/// A server whose calls run in spans.
+#[derive(Debug, Clone)]
+pub struct ServerSpan<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for ServerSpan<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Instrumented<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        use tracing::Instrument;
+        let path = request.uri().path().trim_start_matches('/');
+        // Names follow OpenTelemetry's conventions for RPC spans.
+        let span = tracing::info_span!("rpc", otel.name = path, otel.kind = "server", rpc.system = "grpc");
+        extract(&span, request.headers());
+        let future = { span.in_scope(|| self.inner.call(request)) };
+        future.instrument(span)
+    }
+}

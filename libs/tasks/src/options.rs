@@ -1,0 +1,83 @@
+//! What an operator can set about running tasks.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::secrets::SecretStore;
+
+/// Command that runs [`crate::supervisor::main`]: the parent of each bash task.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Supervisor {
+    /// The running program itself, which calls [`crate::supervisor::intercept`] first thing in `main`.
+    #[must_use]
+    pub fn this_program() -> Self {
+        Self {
+            // The link keeps working when the file is replaced by an upgrade.
+            program: PathBuf::from("/proc/self/exe"),
+            args: vec![OsString::from(crate::supervisor::SUBCOMMAND)],
+        }
+    }
+
+    /// Another program.
+    #[must_use]
+    pub fn program(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+        }
+    }
+}
+
+/// What an operator can set about running tasks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The Python interpreter: a name on `PATH` or a path.
+    pub python: PathBuf,
+    /// Where `function: module:name` is looked for, before the interpreter's own path; the current folder when empty.
+    pub python_path: Vec<PathBuf>,
+    /// The shell: a name on `PATH` or a path.
+    pub bash: PathBuf,
+    /// What stands between the worker and a bash task.
+    pub supervisor: Supervisor,
+    /// Address space of a Python task that sets no `memory`, in bytes.
+    pub python_memory: u64,
+    /// Largest output of a task, in bytes of JSON.
+    pub max_output_bytes: usize,
+    /// Largest log of an attempt, in bytes.
+    pub max_log_bytes: usize,
+    /// Time between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+    /// True when tasks may call loopback and private addresses.
+    pub allow_private: bool,
+    /// Where scratch folders are made; the system's when not set.
+    pub scratch: Option<PathBuf>,
+    /// Where connections are looked up by name.
+    pub secrets: Arc<SecretStore>,
+}
+
+impl Options {
+    /// Safe defaults: private addresses refused, 2 GiB for Python, 1 MiB of output, 10 MiB of log, 5 s of grace.
+    #[must_use]
+    pub fn new(supervisor: Supervisor) -> Self {
+        Self {
+            python: PathBuf::from("python3"),
+            python_path: Vec::new(),
+            bash: PathBuf::from("bash"),
+            supervisor,
+            python_memory: 2 << 30,
+            max_output_bytes: 1 << 20,
+            max_log_bytes: 10 << 20,
+            kill_grace: Duration::from_secs(5),
+            allow_private: false,
+            scratch: None,
+            secrets: Arc::new(SecretStore::from_env()),
+        }
+    }
+}

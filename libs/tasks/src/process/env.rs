@@ -1,0 +1,103 @@
+//! What a task's process sees: a clean environment and a scratch folder of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::input::text_of;
+use crate::outcome::Failure;
+use crate::runner::RunContext;
+
+/// Variables of the worker that a task may see; everything else could be a secret.
+const PASSED_ON: &[&str] = &["PATH", "HOME", "USER", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An attempt's scratch folder: `work` is where the task starts, `tmp` is its TMPDIR. Removed when the attempt is over.
+pub(crate) struct Scratch {
+    folder: Option<TempDir>,
+}
+
+impl Scratch {
+    pub(crate) async fn new(parent: Option<&Path>) -> Result<Self, Failure> {
+        let parent = parent.map(Path::to_path_buf);
+        let made = tokio::task::spawn_blocking(move || {
+            let mut builder = tempfile::Builder::new();
+            let builder = builder.prefix("nexus-");
+            let folder = match parent {
+                Some(parent) => builder.tempdir_in(parent)?,
+                None => builder.tempdir()?,
+            };
+            std::fs::create_dir(folder.path().join("work"))?;
+            std::fs::create_dir(folder.path().join("tmp"))?;
+            Ok::<_, std::io::Error>(folder)
+        });
+        match made.await {
+            Ok(Ok(folder)) => Ok(Self { folder: Some(folder) }),
+            Ok(Err(error)) => Err(Failure::lost(format!(
+                "the worker cannot make a scratch folder: {error}"
+            ))),
+            Err(error) => Err(Failure::lost(format!(
+                "the worker cannot make a scratch folder: {error}"
+            ))),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.as_ref().map_or_else(|| Path::new("/"), TempDir::path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let Some(folder) = self.folder.take() else { return };
+        // A task may leave a large tree; removing it must not hold up a runtime thread.
+        let remove = move || {
+            let path = folder.path().to_path_buf();
+            if let Err(error) = folder.close() {
+                tracing::warn!(path = %path.display(), error = %error, "cannot remove a scratch folder");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+/// The environment of an attempt: a few of the worker's variables, the attempt's own, then the task's `env`.
+pub(crate) fn variables(
+    ctx: &RunContext,
+    scratch: &Path,
+    extra: &IndexMap<String, Value>,
+    worker: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut env: BTreeMap<String, String> = PASSED_ON
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), worker(name)?)))
+        .collect();
+    env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+    env.entry("HOME".to_owned()).or_insert_with(|| "/".to_owned());
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("LANG", "C.UTF-8".to_owned());
+    set("TMPDIR", scratch.join("tmp").display().to_string());
+    set("NEXUS_EXECUTION", ctx.execution.clone());
+    set("NEXUS_TASK", ctx.task.clone());
+    set("NEXUS_ATTEMPT", ctx.attempt.to_string());
+    set("NEXUS_IDEMPOTENCY_KEY", ctx.idempotency_key.clone());
+    if !ctx.traceparent.is_empty() {
+        set("TRACEPARENT", ctx.traceparent.clone());
+    }
+    for (name, value) in extra {
+        let Some(value) = text_of(value) else { continue };
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(Failure::invalid(format!(
+                "`env` cannot hold `{name}`: a name without `=` and no NUL is needed"
+            )));
+        }
+        env.insert(name.clone(), value);
+    }
+    Ok(env)
+}

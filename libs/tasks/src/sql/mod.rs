@@ -1,0 +1,110 @@
+//! Runs one SQL statement over a connection of its own, which is closed afterwards.
+//!
+//! Decisions: parameters are bound with the type that the server infers (Postgres) or that the JSON value has (MySQL,
+//! SQLite); lists and objects go as JSON. `numeric`/`decimal` come back as text, since a JSON number would lose digits;
+//! bytes as base64; times in ISO 8601. `row_count` is the number of rows returned, or affected when none can be. An
+//! address in the task's own `url` must be public, and cannot be a SQLite file, unless the operator allows private
+//! addresses; a named connection is the operator's choice and is not restricted.
+
+mod failure;
+mod mysql;
+mod postgres;
+mod sqlite;
+mod statement;
+mod table;
+
+use std::time::Instant;
+
+use url::Url;
+
+use crate::http::is_public;
+use crate::input;
+use crate::options::Options;
+use crate::outcome::Failure;
+use crate::redact::Redactor;
+use crate::runner::RunContext;
+use statement::Dialect;
+use table::Table;
+
+const DEFAULT_MAX_ROWS: u32 = 1_000;
+
+pub(crate) async fn run(fields: input::Sql, ctx: &RunContext, options: &Options) -> Result<String, Failure> {
+    let (address, named) = match (&fields.connection, &fields.url) {
+        (Some(name), None) => (options.secrets.connection(name)?, true),
+        (None, Some(url)) => (url.clone(), false),
+        _ => return Err(Failure::invalid("exactly one of `connection` and `url` must be set")),
+    };
+    let dialect = Dialect::of(&address).ok_or_else(|| {
+        Failure::new(
+            "InvalidUrl",
+            "the database's address must start with postgres://, mysql:// or sqlite:",
+        )
+        .final_()
+    })?;
+    if !named && !options.allow_private {
+        check(&address, dialect).await?;
+    }
+    // A named connection's password is not among the attempt's secrets, and no driver may show it.
+    let hidden = Redactor::new(password_of(&address));
+    let statement = statement::translate(dialect, &fields.statement, &fields.bind)?;
+    let table = Table::new(fields.max_rows.unwrap_or(DEFAULT_MAX_ROWS), options.max_output_bytes);
+    let started = Instant::now();
+    let done = match dialect {
+        Dialect::Postgres => postgres::run(&address, statement, table, ctx.timeout).await,
+        Dialect::MySql => mysql::run(&address, statement, table).await,
+        Dialect::Sqlite => sqlite::run(&address, statement, table).await,
+    };
+    let table = done.map_err(|failure| failure.sealed(&hidden))?;
+    let line = format!("{} rows after {} ms", table.row_count(), started.elapsed().as_millis());
+    ctx.logs.system(&ctx.redactor, &line).await;
+    Ok(table.into_json())
+}
+
+fn password_of(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let password = url.password()?;
+    let decoded: String = url::form_urlencoded::parse(format!("p={}", password.replace('+', "%2B")).as_bytes())
+        .map(|(_, value)| value.into_owned())
+        .collect();
+    Some(decoded)
+}
+
+/// Refuses an address that a task named and that is not public.
+async fn check(address: &str, dialect: Dialect) -> Result<(), Failure> {
+    let refused = |what: &str| {
+        let message = format!("{what}; private addresses are refused on this worker (a named connection is not)");
+        Failure::new("AddressRefused", message).final_()
+    };
+    if dialect == Dialect::Sqlite {
+        return Err(refused("a SQLite file is on the worker itself"));
+    }
+    let url = Url::parse(address)
+        .map_err(|_| Failure::new("InvalidUrl", "the database's address cannot be read").final_())?;
+    // Both drivers know ways to name the host outside the address's host part.
+    if url
+        .query_pairs()
+        .any(|(key, _)| matches!(key.as_ref(), "host" | "hostaddr" | "socket" | "port"))
+    {
+        return Err(refused("the database's host must stand in the address itself"));
+    }
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+        return Err(refused("the database's address has no host"));
+    };
+    let host = host.trim_matches(['[', ']']);
+    let port = url.port().unwrap_or(5432);
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| Failure::new("SqlConnect", format!("{host} cannot be resolved: {error}")))?;
+    let mut any = false;
+    for address in found {
+        any = true;
+        if !is_public(address.ip()) {
+            return Err(refused(&format!("{host} is not a public address")));
+        }
+    }
+    if any {
+        Ok(())
+    } else {
+        Err(refused(&format!("{host} has no address")))
+    }
+}

@@ -1,0 +1,365 @@
+//! Python tasks: results, failures, limits, and everything that a task can do to its process.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Run, alive, options};
+use nexus_tasks::{FailureKind, LogStream, Outcome};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_and_results_are_exact_json() {
+    let run = Run::default();
+    let code = "def main(a, b=2):\n    print('hello')\n    return {'a': a, 'b': b, 'big': 2**80, 't': (1, None, True, 1.5, 'ä')}";
+    let ended = run
+        .run(
+            "python",
+            json!({"code": code, "args": {"a": [1, 9007199254740993_i64]}}),
+        )
+        .await;
+    let Outcome::Succeeded(text) = &ended.outcome else {
+        panic!("{:?}", ended.outcome)
+    };
+    assert_eq!(
+        text,
+        r#"{"a":[1,9007199254740993],"b":2,"big":1208925819614629174706176,"t":[1,null,true,1.5,"\u00e4"]}"#
+    );
+    assert_eq!(ended.text(LogStream::Stdout), ["hello"]);
+    let ended = run
+        .python("async def main():\n    import asyncio\n    await asyncio.sleep(0.01)\n    return 7")
+        .await;
+    assert_eq!(ended.output(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_of_a_module_is_found_on_the_python_path() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(
+        folder.path().join("probe_mod.py"),
+        "class Jobs:\n    @staticmethod\n    def double(x):\n        return x * 2\n",
+    )
+    .expect("write");
+    let mut options = options();
+    options.python_path = vec![folder.path().to_path_buf()];
+    let run = Run::with(options);
+    let ended = run
+        .run(
+            "python",
+            json!({"function": "probe_mod:Jobs.double", "args": {"x": 21}}),
+        )
+        .await;
+    assert_eq!(ended.output(), 42);
+    let ended = run.run("python", json!({"function": "no_such_module:f"})).await;
+    assert_eq!(ended.failure().error_type, "ModuleNotFoundError");
+    let ended = run.run("python", json!({"function": "json:loads", "code": "x"})).await;
+    assert_eq!(ended.failure().error_type, "InvalidTask");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exception_shows_the_users_lines_and_no_others() {
+    let run = Run::default();
+    let ended = run.python("def helper(x):\n    return 1 / x\n\ndef main():\n    try:\n        helper(0)\n    except ZeroDivisionError as e:\n        raise ValueError('bad rows') from e").await;
+    let failure = ended.failure();
+    assert_eq!(
+        (failure.error_type.as_str(), failure.message.as_str()),
+        ("ValueError", "bad rows")
+    );
+    assert!(
+        failure
+            .stack_trace
+            .contains("File \"<task probe>\", line 2, in helper\n    return 1 / x"),
+        "{}",
+        failure.stack_trace
+    );
+    assert!(!failure.stack_trace.contains("<string>"), "{}", failure.stack_trace);
+    assert_eq!(failure.kind, FailureKind::User);
+
+    let failure = run.python("def main(:\n  pass").await.failure().clone();
+    assert_eq!(failure.error_type, "SyntaxError");
+    assert!(
+        failure.stack_trace.contains("<task probe>\", line 1"),
+        "{}",
+        failure.stack_trace
+    );
+    assert!(
+        run.python("x = 1")
+            .await
+            .failure()
+            .message
+            .contains("no function `main`")
+    );
+    assert_eq!(run.python("def main(x): pass").await.failure().error_type, "TypeError");
+    let deep = run
+        .python("def main():\n    def f(n): return f(n + 1)\n    return f(0)")
+        .await;
+    assert_eq!(deep.failure().error_type, "RecursionError");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_json_is_said_so() {
+    let run = Run::default();
+    for code in [
+        "def main(): return float('nan')",
+        "def main(): return {1, 2}",
+        "def main():\n    a = []\n    a.append(a)\n    return a",
+        "def main():\n    a = []\n    for _ in range(5000): a = [a]\n    return a",
+        "def main(): return '\\ud800'",
+    ] {
+        assert_eq!(run.python(code).await.failure().error_type, "ResultNotJson", "{code}");
+    }
+    let large = run.python("def main(): return 'x' * (2 << 20)").await;
+    assert_eq!(large.failure().error_type, "OutputTooLarge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_die_has_its_failure() {
+    let run = Run::default();
+    let ended = run
+        .python("import os\ndef main():\n    print('last words')\n    os._exit(7)")
+        .await;
+    assert_eq!(ended.failure().error_type, "ExitCode");
+    assert_eq!(ended.failure().details, Some(json!({"exit_code": 7})));
+    assert_eq!(ended.text(LogStream::Stdout), ["last words"]);
+    assert_eq!(
+        run.python("import os\ndef main(): os._exit(0)")
+            .await
+            .failure()
+            .error_type,
+        "ExitCode"
+    );
+    assert_eq!(
+        run.python("import sys\ndef main(): sys.exit(3)")
+            .await
+            .failure()
+            .details,
+        Some(json!({"exit_code": 3}))
+    );
+    assert!(
+        run.python("import sys\ndef main(): sys.exit('no data')")
+            .await
+            .failure()
+            .message
+            .contains("no data")
+    );
+    let crash = run.python("import ctypes\ndef main(): ctypes.string_at(0)").await;
+    assert_eq!(crash.failure().error_type, "Signal");
+    assert_eq!(
+        crash.failure().details.as_ref().expect("details")["signal_name"],
+        "SIGSEGV"
+    );
+    assert!(
+        crash.failure().stack_trace.contains("in main"),
+        "faulthandler tells where: {}",
+        crash.failure().stack_trace
+    );
+    let killed = run.python("import os\ndef main(): os.kill(os.getpid(), 9)").await;
+    assert_eq!(killed.failure().error_type, "Signal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_limited() {
+    let run = Run::default();
+    let code = "def main():\n    x = bytearray(300 << 20)\n    return len(x)";
+    let ended = run.run("python", json!({"code": code, "memory": "128MiB"})).await;
+    assert_eq!(ended.failure().error_type, "OutOfMemory");
+    assert_eq!(run.python(code).await.output(), 300 << 20);
+    let bad = run.run("python", json!({"code": code, "memory": "lots"})).await;
+    assert_eq!(bad.failure().error_type, "InvalidTask");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strays_die_with_their_attempt() {
+    let run = Run::default();
+    // Double fork, a session of its own, an empty environment, and stdout kept open.
+    let code = r"
+import os, sys, time
+def main():
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(w, str(os.getpid()).encode())
+            os.execve('/bin/sleep', ['sleep', '600'], {})
+        os._exit(0)
+    os.wait()
+    return int(os.read(r, 20))
+";
+    let started = Instant::now();
+    let pid = run.python(code).await.output().as_i64().expect("pid");
+    assert!(!alive(pid), "{pid} is still there");
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ignores_sigterm_is_killed() {
+    let run = Run::default().timeout(Duration::from_millis(400));
+    let code = "import signal, time, os\ndef main():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    print(os.getpid())\n    time.sleep(600)";
+    let started = Instant::now();
+    let ended = run.python(code).await;
+    assert_eq!(ended.failure().error_type, "Timeout");
+    assert_eq!(ended.failure().kind, FailureKind::Timeout);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let pid = ended.text(LogStream::Stdout)[0].parse().expect("pid");
+    assert!(!alive(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_stops_at_once_and_cleanup_code_runs() {
+    let run = Run::default();
+    let cancel = run.cancel.clone();
+    let code = "import signal, sys, time\ndef stop(*_):\n    print('cleaned up')\n    sys.exit(0)\ndef main():\n    signal.signal(signal.SIGTERM, stop)\n    print('ready')\n    time.sleep(600)";
+    let work = run.python(code);
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(work, stop);
+    assert_eq!(ended.outcome, Outcome::Cancelled);
+    assert_eq!(ended.text(LogStream::Stdout), ["ready", "cleaned up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_attempt_leaves_nothing() {
+    let run = Run::default();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("pid");
+    let code =
+        format!("import os, time\ndef main():\n    open({file:?}, 'w').write(str(os.getpid()))\n    time.sleep(600)");
+    tokio::select! {
+        ended = run.python(&code) => panic!("{:?}", ended.outcome),
+        () = tokio::time::sleep(Duration::from_millis(700)) => {}
+    }
+    let pid: i64 = std::fs::read_to_string(&file).expect("pid").parse().expect("number");
+    let until = Instant::now() + Duration::from_secs(5);
+    while alive(pid) && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!alive(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_output_becomes_clean_lines() {
+    let run = Run::default();
+    let code = r"
+import os, sys
+def main():
+    os.write(1, b'bad \xff nul \0 end\n')
+    os.write(1, b'x' * 100000 + b'\n')
+    print('to stderr', file=sys.stderr)
+    os.write(1, b'no newline')
+    sys.stdout.close()
+    return 1
+";
+    let ended = run.python(code).await;
+    assert_eq!(ended.output(), 1);
+    let out = ended.text(LogStream::Stdout);
+    assert_eq!(out[0], "bad \u{fffd} nul  end");
+    assert!(out[1].len() <= 16 * 1024 && out[1].ends_with("[line cut]"));
+    assert_eq!(out[2], "no newline");
+    assert_eq!(ended.text(LogStream::Stderr), ["to stderr"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_output_is_cut_and_the_task_ends_well() {
+    let run = Run::default();
+    let code = "import sys\ndef main():\n    line = 'y' * 1023 + '\\n'\n    for _ in range(200):\n        sys.stdout.write(line * 1024)\n    return 'done'";
+    let ended = run.python(code).await;
+    assert_eq!(ended.output(), "done");
+    let bytes: usize = ended.text(LogStream::Stdout).iter().map(|line| line.len() + 1).sum();
+    assert!(bytes <= 10 << 20, "{bytes}");
+    assert_eq!(ended.text(LogStream::System).len(), 1, "one marker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_clean_and_the_folder_is_gone_afterwards() {
+    let run = Run::default();
+    let code = "import os\ndef main():\n    open('scratch.txt', 'w').write('x')\n    return {'env': dict(os.environ), 'cwd': os.getcwd()}";
+    let ended = run
+        .run("python", json!({"code": code, "env": {"DAY": "2026-01-01", "N": 3}}))
+        .await;
+    let output = ended.output();
+    let env = output["env"].as_object().expect("env");
+    assert_eq!(
+        (env["DAY"].as_str(), env["N"].as_str()),
+        (Some("2026-01-01"), Some("3"))
+    );
+    assert_eq!(env["NEXUS_TASK"], "probe");
+    assert!(!env.keys().any(|key| key.starts_with("CARGO")), "{env:?}");
+    let cwd = output["cwd"].as_str().expect("cwd").to_owned();
+    let until = Instant::now() + Duration::from_secs(5);
+    while std::path::Path::new(&cwd).exists() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!std::path::Path::new(&cwd).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_do_not_leave() {
+    let mut run = Run::default();
+    run.secrets = vec!["hunter2secret".into()];
+    let code = "import base64, sys, os\ndef main(key):\n    os.write(1, key[:5].encode()); os.write(1, key[5:].encode() + b'\\n')\n    print(base64.b64encode(('user:' + key).encode()).decode())\n    return {'k': key, key: 1}";
+    let ended = run
+        .run("python", json!({"code": code, "args": {"key": "hunter2secret"}}))
+        .await;
+    assert_eq!(ended.output(), json!({"k": "***", "***": 1}));
+    let out = ended.text(LogStream::Stdout);
+    assert_eq!(out[0], "***");
+    assert!(out[1].contains("***"), "{}", out[1]);
+    let ended = run
+        .run(
+            "python",
+            json!({"code": "def main(key): raise KeyError(key)", "args": {"key": "hunter2secret"}}),
+        )
+        .await;
+    let failure = format!("{:?}", ended.failure());
+    assert!(!failure.contains("hunter2"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_interpreter_is_started_again() {
+    let run = Run::default();
+    // The keeper's parent is the interpreter.
+    let code = "import os\ndef main():\n    with open('/proc/%d/stat' % os.getppid()) as f:\n        return int(f.read().rsplit(') ', 1)[1].split()[1])";
+    let pid = run.python(code).await.output().as_i64().expect("pid");
+    let lost = run
+        .python("import os, signal, time\ndef main():\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(60)")
+        .await;
+    assert_eq!(lost.failure().error_type, "WorkerLost");
+    assert_eq!(lost.failure().kind, FailureKind::Infrastructure);
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    let next = run.python(code).await.output().as_i64().expect("pid");
+    assert_ne!(pid, next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_python_the_failure_says_what_is_missing() {
+    let mut options = options();
+    options.python = "no-such-python3".into();
+    let ended = Run::with(options).python("def main(): pass").await;
+    assert_eq!(ended.failure().error_type, "MissingProgram");
+    assert!(ended.failure().message.contains("no-such-python3") && ended.failure().non_retryable);
+}
+
+/// Not a bound that fails a build on a busy machine: prints the figure that the design aims at.
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_forks_are_quick() {
+    let run = Run::default();
+    let code = "def fib(n): return n if n < 2 else fib(n-1) + fib(n-2)\ndef main(): return fib(10)";
+    assert_eq!(run.python(code).await.output(), 55);
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let started = Instant::now();
+        let all = futures::future::join_all((0..40).map(|_| run.python(code))).await;
+        best = best.min(started.elapsed());
+        assert!(all.iter().all(|ended| ended.output() == 55));
+    }
+    println!("40 × fib(10) forked: {best:?}");
+    assert!(best < Duration::from_secs(5), "{best:?}");
+}

@@ -1,0 +1,46 @@
+//! Creates a workflow and its revision 1.
+
+use nexus_api::ErrorReason;
+use nexus_api::definitions::v1::{CreateWorkflowRequest, CreateWorkflowResponse};
+use nexus_api::error::ApiError;
+use tonic::Status;
+
+use super::{check, check_message, find, new_revision, write_of};
+use crate::Context;
+use crate::convert;
+use crate::error::storage;
+use crate::store::{Expected, Write, Written};
+
+pub(crate) async fn create(context: &Context, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Status> {
+    check_message(&request.message)?;
+    if request.request_id.len() > 128 {
+        return Err(ApiError::field("request_id", "has more than 128 bytes").into());
+    }
+    let checked = check(&request.source, "")?;
+    let revision = new_revision(&checked.workflow, &request.source, &request.message);
+    let diagnostics = convert::diagnostics(&checked.warnings);
+    // The text is what the call is about: the same id with another text is a mistake of the caller.
+    let fingerprint = nexus_spec::document::digest(&request.source);
+    if !request.request_id.is_empty()
+        && let Some((name, known)) = context.store.request(&request.request_id).await.map_err(storage)?
+    {
+        if known != fingerprint {
+            let message = "request_id was used before to create another workflow; choose a new one";
+            return Err(ApiError::new(ErrorReason::RequestIdReused, message)
+                .violation("request_id", "was used before with another body")
+                .into());
+        }
+        let workflow = Some(convert::workflow(find(context, &name).await?));
+        return Ok(CreateWorkflowResponse { workflow, diagnostics });
+    }
+    let request_key = (!request.request_id.is_empty()).then(|| (request.request_id.clone(), fingerprint));
+    let write = Write { request: request_key, ..write_of(context, &checked, Expected::Absent, revision) };
+    let name = write.name.clone();
+    match context.store.write(write).await.map_err(storage)? {
+        Written::Done(row) => Ok(CreateWorkflowResponse { workflow: Some(convert::workflow(row)), diagnostics }),
+        Written::Unexpected => {
+            let message = format!("workflow {name} exists already; use ApplyWorkflow to change it, or choose another name");
+            Err(ApiError::new(ErrorReason::WorkflowExists, message).with("workflow", name).into())
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Ids: what names an execution, a lease, a session, and which shard an execution belongs to.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// How many shards executions are spread over. Fixed for the life of a database: the shard is part of the id.
+pub const SHARDS: u16 = 64;
+
+/// Gives fresh ids: UUIDv7 for executions, random ones for tokens and sessions.
+#[derive(Clone)]
+pub struct Ids {
+    ordered: Arc<dyn Fn() -> Uuid + Send + Sync>,
+    random: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ids")
+    }
+}
+
+impl Ids {
+    /// Ids from the machine's clock and its source of randomness.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { ordered: Arc::new(Uuid::now_v7), random: Arc::new(Uuid::new_v4) }
+    }
+
+    /// A fresh execution id. Equal idempotency keys give ids in the same shard, so that one owner sees both.
+    #[must_use]
+    pub fn execution(&self, request_key: Option<&str>) -> ExecutionId {
+        let mut bytes = (self.ordered)().into_bytes();
+        if let Some(key) = request_key {
+            // FNV-1a: stable over builds, which a hasher of the standard library is not.
+            let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+            bytes[15] = hash.to_le_bytes()[0];
+        }
+        ExecutionId(Uuid::from_bytes(bytes))
+    }
+
+    /// A fresh secret: a lease's token or a session.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        (self.random)().simple().to_string()
+    }
+
+    /// A fresh random id.
+    #[must_use]
+    pub fn random(&self) -> Uuid {
+        (self.random)()
+    }
+}
+
+/// Names an execution. Sorts by creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutionId(pub Uuid);
+
+impl ExecutionId {
+    /// The shard that the execution belongs to.
+    #[must_use]
+    pub fn shard(self) -> u16 {
+        u16::from(self.0.as_bytes()[15]) % SHARDS
+    }
+
+    /// Where the execution's chance comes from.
+    #[must_use]
+    pub fn seed(self) -> u64 {
+        let (high, low) = self.0.as_u64_pair();
+        nexus_engine::splitmix(high ^ low.rotate_left(32))
+    }
+
+    /// The id as 16 bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// An id from its 16 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ExecutionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for ExecutionId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_keys_share_a_shard_and_ids_sort_by_creation() {
+        let ids = Ids::system();
+        assert_eq!(ids.execution(Some("a")).shard(), ids.execution(Some("a")).shard());
+        let made: Vec<ExecutionId> = (0..100).map(|_| ids.execution(None)).collect();
+        assert!(made.is_sorted());
+        assert!(made.iter().all(|id| id.shard() < SHARDS));
+        assert_eq!(made[0].to_string().parse::<ExecutionId>().expect("parse"), made[0]);
+    }
+}

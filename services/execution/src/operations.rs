@@ -1,0 +1,67 @@
+//! What callers can ask: one file a verb. Each takes a request and gives an answer; the gRPC service only calls them.
+
+pub(crate) mod cancel;
+pub(crate) mod durations;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod start;
+pub(crate) mod tasks;
+pub(crate) mod wait;
+pub(crate) mod watch;
+
+use nexus_api::ErrorReason;
+use nexus_api::error::ApiError;
+use nexus_storage::page::PageError;
+use tonic::Status;
+
+use crate::Context;
+use crate::error::{execution_not_found, status};
+use crate::ids::ExecutionId;
+use crate::store::ExecutionRow;
+
+/// The id that a text names: a whole one, or a prefix of at least eight hex digits that only one execution has.
+pub(crate) async fn resolve(context: &Context, text: &str) -> Result<ExecutionId, Status> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let digits: String = text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    if digits.len() < 8 || digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        let problem = format!("{text:?} is no execution id (a UUID, or at least 8 of its first hex digits)");
+        return Err(ApiError::field("execution", problem).into());
+    }
+    match context.store.ids_with_prefix(&digits).await.map_err(status)?.as_slice() {
+        [] => Err(execution_not_found(text)),
+        [id] => Ok(*id),
+        _ => Err(ApiError::field("execution", format!("{text} begins more than one id; give more digits")).into()),
+    }
+}
+
+/// The execution that a text names.
+pub(crate) async fn find(context: &Context, text: &str) -> Result<ExecutionRow, Status> {
+    let id = resolve(context, text).await?;
+    let row = context.store.execution(id).await.map_err(status)?;
+    row.ok_or_else(|| execution_not_found(text))
+}
+
+/// A page that was asked for wrongly.
+pub(crate) fn page_error(error: &PageError) -> Status {
+    match error {
+        PageError::Size(_) => ApiError::field("page_size", error.to_string()).into(),
+        PageError::Token => {
+            let reason = ErrorReason::InvalidPageToken;
+            ApiError::new(reason, error.to_string()).violation("page_token", error.to_string()).into()
+        }
+    }
+}
+
+/// The number that a page token names; 0 for the first page.
+pub(crate) fn page_after(query: &str, token: &str) -> Result<u64, Status> {
+    let key = nexus_storage::page::key(query, token).map_err(|error| page_error(&error))?;
+    key.map_or(Ok(0), |key| key.parse().map_err(|_| page_error(&PageError::Token)))
+}
+
+/// The number of rows for a wish.
+pub(crate) fn page_size(wished: i32) -> Result<u32, Status> {
+    nexus_storage::page::size(wished).map_err(|error| page_error(&error))
+}

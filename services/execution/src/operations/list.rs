@@ -1,0 +1,93 @@
+//! Lists executions, newest first.
+
+use nexus_api::ErrorReason;
+use nexus_api::error::ApiError;
+use nexus_api::execution::v1::{ListExecutionsRequest, ListExecutionsResponse, execution};
+use nexus_storage::filter::{self, Field, Operator, Term};
+use nexus_storage::page;
+use tonic::Status;
+
+use super::{get, page_error, page_size};
+use crate::Context;
+use crate::convert;
+use crate::error::status;
+use crate::ids::ExecutionId;
+use crate::store::{ListFilter, codec};
+
+const FIELDS: &[Field] = &[
+    ("workflow", &[Operator::Equal]),
+    ("state", &[Operator::Equal]),
+    ("labels", &[Operator::Equal]),
+    ("create_time", &[Operator::Before, Operator::After]),
+];
+
+pub(crate) async fn list(
+    context: &Context,
+    request: ListExecutionsRequest,
+) -> Result<ListExecutionsResponse, Status> {
+    let size = page_size(request.page_size)?;
+    let wanted = read_filter(&request.filter)?;
+    let query = format!("executions|{}", request.filter);
+    let key = page::key(&query, &request.page_token).map_err(|error| page_error(&error))?;
+    let before: Option<ExecutionId> =
+        key.map(|key| key.parse()).transpose().map_err(|_| page_error(&page::PageError::Token))?;
+    let mut rows = context.store.list(&wanted, before, size + 1).await.map_err(status)?;
+    let mut next_page_token = String::new();
+    if rows.len() > size as usize {
+        rows.truncate(size as usize);
+        next_page_token = rows.last().map(|last| page::token(&query, &last.id.to_string())).unwrap_or_default();
+    }
+    let mut executions: Vec<_> = rows.iter().map(convert::execution).collect();
+    get::count(context, &rows, &mut executions).await?;
+    Ok(ListExecutionsResponse { executions, next_page_token })
+}
+
+fn read_filter(text: &str) -> Result<ListFilter, Status> {
+    let invalid = |problem: String| -> Status {
+        ApiError::new(ErrorReason::InvalidFilter, problem.clone()).violation("filter", problem).into()
+    };
+    let terms = filter::parse(text, FIELDS).map_err(|error| invalid(error.to_string()))?;
+    let mut wanted = ListFilter::default();
+    for Term { field, key, operator, value } in terms {
+        match field.as_str() {
+            "workflow" => wanted.workflow = Some(value),
+            "labels" => wanted.labels.push((key, value)),
+            "state" => {
+                let state = execution::State::from_str_name(&value.to_uppercase())
+                    .filter(|state| *state != execution::State::Unspecified)
+                    .ok_or_else(|| invalid(format!("filter: {value:?} is no state of an execution")))?;
+                wanted.state = Some(codec::execution_state(i64::from(i32::from(state))).map_err(status)?);
+            }
+            _ => {
+                let at = nexus_api::time::parse(&value).ok_or_else(|| {
+                    invalid(format!("filter: {value:?} is no time; write it like \"2026-01-31T12:00:00Z\""))
+                })?;
+                match operator {
+                    Operator::After => wanted.created_after = Some(at),
+                    _ => wanted.created_before = Some(at),
+                }
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexus_engine::ExecutionState;
+
+    #[test]
+    fn filters_are_read_or_refused_with_a_reason() {
+        let wanted = read_filter(r#"workflow = etl AND state = failed AND labels.team = "data""#).expect("filter");
+        assert_eq!(wanted.workflow.as_deref(), Some("etl"));
+        assert_eq!(wanted.state, Some(ExecutionState::Failed));
+        assert_eq!(wanted.labels, [("team".to_owned(), "data".to_owned())]);
+        let timed = read_filter(r#"create_time > "2026-01-01T00:00:00Z""#).expect("filter");
+        assert_eq!(timed.created_after, Some(1_767_225_600_000_000));
+        for wrong in ["state = BROKEN", "create_time > yesterday", "nope = 1"] {
+            let refused = read_filter(wrong).expect_err(wrong);
+            assert_eq!(nexus_api::error::reason_of(&refused), Some(ErrorReason::InvalidFilter), "{wrong}");
+        }
+    }
+}

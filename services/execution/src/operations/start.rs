@@ -1,0 +1,128 @@
+//! Starts an execution.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_api::ErrorReason;
+use nexus_api::error::ApiError;
+use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::{find, get};
+use crate::Context;
+use crate::error::status;
+use crate::owner::{NewExecution, Started};
+use crate::plans::Loaded;
+use crate::store::RequestKey;
+
+/// Parameters in bytes at most.
+const MAX_PARAMS: usize = 512 << 10;
+/// Characters of an idempotency key at most.
+const MAX_KEY: usize = 128;
+/// Labels of one execution at most, and bytes of a key or value.
+const MAX_LABELS: usize = 64;
+const MAX_LABEL: usize = 256;
+
+pub(crate) async fn start(
+    context: &Context,
+    request: StartExecutionRequest,
+) -> Result<StartExecutionResponse, Status> {
+    check(&request)?;
+    let key = request_key(&request);
+    if let Some(known) = known_start(context, key.as_ref()).await? {
+        return answer(context, known).await;
+    }
+    let loaded = context.plans.revision(&request.workflow, request.revision).await?;
+    let params = params(&loaded, &request.params)?;
+    let mut labels: BTreeMap<String, String> = loaded.workflow.labels.clone().into_iter().collect();
+    labels.extend(request.labels);
+    let new = NewExecution {
+        id: context.ids.execution(key.as_ref().map(|key| key.key.as_str())),
+        plan: Arc::clone(&loaded.plan),
+        params: Arc::new(params),
+        labels,
+        traceparent: nexus_mesh::trace::current_traceparent(),
+        request: key,
+    };
+    let started = context.owner.begin(new).await.map_err(status)?;
+    answer(context, started).await
+}
+
+async fn answer(context: &Context, started: Started) -> Result<StartExecutionResponse, Status> {
+    let row = find(context, &started.id.to_string()).await?;
+    let execution = get::shown(context, &row).await?;
+    Ok(StartExecutionResponse { execution: Some(execution), existing: started.existing })
+}
+
+/// The execution that an earlier request with the same key started.
+async fn known_start(context: &Context, key: Option<&RequestKey>) -> Result<Option<Started>, Status> {
+    let Some(key) = key else { return Ok(None) };
+    match context.store.request(&key.key).await.map_err(status)? {
+        None => Ok(None),
+        Some((id, fingerprint)) if fingerprint == key.fingerprint => Ok(Some(Started { id, existing: true })),
+        Some(_) => Err(status(crate::owner::OwnerError::RequestIdReused)),
+    }
+}
+
+fn check(request: &StartExecutionRequest) -> Result<(), Status> {
+    if request.workflow.is_empty() {
+        return Err(ApiError::field("workflow", "must name a workflow").into());
+    }
+    if request.params.len() > MAX_PARAMS {
+        let problem = format!("params have {} bytes, at most {MAX_PARAMS} are taken", request.params.len());
+        return Err(ApiError::new(ErrorReason::PayloadTooLarge, problem.clone()).violation("params", problem).into());
+    }
+    if request.request_id.chars().count() > MAX_KEY {
+        return Err(ApiError::field("request_id", format!("has more than {MAX_KEY} characters")).into());
+    }
+    let too_long = |(key, value): (&String, &String)| key.is_empty() || key.len() > MAX_LABEL || value.len() > MAX_LABEL;
+    if request.labels.len() > MAX_LABELS || request.labels.iter().any(too_long) {
+        let problem = format!("at most {MAX_LABELS} labels, each key and value of 1 to {MAX_LABEL} bytes");
+        return Err(ApiError::field("labels", problem).into());
+    }
+    Ok(())
+}
+
+fn request_key(request: &StartExecutionRequest) -> Option<RequestKey> {
+    if request.request_id.is_empty() {
+        return None;
+    }
+    let labels: BTreeMap<&String, &String> = request.labels.iter().collect();
+    // Params are compared as values, so that a client may format them differently when it repeats the call.
+    let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));
+    let body = json!([request.workflow, request.revision, params, labels]);
+    Some(RequestKey { key: request.request_id.clone(), fingerprint: digest(&body.to_string()) })
+}
+
+/// SHA-256 in lower-case hex.
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
+    let text = if text.is_empty() { "{}" } else { text };
+    let invalid = |problem: String| ApiError::new(ErrorReason::InvalidParams, problem);
+    let given: Value = serde_json::from_str(text)
+        .map_err(|error| invalid(format!("params are no JSON: {error}")).violation("params", error.to_string()))?;
+    if !given.is_object() {
+        return Err(invalid("params must be a JSON object".into()).violation("params", "must be an object").into());
+    }
+    if text.contains("\\u0000") {
+        return Err(invalid("params hold a NUL character".into()).violation("params", "holds \\u0000").into());
+    }
+    nexus_spec::validate_params(loaded.workflow.params.as_ref(), &given).map_err(|problems| {
+        let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.message));
+        let summary = format!(
+            "the params do not fit workflow {}: {}{}",
+            loaded.workflow.name,
+            first.unwrap_or_default(),
+            if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() }
+        );
+        let error = problems.into_iter().fold(invalid(summary), |error, problem| {
+            error.violation(format!("params{}", problem.path.replace('/', ".")), problem.message)
+        });
+        Status::from(error)
+    })
+}

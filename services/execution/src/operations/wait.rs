@@ -1,0 +1,43 @@
+//! Waits until an execution is terminal.
+
+use std::time::Duration;
+
+use nexus_api::error::ApiError;
+use nexus_api::execution::v1::{WaitExecutionRequest, WaitExecutionResponse};
+use nexus_api::time::duration_micros;
+use tonic::Status;
+
+use super::{find, get};
+use crate::Context;
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Result<WaitExecutionResponse, Status> {
+    let wait = match &request.timeout {
+        None => DEFAULT_WAIT,
+        Some(wished) => match u64::try_from(duration_micros(wished)) {
+            Ok(micros) => Duration::from_micros(micros).min(LONGEST_WAIT),
+            Err(_) => return Err(ApiError::field("timeout", "must not be negative").into()),
+        },
+    };
+    let deadline = tokio::time::Instant::now() + wait;
+    let id = super::resolve(context, &request.execution).await?;
+    // Watching begins before looking, so the end cannot come unseen in between.
+    let mut stored = context.events.watch(id);
+    loop {
+        let row = find(context, &request.execution).await?;
+        let done = row.state.is_terminal();
+        let over = tokio::time::timeout_at(deadline, async {
+            if !done {
+                // The sender lives as long as the watched execution can change; without it only the wait is left.
+                if stored.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        if done || over.await.is_err() {
+            return Ok(WaitExecutionResponse { execution: Some(get::shown(context, &row).await?), done });
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Streams and lists an execution's history.
+
+use nexus_api::execution::v1::{
+    ListAttemptsRequest, ListAttemptsResponse, ListHistoryRequest, ListHistoryResponse, WatchExecutionRequest,
+    WatchExecutionResponse,
+};
+use nexus_engine::Fact;
+use nexus_storage::page;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{find, page_after, page_size};
+use crate::Context;
+use crate::convert;
+use crate::error::{status, task_not_found};
+
+/// Events of one message at most.
+const BATCH: u32 = 256;
+/// Events of one task that attempts are told from at most; a task has at most 1,000 attempts of a few events each.
+const MAX_TASK_EVENTS: u32 = 10_000;
+
+/// The messages of a watch.
+pub(crate) type Watch = ReceiverStream<Result<WatchExecutionResponse, Status>>;
+
+pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> Result<Watch, Status> {
+    let row = find(context, &request.execution).await?;
+    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let (sender, receiver) = mpsc::channel(4);
+    let context = context.clone();
+    tokio::spawn(async move {
+        let mut stored = context.events.watch(row.id);
+        let mut after = request.after_sequence;
+        loop {
+            let page = match context.store.history(row.id, None, after, BATCH).await {
+                Ok(page) => page,
+                Err(error) => return drop(sender.send(Err(status(error))).await),
+            };
+            if let Some(last) = page.last() {
+                after = last.sequence;
+                let over = matches!(last.fact, Fact::ExecutionFinished { .. });
+                let events = page.iter().map(|event| convert::event(&loaded.plan, event)).collect();
+                if sender.send(Ok(WatchExecutionResponse { events })).await.is_err() || over {
+                    return;
+                }
+                continue;
+            }
+            // Nothing new: over if the history has its end already, else wait for more.
+            let ended = matches!(context.store.execution(row.id).await, Ok(Some(now)) if now.state.is_terminal() && now.sequence <= after);
+            if ended {
+                return;
+            }
+            tokio::select! {
+                changed = stored.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+                () = context.shutdown.cancelled() => {
+                    let error = crate::owner::OwnerError::ShuttingDown;
+                    return drop(sender.send(Err(status(error))).await);
+                }
+            }
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> Result<ListHistoryResponse, Status> {
+    let size = page_size(request.page_size)?;
+    let row = find(context, &request.execution).await?;
+    let query = format!("history|{}", row.id);
+    let after = page_after(&query, &request.page_token)?;
+    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let events = context.store.history(row.id, None, after, size).await.map_err(status)?;
+    let next_page_token = match events.last() {
+        Some(last) if last.sequence < row.sequence => page::token(&query, &last.sequence.to_string()),
+        _ => String::new(),
+    };
+    let events = events.iter().map(|event| convert::event(&loaded.plan, event)).collect();
+    Ok(ListHistoryResponse { events, next_page_token })
+}
+
+pub(crate) async fn attempts(context: &Context, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Status> {
+    let size = page_size(request.page_size)?;
+    let row = find(context, &request.execution).await?;
+    let query = format!("attempts|{}|{}", row.id, request.task);
+    let after = usize::try_from(page_after(&query, &request.page_token)?).unwrap_or(usize::MAX);
+    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let position = loaded.plan.index.get(&request.task).copied();
+    let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
+    let events = context.store.history(row.id, Some(position), 0, MAX_TASK_EVENTS).await.map_err(status)?;
+    let all = convert::attempts(&row.id.to_string(), &request.task, &events);
+    let total = all.len();
+    let attempts: Vec<_> = all.into_iter().skip(after).take(size as usize).collect();
+    let seen = after.saturating_add(attempts.len());
+    let next_page_token = if seen < total { page::token(&query, &seen.to_string()) } else { String::new() };
+    Ok(ListAttemptsResponse { attempts, next_page_token })
+}

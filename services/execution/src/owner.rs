@@ -1,0 +1,127 @@
+//! The owner of the shards: the one place where executions change.
+//!
+//! One loop ([`actor`]) keeps the live executions in memory, lets the engine decide, and gathers what was decided. While
+//! one commit is in flight the next batch gathers; when the commit is done its effects are released and the next one
+//! begins. So a lone step pays one commit, and under load one commit carries many steps, without any timer.
+
+mod actor;
+mod commit;
+mod leases;
+mod live;
+mod messages;
+mod recover;
+mod release;
+mod timers;
+
+use std::sync::Arc;
+
+use nexus_mesh::Clock;
+use nexus_streams::Dispatch;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use leases::LEASE;
+pub use messages::{Granted, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
+pub use recover::Recovered;
+
+use crate::ids::{ExecutionId, Ids};
+use crate::notify::Notifier;
+use crate::plans::Plans;
+use crate::sessions::Sessions;
+use crate::store::Store;
+use messages::Message;
+
+/// Commands that may wait for the loop; one more is refused with RESOURCE_EXHAUSTED.
+const INBOX: usize = 8_192;
+
+/// What the owner works with.
+#[derive(Clone)]
+pub(crate) struct Dependencies {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) dispatch: Arc<dyn Dispatch>,
+    pub(crate) plans: Plans,
+    pub(crate) sessions: Sessions,
+    pub(crate) events: Notifier,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+}
+
+/// A handle to the owner's loop.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Owner {
+    /// Claims the shards, loads what is live, and starts the loop. It ends at `shutdown`, after a last commit.
+    ///
+    /// # Errors
+    /// When the store cannot be claimed or read.
+    pub(crate) async fn start(
+        dependencies: Dependencies,
+        shutdown: CancellationToken,
+    ) -> Result<(Self, Recovered, tokio::task::JoinHandle<()>), OwnerError> {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (actor, recovered) = actor::Actor::recover(dependencies, inbox, shutdown).await?;
+        let task = tokio::spawn(actor.run());
+        Ok((Self { inbox: sender }, recovered, task))
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, OwnerError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.try_send(message(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => OwnerError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => OwnerError::ShuttingDown,
+        })?;
+        answer.await.map_err(|_| OwnerError::ShuttingDown)
+    }
+
+    /// Starts an execution; answered after it is stored.
+    pub(crate) async fn begin(&self, new: NewExecution) -> Result<Started, OwnerError> {
+        self.ask(|reply| Message::Start { new: Box::new(new), reply }).await?
+    }
+
+    /// Cancels an execution; answered after that is stored.
+    pub(crate) async fn cancel(&self, id: ExecutionId, reason: String) -> Result<(), OwnerError> {
+        self.ask(|reply| Message::Cancel { id, reason, reply }).await?
+    }
+
+    /// Leases attempts to a session; those that are no longer current are left out.
+    pub(crate) async fn grant(
+        &self,
+        pointers: Vec<nexus_streams::Pointer>,
+        session: SessionRef,
+    ) -> Result<Vec<Granted>, OwnerError> {
+        self.ask(|reply| Message::Grant { pointers, session, reply }).await
+    }
+
+    /// Records how attempts ended; answered after that is stored.
+    pub(crate) async fn report(
+        &self,
+        reports: Vec<(String, nexus_engine::Outcome)>,
+        session: SessionRef,
+        free_slots: u32,
+    ) -> Result<Reported, OwnerError> {
+        self.ask(|reply| Message::Report { reports, session, free_slots, reply }).await
+    }
+
+    /// Extends leases.
+    pub(crate) async fn heartbeat(&self, session: String, tokens: Vec<String>) -> Result<Vec<Verdict>, OwnerError> {
+        self.ask(|reply| Message::Heartbeat { session, tokens, reply }).await
+    }
+
+    /// What some leases are about; `None` for those that are over.
+    pub(crate) async fn subjects(
+        &self,
+        session: String,
+        tokens: Vec<String>,
+    ) -> Result<Vec<Option<TokenSubject>>, OwnerError> {
+        self.ask(|reply| Message::Subjects { session, tokens, reply }).await
+    }
+
+    /// Gives out again what a session held. Waits for room in the inbox: this must not get lost.
+    pub(crate) async fn session_closed(&self, session: String, reason: String) {
+        // Closed only when the loop has ended, and then there are no leases.
+        let _ended = self.inbox.send(Message::SessionClosed { session, reason }).await;
+    }
+}

@@ -1,0 +1,109 @@
+//! Who holds which attempt. Leases live in memory alone: a new owner gives every one of them out again.
+
+use std::collections::{HashMap, HashSet};
+
+use super::messages::TokenSubject;
+use crate::ids::ExecutionId;
+
+/// A lease that is not extended for this long is given to somebody else.
+pub(crate) const LEASE: i64 = 15_000_000;
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) subject: TokenSubject,
+    pub(super) session: String,
+    pub(super) expires_at: i64,
+    /// Why the worker was told to stop, once it was.
+    pub(super) cancelled: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    by_token: HashMap<String, Lease>,
+    by_task: HashMap<(ExecutionId, u32), String>,
+    by_session: HashMap<String, HashSet<String>>,
+}
+
+impl Leases {
+    pub(super) fn insert(&mut self, token: String, lease: Lease) {
+        self.by_task.insert((lease.subject.execution, lease.subject.task), token.clone());
+        self.by_session.entry(lease.session.clone()).or_default().insert(token.clone());
+        self.by_token.insert(token, lease);
+    }
+
+    pub(super) fn remove(&mut self, token: &str) -> Option<Lease> {
+        let lease = self.by_token.remove(token)?;
+        let task = (lease.subject.execution, lease.subject.task);
+        if self.by_task.get(&task).is_some_and(|current| current == token) {
+            self.by_task.remove(&task);
+        }
+        if let Some(tokens) = self.by_session.get_mut(&lease.session) {
+            tokens.remove(token);
+            if tokens.is_empty() {
+                self.by_session.remove(&lease.session);
+            }
+        }
+        Some(lease)
+    }
+
+    /// A session's lease; another session's token is nobody's.
+    pub(super) fn of_session(&mut self, token: &str, session: &str) -> Option<&mut Lease> {
+        self.by_token.get_mut(token).filter(|lease| lease.session == session)
+    }
+
+    /// The token under which a task is leased.
+    pub(super) fn token_of(&self, execution: ExecutionId, task: u32) -> Option<&str> {
+        self.by_task.get(&(execution, task)).map(String::as_str)
+    }
+
+    pub(super) fn get_mut(&mut self, token: &str) -> Option<&mut Lease> {
+        self.by_token.get_mut(token)
+    }
+
+    pub(super) fn tokens_of_session(&self, session: &str) -> Vec<String> {
+        self.by_session.get(session).map(|tokens| tokens.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn expired(&self, now: i64) -> Vec<String> {
+        let late = self.by_token.iter().filter(|(_, lease)| lease.expires_at <= now);
+        late.map(|(token, _)| token.clone()).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_token.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn lease(task: u32, session: &str, expires_at: i64) -> Lease {
+        let subject = TokenSubject { execution: ExecutionId(Uuid::nil()), task, attempt: 1 };
+        Lease { subject, session: session.into(), expires_at, cancelled: None }
+    }
+
+    #[test]
+    fn leases_are_found_by_token_task_and_session_until_removed() {
+        let mut leases = Leases::default();
+        leases.insert("a".into(), lease(1, "s", 10));
+        leases.insert("b".into(), lease(2, "s", 20));
+        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 2), Some("b"));
+        assert!(leases.of_session("a", "other").is_none(), "a token is worth nothing in another session");
+        assert_eq!(leases.expired(10), ["a"]);
+        leases.remove("a");
+        assert_eq!(leases.tokens_of_session("s"), ["b"]);
+        leases.remove("b");
+        assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), 2).is_none());
+    }
+
+    #[test]
+    fn removing_an_old_lease_leaves_the_new_one_of_the_task() {
+        let mut leases = Leases::default();
+        leases.insert("old".into(), lease(1, "s", 10));
+        leases.insert("new".into(), lease(1, "t", 20));
+        leases.remove("old");
+        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 1), Some("new"));
+    }
+}

@@ -1,0 +1,140 @@
+//! What can be asked of the owner, and what it answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_engine::{Outcome, Plan};
+use nexus_spec::expr::Scope;
+use nexus_streams::Pointer;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::ids::ExecutionId;
+use crate::store::{RequestKey, StoreError};
+
+/// The owner did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    /// Too much waits already.
+    #[error("more work arrives than can be stored at present")]
+    Overloaded,
+    /// The process is about to end.
+    #[error("the process is shutting down")]
+    ShuttingDown,
+    /// The key was used for another request.
+    #[error("the request id was used before, with another body")]
+    RequestIdReused,
+    /// No live execution has that id; it may be a terminal one.
+    #[error("execution {0} is not live")]
+    NotLive(ExecutionId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An execution that is to be started.
+#[derive(Debug)]
+pub struct NewExecution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// What runs.
+    pub plan: Arc<Plan>,
+    /// Parameters, defaults filled in.
+    pub params: Arc<Value>,
+    /// Key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The trace that it is started in.
+    pub traceparent: String,
+    /// The caller's idempotency key.
+    pub request: Option<RequestKey>,
+}
+
+/// An execution was started, now or before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub id: ExecutionId,
+    /// True when an earlier request with the same key had started it.
+    pub existing: bool,
+}
+
+/// Who leases.
+#[derive(Debug, Clone)]
+pub struct SessionRef {
+    /// The session.
+    pub session: String,
+    /// The worker's name.
+    pub worker: Arc<str>,
+    /// Queues that it takes tasks from.
+    pub queues: Arc<[String]>,
+}
+
+/// A lease with everything that is needed to make a task of it.
+#[derive(Debug)]
+pub struct Granted {
+    /// Names the lease.
+    pub token: String,
+    /// The execution.
+    pub execution: ExecutionId,
+    /// What runs.
+    pub plan: Arc<Plan>,
+    /// Position of the task in the plan.
+    pub task: u32,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// Its number among those that spend `max_attempts`.
+    pub user_attempt: u32,
+    /// What the task's expressions can see.
+    pub scope: Scope,
+    /// The trace that the execution was started in.
+    pub traceparent: String,
+    /// When the lease ends unless it is extended.
+    pub expires_at: i64,
+}
+
+/// What became of reports.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// For each report whether it was recorded; false when its lease was no longer current.
+    pub accepted: Vec<bool>,
+    /// Leases of tasks that the reports freed.
+    pub granted: Vec<Granted>,
+}
+
+/// What a worker should do with an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on; the lease ends then.
+    Continue(i64),
+    /// Stop it and say so.
+    Cancel(String),
+    /// The lease is over: stop it and say nothing.
+    Lost,
+}
+
+/// What a lease is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenSubject {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Position of the task in the plan.
+    pub task: u32,
+    /// The attempt's number.
+    pub attempt: u32,
+}
+
+/// What is asked of the loop.
+pub(super) enum Message {
+    Start { new: Box<NewExecution>, reply: oneshot::Sender<Result<Started, OwnerError>> },
+    Cancel { id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>> },
+    Grant { pointers: Vec<Pointer>, session: SessionRef, reply: oneshot::Sender<Vec<Granted>> },
+    Report {
+        reports: Vec<(String, Outcome)>,
+        session: SessionRef,
+        free_slots: u32,
+        reply: oneshot::Sender<Reported>,
+    },
+    Heartbeat { session: String, tokens: Vec<String>, reply: oneshot::Sender<Vec<Verdict>> },
+    Subjects { session: String, tokens: Vec<String>, reply: oneshot::Sender<Vec<Option<TokenSubject>>> },
+    SessionClosed { session: String, reason: String },
+}

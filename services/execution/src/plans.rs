@@ -1,0 +1,88 @@
+//! Revisions made ready to run. They are immutable, so each is asked for once and shared from then on.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use nexus_api::ErrorReason;
+use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
+use nexus_api::definitions::v1::{GetRevisionRequest, Revision};
+use nexus_api::error::ApiError;
+use nexus_engine::Plan;
+use nexus_mesh::Transport;
+use nexus_spec::model::Workflow;
+use tonic::Status;
+
+/// Tasks that the cached plans may have together.
+const CACHED_TASKS: u64 = 500_000;
+/// Largest revision that is read.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// A revision made ready to run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The workflow as it was written.
+    pub workflow: Workflow,
+    /// The same, ready to run.
+    pub plan: Arc<Plan>,
+}
+
+/// Gives revisions, from the definitions service or from memory.
+#[derive(Clone)]
+pub struct Plans {
+    client: DefinitionsServiceClient<Transport>,
+    cache: Cache<(String, u32), Arc<Loaded>>,
+}
+
+impl std::fmt::Debug for Plans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Plans")
+    }
+}
+
+impl Plans {
+    /// Plans from a definitions service.
+    #[must_use]
+    pub fn new(definitions: Transport) -> Self {
+        let weight = |_: &(String, u32), loaded: &Arc<Loaded>| {
+            u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX).saturating_add(10)
+        };
+        Self {
+            client: DefinitionsServiceClient::new(definitions)
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE),
+            cache: Cache::builder().max_capacity(CACHED_TASKS).weigher(weight).build(),
+        }
+    }
+
+    /// A revision by its number, the newest when 0.
+    ///
+    /// # Errors
+    /// The definitions service's status when it does not give the revision; INTERNAL when what it gives cannot run.
+    pub async fn revision(&self, workflow: &str, number: u32) -> Result<Arc<Loaded>, Status> {
+        if number > 0
+            && let Some(loaded) = self.cache.get(&(workflow.to_owned(), number)).await
+        {
+            return Ok(loaded);
+        }
+        let request = GetRevisionRequest { workflow: workflow.to_owned(), revision: number };
+        let answer = self.client.clone().get_revision(request).await?.into_inner();
+        let revision = answer.revision.unwrap_or_default();
+        let key = (workflow.to_owned(), revision.number);
+        if let Some(loaded) = self.cache.get(&key).await {
+            return Ok(loaded);
+        }
+        let loaded = Arc::new(load(&revision)?);
+        self.cache.insert(key, Arc::clone(&loaded)).await;
+        Ok(loaded)
+    }
+}
+
+fn load(revision: &Revision) -> Result<Loaded, Status> {
+    let broken = |error: String| {
+        let named = format!("revision {} of workflow {} cannot run: {error}", revision.number, revision.workflow);
+        Status::from(ApiError::new(ErrorReason::Internal, named))
+    };
+    let workflow = Workflow::from_document(&revision.document).map_err(|error| broken(error.to_string()))?;
+    let plan = Plan::new(&workflow, revision.number).map_err(|error| broken(error.to_string()))?;
+    Ok(Loaded { workflow, plan: Arc::new(plan) })
+}

@@ -1,0 +1,84 @@
+//! The service for callers: translates, and does nothing else.
+
+use nexus_api::execution::v1 as api;
+use nexus_api::execution::v1::execution_service_server::ExecutionService;
+use tonic::{Request, Response, Status};
+
+use crate::Context;
+use crate::operations::{cancel, durations, get, list, logs, start, tasks, wait, watch};
+
+/// Answers callers.
+#[derive(Clone)]
+pub struct Service(pub(crate) Context);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExecutionService")
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ExecutionService for Service {
+    type WatchExecutionStream = watch::Watch;
+    type TailLogsStream = logs::Tail;
+
+    async fn start_execution(&self, request: Request<api::StartExecutionRequest>) -> Answer<api::StartExecutionResponse> {
+        start::start(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_execution(&self, request: Request<api::GetExecutionRequest>) -> Answer<api::GetExecutionResponse> {
+        get::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_executions(&self, request: Request<api::ListExecutionsRequest>) -> Answer<api::ListExecutionsResponse> {
+        list::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_execution(
+        &self,
+        request: Request<api::CancelExecutionRequest>,
+    ) -> Answer<api::CancelExecutionResponse> {
+        cancel::cancel(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn wait_execution(&self, request: Request<api::WaitExecutionRequest>) -> Answer<api::WaitExecutionResponse> {
+        wait::wait(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch_execution(&self, request: Request<api::WatchExecutionRequest>) -> Answer<watch::Watch> {
+        watch::watch(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tasks(&self, request: Request<api::ListTasksRequest>) -> Answer<api::ListTasksResponse> {
+        tasks::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_task(&self, request: Request<api::GetTaskRequest>) -> Answer<api::GetTaskResponse> {
+        tasks::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_attempts(&self, request: Request<api::ListAttemptsRequest>) -> Answer<api::ListAttemptsResponse> {
+        watch::attempts(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_history(&self, request: Request<api::ListHistoryRequest>) -> Answer<api::ListHistoryResponse> {
+        watch::history(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_logs(&self, request: Request<api::ListLogsRequest>) -> Answer<api::ListLogsResponse> {
+        logs::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn tail_logs(&self, request: Request<api::TailLogsRequest>) -> Answer<logs::Tail> {
+        logs::tail(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_task_durations(
+        &self,
+        request: Request<api::GetTaskDurationsRequest>,
+    ) -> Answer<api::GetTaskDurationsResponse> {
+        durations::durations(&self.0, request.into_inner()).await.map(Response::new)
+    }
+}

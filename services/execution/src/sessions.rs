@@ -1,0 +1,149 @@
+//! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_api::worker::v1::{
+    Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::Ids;
+use crate::owner::{Owner, SessionRef, Verdict};
+
+/// Workers are asked to send a heartbeat this often.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
+/// A worker that was not heard of for this long is gone.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Sessions that may be open at a time.
+const MAX_SESSIONS: usize = 10_000;
+
+struct Session {
+    worker: Arc<str>,
+    queues: Arc<[String]>,
+    request_id: String,
+    heard_of: Instant,
+    stream: Option<mpsc::Sender<StreamTasksResponse>>,
+}
+
+/// The sessions of workers.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    open: Arc<Mutex<HashMap<String, Session>>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("open", &self.open.lock().len()).finish()
+    }
+}
+
+impl Sessions {
+    /// Opens a session; a request id that came before gives the session that it opened. `None` when too many are open.
+    pub(crate) fn register(&self, request: RegisterWorkerRequest, ids: &Ids) -> Option<String> {
+        let mut open = self.open.lock();
+        let known = open.iter().find(|(_, session)| {
+            !request.request_id.is_empty() && session.request_id == request.request_id
+        });
+        if let Some((id, _)) = known {
+            return Some(id.clone());
+        }
+        if open.len() >= MAX_SESSIONS {
+            return None;
+        }
+        let id = ids.secret();
+        let queues = if request.queues.is_empty() { vec!["default".to_owned()] } else { request.queues };
+        let session = Session {
+            worker: Arc::from(request.name),
+            queues: Arc::from(queues),
+            request_id: request.request_id,
+            heard_of: Instant::now(),
+            stream: None,
+        };
+        open.insert(id.clone(), session);
+        Some(id)
+    }
+
+    /// A session, if it is open; being asked for counts as being heard of.
+    pub(crate) fn touch(&self, id: &str) -> Option<SessionRef> {
+        let mut open = self.open.lock();
+        let session = open.get_mut(id)?;
+        session.heard_of = Instant::now();
+        Some(SessionRef {
+            session: id.to_owned(),
+            worker: Arc::clone(&session.worker),
+            queues: Arc::clone(&session.queues),
+        })
+    }
+
+    /// Sends to a session through its stream from now on.
+    pub(crate) fn attach(&self, id: &str, stream: mpsc::Sender<StreamTasksResponse>) {
+        if let Some(session) = self.open.lock().get_mut(id) {
+            session.stream = Some(stream);
+        }
+    }
+
+    /// Closes a session, if it is open.
+    pub(crate) fn close(&self, id: &str) -> bool {
+        self.open.lock().remove(id).is_some()
+    }
+
+    /// Tells a worker at once what to do with an attempt, if it has a stream; otherwise its next heartbeat tells it.
+    pub(crate) fn direct(&self, id: &str, token: &str, verdict: &Verdict) {
+        let stream = self.open.lock().get(id).and_then(|session| session.stream.clone());
+        let Some(stream) = stream else { return };
+        let directives = vec![directive(token, verdict)];
+        let heartbeat = HeartbeatTasksResponse { directives, drain: false };
+        let message = Some(stream_tasks_response::Message::Heartbeat(heartbeat));
+        // A full or broken stream loses nothing: the heartbeat says the same.
+        drop(stream.try_send(StreamTasksResponse { message }));
+    }
+
+    fn silent(&self) -> Vec<String> {
+        let open = self.open.lock();
+        let silent = open.iter().filter(|(_, session)| session.heard_of.elapsed() > SILENCE);
+        silent.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.open.lock().is_empty()
+    }
+}
+
+/// A verdict in the contract's words.
+pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
+    let (action, reason, expires_at) = match verdict {
+        Verdict::Continue(expires_at) => (directive::Action::Continue, String::new(), Some(*expires_at)),
+        Verdict::Cancel(reason) => (directive::Action::Cancel, reason.clone(), None),
+        Verdict::Lost => (directive::Action::LeaseLost, "the lease is over".to_owned(), None),
+    };
+    Directive {
+        token: token.to_owned(),
+        action: action.into(),
+        reason,
+        lease_expire_time: expires_at.map(nexus_api::time::timestamp),
+    }
+}
+
+/// Closes the sessions of workers that are not heard of any more, until the shutdown.
+pub(crate) async fn sweep(sessions: Sessions, owner: Owner, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT) => {}
+            () = shutdown.cancelled() => return,
+        }
+        if sessions.is_empty() {
+            continue;
+        }
+        for id in sessions.silent() {
+            if sessions.close(&id) {
+                tracing::warn!("a worker is not heard of any more");
+                owner.session_closed(id, "the worker is not heard of any more".to_owned()).await;
+            }
+        }
+    }
+}

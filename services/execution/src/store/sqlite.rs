@@ -1,0 +1,125 @@
+//! The SQLite adapter: one file for executions, one for logs. Writes are multi-row: a batch is handed over as one JSON
+//! array a table and unfolded by `json_each`, so a commit is a handful of statements however many rows it has.
+
+mod commit;
+mod logs;
+mod read;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use nexus_engine::{Event, TaskState};
+use nexus_storage::sqlite::{Database, Durability, Migration};
+use uuid::Uuid;
+
+use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
+use crate::ids::ExecutionId;
+
+const EXECUTIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "executions",
+    sql: include_str!("../../migrations/sqlite/0001_executions.sql"),
+}];
+const LOGS: &[Migration] =
+    &[Migration { number: 1, name: "logs", sql: include_str!("../../migrations/sqlite/0001_logs.sql") }];
+
+/// The execution service's store in SQLite files.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    executions: Database,
+    logs: Database,
+}
+
+impl SqliteStore {
+    /// Opens (and creates, and migrates) `execution.db` and `logs.db` in a directory.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or holds a schema of a newer version.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        let executions = Database::open(&directory.join("execution.db"), Durability::Full, EXECUTIONS).await?;
+        // A log line may be lost with a power cut, a state never.
+        let logs = Database::open(&directory.join("logs.db"), Durability::Normal, LOGS).await?;
+        Ok(Self { executions, logs })
+    }
+
+    /// Closes the files, so that nothing is left in their write-ahead logs.
+    pub async fn close(&self) {
+        self.executions.close().await;
+        self.logs.close().await;
+    }
+}
+
+/// A database error in the port's words.
+fn database(error: sqlx::Error) -> StoreError {
+    StoreError::Database(nexus_storage::Error::from(error))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
+        commit::claim(&self.executions, owner).await
+    }
+
+    async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
+        commit::commit(&self.executions, fence, changes).await
+    }
+
+    async fn open_executions(
+        &self,
+        after: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
+        read::open_executions(&self.executions, after, limit).await
+    }
+
+    async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
+        read::request(&self.executions, key).await
+    }
+
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        read::execution(&self.executions, id).await
+    }
+
+    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+        read::ids_with_prefix(&self.executions, digits).await
+    }
+
+    async fn list(
+        &self,
+        filter: &ListFilter,
+        before: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        read::list(&self.executions, filter, before, limit).await
+    }
+
+    async fn task_counts(&self, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, TaskState, u32)>, StoreError> {
+        read::task_counts(&self.executions, ids).await
+    }
+
+    async fn tasks(&self, id: ExecutionId, from: u32, limit: u32) -> Result<Vec<TaskRow>, StoreError> {
+        read::tasks(&self.executions, id, from, limit).await
+    }
+
+    async fn history(
+        &self,
+        id: ExecutionId,
+        task: Option<u32>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        read::history(&self.executions, id, task, after, limit).await
+    }
+
+    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
+        read::durations(&self.executions, workflow, executions).await
+    }
+
+    async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
+        logs::append(&self.logs, lines).await
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
+        logs::list(&self.logs, query).await
+    }
+}

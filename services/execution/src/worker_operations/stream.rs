@@ -1,0 +1,135 @@
+//! The stream of a worker: it says how many tasks it can take, and gets tasks and cancels at once. When the stream
+//! breaks the session is closed and what it held is given out again at once.
+
+use nexus_api::error::ApiError;
+use nexus_api::worker::v1::{
+    PollTasksResponse, StreamTasksRequest, StreamTasksResponse, stream_tasks_request, stream_tasks_response,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{heartbeat, lease, poll, report, session};
+use crate::Context;
+use crate::owner::SessionRef;
+
+/// Messages that wait for a slow worker at most.
+const OUTBOX: usize = 256;
+
+/// What the worker gets.
+pub(crate) type Messages = ReceiverStream<Result<StreamTasksResponse, Status>>;
+type Outbox = mpsc::Sender<Result<StreamTasksResponse, Status>>;
+
+pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTasksRequest>) -> Result<Messages, Status> {
+    use stream_tasks_request::Message as In;
+    let first = incoming.message().await?.and_then(|message| message.message);
+    let Some(In::Ready(ready)) = first else {
+        return Err(ApiError::field("message", "the first message must be `ready`").into());
+    };
+    let session = session(context, &ready.session)?;
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let (direct, mut directed) = mpsc::channel(OUTBOX);
+    context.sessions.attach(&session.session, direct);
+    let (credits, credits_seen) = watch::channel(ready.max_tasks);
+    let context = context.clone();
+    tokio::spawn(async move {
+        let feeder = tokio::spawn(feed(context.clone(), session.clone(), credits.clone(), credits_seen, outbox.clone()));
+        loop {
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(StreamTasksRequest { message: Some(message) })) => {
+                        take(&context, &session, message, &credits, &outbox).await;
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => break,
+                },
+                Some(message) = directed.recv() => drop(outbox.send(Ok(message)).await),
+                () = outbox.closed() => break,
+            }
+        }
+        feeder.abort();
+        if context.sessions.close(&session.session) {
+            context.owner.session_closed(session.session, "the worker's stream broke".to_owned()).await;
+        }
+    });
+    Ok(ReceiverStream::new(messages))
+}
+
+/// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
+async fn take(
+    context: &Context,
+    session: &SessionRef,
+    message: stream_tasks_request::Message,
+    credits: &watch::Sender<u32>,
+    outbox: &Outbox,
+) {
+    use stream_tasks_request::Message as In;
+    use stream_tasks_response::Message as Out;
+    match message {
+        In::Ready(ready) => credits.send_modify(|credits| *credits = credits.saturating_add(ready.max_tasks)),
+        In::Heartbeat(mut request) => {
+            request.session.clone_from(&session.session);
+            let answer = heartbeat::heartbeat(context, request).await;
+            drop(outbox.send(answer.map(|answer| StreamTasksResponse { message: Some(Out::Heartbeat(answer)) })).await);
+        }
+        In::Report(mut request) => {
+            request.session.clone_from(&session.session);
+            let (context, credits, outbox) = (context.clone(), credits.clone(), outbox.clone());
+            tokio::spawn(async move {
+                let free = request.free_slots;
+                let answer = report::report(&context, request).await;
+                let used = answer.as_ref().map_or(0, |answer| u32::try_from(answer.tasks.len()).unwrap_or(u32::MAX));
+                // Slots that the answer does not fill are filled by the feeder.
+                credits.send_modify(|credits| *credits = credits.saturating_add(free.saturating_sub(used)));
+                let answer = answer.map(|answer| StreamTasksResponse { message: Some(Out::ReportResults(answer)) });
+                drop(outbox.send(answer).await);
+            });
+        }
+    }
+}
+
+/// Sends tasks while the worker has credit.
+async fn feed(
+    context: Context,
+    session: SessionRef,
+    credits: watch::Sender<u32>,
+    mut seen: watch::Receiver<u32>,
+    outbox: Outbox,
+) {
+    loop {
+        let free = *seen.borrow_and_update();
+        if free == 0 {
+            tokio::select! {
+                changed = seen.changed() => if changed.is_err() { return },
+                () = context.shutdown.cancelled() => return drain(&outbox).await,
+            }
+            continue;
+        }
+        let max = free.min(poll::MAX_TASKS) as usize;
+        let taken = tokio::select! {
+            taken = context.dispatch.take(&session.queues, max, std::time::Duration::from_secs(60)) => taken,
+            () = context.shutdown.cancelled() => return drain(&outbox).await,
+        };
+        let Ok(pointers) = taken else {
+            // The dispatcher is away; it is asked again in a moment.
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            continue;
+        };
+        let tasks = match lease::lease(&context, pointers, &session).await {
+            Ok(tasks) if tasks.is_empty() => continue,
+            Ok(tasks) => tasks,
+            Err(error) => return drop(outbox.send(Err(error)).await),
+        };
+        let used = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        credits.send_modify(|credits| *credits = credits.saturating_sub(used));
+        let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse { tasks, drain: false }));
+        if outbox.send(Ok(StreamTasksResponse { message })).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn drain(outbox: &Outbox) {
+    let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse { tasks: Vec::new(), drain: true }));
+    drop(outbox.send(Ok(StreamTasksResponse { message })).await);
+}

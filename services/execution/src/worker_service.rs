@@ -1,0 +1,56 @@
+//! The service for workers: translates, and does nothing else.
+
+use nexus_api::worker::v1 as api;
+use nexus_api::worker::v1::worker_service_server::WorkerService;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::Context;
+use crate::worker_operations::{heartbeat, logs, poll, register, report, stream};
+
+/// Answers workers.
+#[derive(Clone)]
+pub struct Service(pub(crate) Context);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WorkerService")
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl WorkerService for Service {
+    type StreamTasksStream = stream::Messages;
+
+    async fn register_worker(&self, request: Request<api::RegisterWorkerRequest>) -> Answer<api::RegisterWorkerResponse> {
+        register::register(&self.0, request.into_inner()).map(Response::new)
+    }
+
+    async fn poll_tasks(&self, request: Request<api::PollTasksRequest>) -> Answer<api::PollTasksResponse> {
+        poll::poll(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn stream_tasks(&self, request: Request<Streaming<api::StreamTasksRequest>>) -> Answer<stream::Messages> {
+        stream::stream(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn report_tasks(&self, request: Request<api::ReportTasksRequest>) -> Answer<api::ReportTasksResponse> {
+        report::report(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn heartbeat_tasks(&self, request: Request<api::HeartbeatTasksRequest>) -> Answer<api::HeartbeatTasksResponse> {
+        heartbeat::heartbeat(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn append_task_logs(&self, request: Request<api::AppendTaskLogsRequest>) -> Answer<api::AppendTaskLogsResponse> {
+        logs::append(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn deregister_worker(
+        &self,
+        request: Request<api::DeregisterWorkerRequest>,
+    ) -> Answer<api::DeregisterWorkerResponse> {
+        register::deregister(&self.0, request.into_inner()).await.map(Response::new)
+    }
+}

@@ -1,0 +1,72 @@
+//! What `nexus dev` says when it starts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
+use nexus_api::definitions::v1::{ApplyWorkflowRequest, GetWorkflowRequest};
+use nexus_api::execution::v1::StartExecutionRequest;
+use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
+use nexus_execution::Recovered;
+use nexus_mesh::Transport;
+use tokio_util::sync::CancellationToken;
+
+use super::DevArgs;
+
+/// The sample that a first start runs.
+const SAMPLE: &str = include_str!("../../../../examples/hello.yaml");
+const SAMPLE_NAME: &str = "hello";
+
+/// Says that everything is up, and where.
+pub(super) fn ready(args: &DevArgs, address: SocketAddr, slots: u32, took: Duration) {
+    eprintln!(
+        "\n  NEXUS {}   dev mode: SQLite in {}, one local worker with {slots} slots, no login, this machine only",
+        env!("CARGO_PKG_VERSION"),
+        args.data.display()
+    );
+    eprintln!("  ✓ ready in {:.2} s   http://{address}   (gRPC, health and reflection)", took.as_secs_f64());
+}
+
+/// Says what goes on after a restart.
+pub(super) fn recovered(recovered: Recovered) {
+    let Recovered { executions, finished_tasks, interrupted } = recovered;
+    if executions == 0 {
+        return;
+    }
+    let plural = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    eprintln!(
+        "  ↻ {} after the restart: {} already and will not run again, {} and will be repeated",
+        plural(executions, "execution goes on", "executions go on"),
+        plural(finished_tasks, "task had ended", "tasks had ended"),
+        plural(interrupted, "attempt was interrupted", "attempts were interrupted"),
+    );
+}
+
+/// Runs the sample. A workflow of the same name that somebody wrote is left alone.
+pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
+    let run = async {
+        let mut definitions = DefinitionsServiceClient::new(transport.clone());
+        let known = definitions.get_workflow(GetWorkflowRequest { workflow: SAMPLE_NAME.into() }).await;
+        if known.is_err_and(|status| status.code() == tonic::Code::NotFound) {
+            let request = ApplyWorkflowRequest {
+                source: SAMPLE.into(),
+                file: "hello.yaml".into(),
+                message: "the sample of nexus dev".into(),
+                ..ApplyWorkflowRequest::default()
+            };
+            definitions.apply_workflow(request).await?;
+        }
+        let request = StartExecutionRequest { workflow: SAMPLE_NAME.into(), ..StartExecutionRequest::default() };
+        ExecutionServiceClient::new(transport).start_execution(request).await
+    };
+    let started = tokio::select! {
+        started = run => started,
+        () = stop.cancelled() => return,
+    };
+    match started {
+        Ok(_) => eprintln!(
+            "  Next:  nexus run {SAMPLE_NAME} -p name=you --watch     or put a workflow file into ./workflows\n"
+        ),
+        Err(status) => eprintln!("  ! the sample did not start: {}", status.message()),
+    }
+}

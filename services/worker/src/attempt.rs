@@ -1,0 +1,122 @@
+//! One attempt from its lease to its report: secrets in, task run, log delivered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nexus_api::worker::v1::{LeasedTask, TaskReport};
+use nexus_tasks::{Failure, LogSink, Outcome, Redactor, RunContext, SecretStore, TaskInput, TaskRunner};
+use serde_json::Value;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::secrets::Filling;
+use crate::shipper::{FLUSH_LIMIT, Shipper};
+use crate::{convert, metrics};
+
+/// Lines between the task and the shipper; a full one makes the task wait.
+const LOG_LINES: usize = 1_024;
+/// For a server that names no time limit.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// What every attempt of a worker needs.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) runner: TaskRunner,
+    pub(crate) secrets: Arc<SecretStore>,
+    pub(crate) shipper: Shipper,
+}
+
+impl Bench {
+    /// Runs a leased attempt and gives its report. Every line of its log is stored by then, or given up on.
+    pub(crate) async fn run(self, leased: LeasedTask, cancel: CancellationToken) -> TaskReport {
+        let span = tracing::info_span!(
+            "attempt",
+            otel.name = %format!("{} {}", leased.kind, leased.task),
+            workflow = %leased.workflow,
+            execution = %leased.execution,
+            task = %leased.task,
+            attempt = leased.attempt,
+            outcome = tracing::field::Empty,
+        );
+        nexus_mesh::trace::continue_trace(&span, &leased.traceparent);
+        self.measured(leased, cancel).instrument(span).await
+    }
+
+    async fn measured(self, leased: LeasedTask, cancel: CancellationToken) -> TaskReport {
+        let started = Instant::now();
+        let token = leased.token.clone();
+        let kind = known_kind(&leased.kind);
+        let outcome = self.outcome(leased, cancel).await;
+        let name = match &outcome {
+            Outcome::Succeeded(_) => "succeeded",
+            Outcome::Failed(_) => "failed",
+            Outcome::Cancelled => "cancelled",
+        };
+        tracing::Span::current().record("outcome", name);
+        metrics::attempt(kind, name, started.elapsed());
+        convert::report(&token, outcome)
+    }
+
+    async fn outcome(&self, leased: LeasedTask, cancel: CancellationToken) -> Outcome {
+        let prepared = Filling::look_up(&leased.secrets, &self.secrets)
+            .map_err(Failure::from)
+            .and_then(|filling| {
+                let mut input: Value = serde_json::from_str(&leased.input)
+                    .map_err(|error| Failure::invalid(format!("the task's input is no JSON: {error}")))?;
+                filling.fill(&mut input);
+                Ok((input, Redactor::new(filling.values())))
+            });
+        let (input, redactor) = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        let (logs, lines) = LogSink::new(LOG_LINES);
+        let traceparent = nexus_mesh::trace::current_traceparent();
+        let context = RunContext {
+            execution: leased.execution,
+            task: leased.task,
+            attempt: leased.attempt,
+            idempotency_key: leased.idempotency_key,
+            // Without a recorded span the server's own is passed on.
+            traceparent: if traceparent.is_empty() {
+                leased.traceparent
+            } else {
+                traceparent
+            },
+            timeout: convert::span(leased.timeout.as_ref(), DEFAULT_TIMEOUT),
+            cancel,
+            logs,
+            redactor: Arc::new(redactor),
+        };
+        let task = TaskInput {
+            kind: leased.kind,
+            input,
+        };
+        let mut shipping = std::pin::pin!(self.shipper.forward(&leased.token, lines));
+        let mut running = std::pin::pin!(self.runner.run(task, context));
+        let mut shipped = false;
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut running => break outcome,
+                () = &mut shipping, if !shipped => shipped = true,
+            }
+        };
+        if !shipped && timeout(FLUSH_LIMIT, shipping).await.is_err() {
+            tracing::warn!("the end of the log could not be delivered");
+        }
+        outcome
+    }
+}
+
+/// The kind as a label; a kind from a newer server must not grow the number of time series without bound.
+fn known_kind(kind: &str) -> &'static str {
+    match kind {
+        "python" => "python",
+        "bash" => "bash",
+        "http" => "http",
+        "sql" => "sql",
+        "noop" => "noop",
+        _ => "other",
+    }
+}

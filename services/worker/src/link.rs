@@ -1,0 +1,89 @@
+//! The way to the server: a registration and a stream.
+
+use std::time::Duration;
+
+use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
+use nexus_api::worker::v1::{
+    DeregisterWorkerRequest, PollTasksRequest, RegisterWorkerRequest, RegisterWorkerResponse, StreamTasksRequest,
+    StreamTasksResponse, stream_tasks_request,
+};
+use nexus_mesh::Transport;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::options::Options;
+
+/// The generated client over whatever way there is.
+pub(crate) type Client = WorkerServiceClient<Transport>;
+
+/// Messages that wait to be sent.
+const OUTBOX: usize = 64;
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+/// An open session with its stream.
+pub(crate) struct Link {
+    pub(crate) session: RegisterWorkerResponse,
+    pub(crate) incoming: Streaming<StreamTasksResponse>,
+    outgoing: mpsc::Sender<StreamTasksRequest>,
+}
+
+impl Link {
+    /// Registers and opens the stream with the slots that are free.
+    pub(crate) async fn open(client: &Client, options: &Options, free: usize) -> Result<Self, Status> {
+        let late = |_| Status::deadline_exceeded("the server did not answer in time");
+        let register = RegisterWorkerRequest {
+            name: options.name.clone(),
+            queues: options.queues.clone(),
+            slots: options.slots,
+            labels: options.labels.clone(),
+            runtime: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
+            request_id: uuid::Uuid::new_v4().to_string(),
+        };
+        let session = timeout(CALL_LIMIT, client.clone().register_worker(register))
+            .await
+            .map_err(late)??
+            .into_inner();
+        let (outgoing, messages) = mpsc::channel(OUTBOX);
+        let ready = PollTasksRequest {
+            session: session.session.clone(),
+            max_tasks: u32::try_from(free).unwrap_or(u32::MAX),
+            wait: None,
+        };
+        let ready = StreamTasksRequest {
+            message: Some(stream_tasks_request::Message::Ready(ready)),
+        };
+        let _just_made = outgoing.send(ready).await;
+        let mut client = client.clone();
+        let incoming = timeout(CALL_LIMIT, client.stream_tasks(ReceiverStream::new(messages)))
+            .await
+            .map_err(late)??
+            .into_inner();
+        Ok(Self {
+            session,
+            incoming,
+            outgoing,
+        })
+    }
+
+    /// Sends a message; false when the stream is broken or stuck.
+    pub(crate) async fn send(&self, message: stream_tasks_request::Message) -> bool {
+        let message = StreamTasksRequest { message: Some(message) };
+        matches!(timeout(SEND_LIMIT, self.outgoing.send(message)).await, Ok(Ok(())))
+    }
+
+    /// Ends the session.
+    pub(crate) async fn close(self, client: &Client) {
+        let request = DeregisterWorkerRequest {
+            session: self.session.session,
+        };
+        match timeout(Duration::from_secs(2), client.clone().deregister_worker(request)).await {
+            Ok(Ok(_)) => tracing::info!("the worker has deregistered"),
+            // The server notices by itself: the stream breaks.
+            Ok(Err(status)) => tracing::debug!(error = %status.message(), "deregistering failed"),
+            Err(_) => tracing::debug!("deregistering took too long"),
+        }
+    }
+}

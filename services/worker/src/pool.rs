@@ -1,0 +1,271 @@
+//! What the worker holds: running attempts, reports that wait, and the promise about slots. Pure: time is a parameter
+//! and nothing is sent from here.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use nexus_api::worker::v1::{TaskReport, directive::Action, task_report};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Most reports of one message.
+const MAX_REPORTS: usize = 1_000;
+/// Most bytes of outputs in one message; gRPC refuses messages over 4 MiB.
+const MAX_REPORT_BYTES: usize = 2 << 20;
+
+/// Why the worker stops an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The server said so.
+    Cancel,
+    /// The lease is somebody else's: nothing is reported.
+    Lost,
+    /// The worker shuts down: the attempt is given back.
+    Release,
+}
+
+struct Running {
+    cancel: CancellationToken,
+    stop: Option<Stop>,
+    extended: Instant,
+}
+
+/// What the worker holds.
+pub(crate) struct Pool {
+    slots: usize,
+    running: HashMap<String, Running>,
+    waiting: VecDeque<TaskReport>,
+    sent: Vec<TaskReport>,
+}
+
+impl Pool {
+    pub(crate) fn new(slots: u32) -> Self {
+        Self {
+            slots: slots as usize,
+            running: HashMap::new(),
+            waiting: VecDeque::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// Slots that nothing uses.
+    pub(crate) fn free(&self) -> usize {
+        // A report that waits still holds its slot: its output is in memory and the server counts it so.
+        self.slots
+            .saturating_sub(self.running.len() + self.waiting.len() + self.sent.len())
+    }
+
+    pub(crate) fn busy(&self) -> usize {
+        self.running.len()
+    }
+
+    /// True when nothing runs and nothing waits to be told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.sent.is_empty()
+    }
+
+    /// Takes a leased attempt; nothing when it is here already or there is no slot.
+    pub(crate) fn take(&mut self, token: &str, now: Instant) -> Option<CancellationToken> {
+        if self.free() == 0 || self.running.contains_key(token) {
+            return None;
+        }
+        let cancel = CancellationToken::new();
+        let running = Running {
+            cancel: cancel.clone(),
+            stop: None,
+            extended: now,
+        };
+        self.running.insert(token.to_owned(), running);
+        Some(cancel)
+    }
+
+    /// True when an attempt runs or its report is not yet answered.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        self.running.contains_key(token)
+            || self
+                .waiting
+                .iter()
+                .chain(&self.sent)
+                .any(|report| report.token == token)
+    }
+
+    /// Stops an attempt; a loss is stronger than anything else.
+    pub(crate) fn stop(&mut self, token: &str, why: Stop) {
+        if let Some(running) = self.running.get_mut(token) {
+            if running.stop.is_none() || why == Stop::Lost {
+                running.stop = Some(why);
+            }
+            running.cancel.cancel();
+        }
+        if why == Stop::Lost {
+            self.waiting.retain(|report| report.token != token);
+        }
+    }
+
+    /// Stops every attempt.
+    pub(crate) fn stop_all(&mut self, why: Stop) {
+        let tokens: Vec<String> = self.running.keys().cloned().collect();
+        for token in tokens {
+            self.stop(&token, why);
+        }
+    }
+
+    /// Obeys a directive.
+    pub(crate) fn direct(&mut self, token: &str, action: Action, now: Instant) {
+        match action {
+            Action::Continue => {
+                if let Some(running) = self.running.get_mut(token) {
+                    running.extended = now;
+                }
+            }
+            Action::Cancel => self.stop(token, Stop::Cancel),
+            Action::LeaseLost => self.stop(token, Stop::Lost),
+            Action::Unspecified => {}
+        }
+    }
+
+    /// Stops the attempts whose lease was not extended for `lease`; gives how many. By then the server may have given
+    /// them to somebody else.
+    pub(crate) fn expire(&mut self, lease: Duration, now: Instant) -> usize {
+        let expired: Vec<String> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.stop != Some(Stop::Lost) && now.duration_since(running.extended) >= lease)
+            .map(|(token, _)| token.clone())
+            .collect();
+        for token in &expired {
+            self.stop(token, Stop::Lost);
+        }
+        expired.len()
+    }
+
+    /// Notes that an attempt ended. Gives true when nothing is to be reported, so that its slot is free at once.
+    pub(crate) fn ended(&mut self, report: TaskReport) -> bool {
+        let stop = self.running.remove(&report.token).and_then(|running| running.stop);
+        let cancelled = matches!(report.outcome, Some(task_report::Outcome::Cancelled(_)));
+        match stop {
+            Some(Stop::Lost) => return true,
+            Some(Stop::Release) if cancelled => {
+                self.waiting
+                    .push_back(crate::convert::released(&report.token, "the worker is shutting down"));
+            }
+            _ => self.waiting.push_back(report),
+        }
+        false
+    }
+
+    /// Gives an attempt back that was never begun.
+    pub(crate) fn refuse(&mut self, token: &str, reason: &str) {
+        self.waiting.push_back(crate::convert::released(token, reason));
+    }
+
+    /// The next reports to send: what gathered while the ones before were under way. One batch is under way at a time.
+    pub(crate) fn next_reports(&mut self) -> Option<Vec<TaskReport>> {
+        if !self.sent.is_empty() || self.waiting.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        while let Some(report) = self.waiting.front() {
+            bytes += size(report);
+            if self.sent.len() == MAX_REPORTS || (bytes > MAX_REPORT_BYTES && !self.sent.is_empty()) {
+                break;
+            }
+            self.sent.extend(self.waiting.pop_front());
+        }
+        Some(self.sent.clone())
+    }
+
+    /// Notes that a report was answered, whatever the answer is.
+    pub(crate) fn answered(&mut self, token: &str) {
+        self.sent.retain(|report| report.token != token);
+    }
+
+    /// Takes back what was under way when the way broke: it is sent again, which is harmless.
+    pub(crate) fn unsend(&mut self) {
+        for report in self.sent.drain(..).rev() {
+            self.waiting.push_front(report);
+        }
+    }
+
+    /// Every attempt whose lease must go on.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let reported = self.waiting.iter().chain(&self.sent).map(|report| report.token.clone());
+        self.running.keys().cloned().chain(reported).collect()
+    }
+}
+
+fn size(report: &TaskReport) -> usize {
+    match &report.outcome {
+        Some(task_report::Outcome::Succeeded(succeeded)) => succeeded.output.len() + 128,
+        _ => 32 << 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_tasks::Outcome;
+
+    use super::*;
+    use crate::convert::report;
+
+    fn done(token: &str) -> TaskReport {
+        report(token, Outcome::Succeeded("1".into()))
+    }
+
+    #[test]
+    fn slots_are_held_until_the_answer() {
+        let now = Instant::now();
+        let mut pool = Pool::new(2);
+        assert!(pool.take("a", now).is_some() && pool.take("a", now).is_none());
+        assert!(pool.take("b", now).is_some() && pool.take("c", now).is_none());
+        assert!(!pool.ended(done("a")));
+        assert_eq!(pool.free(), 0);
+        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1));
+        assert!(!pool.ended(done("b")));
+        assert_eq!(pool.next_reports(), None, "one batch at a time");
+        pool.answered("a");
+        assert_eq!(pool.free(), 1);
+        assert_eq!(
+            pool.next_reports().map(|reports| reports[0].token.clone()),
+            Some("b".into())
+        );
+        pool.unsend();
+        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1), "sent again");
+        pool.answered("b");
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_lost_lease_is_stopped_and_never_reported() {
+        let now = Instant::now();
+        let lease = Duration::from_secs(15);
+        let mut pool = Pool::new(3);
+        let lost = pool.take("lost", now).expect("slot");
+        let kept = pool.take("kept", now).expect("slot");
+        pool.direct("kept", Action::Continue, now + lease);
+        assert_eq!(pool.expire(lease, now + lease), 1);
+        assert_eq!(pool.expire(lease, now + lease), 0);
+        assert!(lost.is_cancelled() && !kept.is_cancelled());
+        pool.direct("lost", Action::Cancel, now);
+        assert!(
+            pool.ended(report("lost", Outcome::Cancelled)),
+            "cancel does not outdo the loss"
+        );
+        assert_eq!(pool.next_reports(), None);
+        pool.stop("kept", Stop::Release);
+        assert!(!pool.ended(report("kept", Outcome::Cancelled)));
+        let reports = pool.next_reports().expect("reports");
+        assert!(matches!(reports[0].outcome, Some(task_report::Outcome::Released(_))));
+    }
+
+    #[test]
+    fn large_outputs_go_in_several_messages() {
+        let now = Instant::now();
+        let mut pool = Pool::new(8);
+        for token in ["a", "b", "c", "d"] {
+            pool.take(token, now).expect("slot");
+            pool.ended(report(token, Outcome::Succeeded("x".repeat(900 << 10))));
+        }
+        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(2));
+    }
+}

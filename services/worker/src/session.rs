@@ -1,0 +1,226 @@
+//! One session: tasks come in, results and heartbeats go out, over one stream.
+
+use std::time::Duration;
+
+use nexus_api::worker::v1::stream_tasks_request::Message as Out;
+use nexus_api::worker::v1::stream_tasks_response::Message as In;
+use nexus_api::worker::v1::{
+    HeartbeatTasksRequest, HeartbeatTasksResponse, LeasedTask, PollTasksRequest, ReportTasksRequest,
+    ReportTasksResponse, StreamTasksResponse, report_result,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::convert;
+use crate::link::Link;
+use crate::pool::Stop;
+use crate::worker::State;
+
+/// How long the last results may take to be told at the shutdown, after everything was stopped.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How a session ended.
+pub(crate) enum Ended {
+    /// The worker is done.
+    Shutdown,
+    /// The server asked for it.
+    Drained,
+    /// The stream broke.
+    Broken(String),
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Working,
+    /// The server takes its leave: nothing new, then connect again.
+    Leaving,
+    /// The worker shuts down: nothing new, until this moment.
+    Draining(Instant),
+    /// What was left has been stopped; its results may be told until this moment.
+    Stopping(Instant),
+}
+
+pub(crate) struct Session<'a> {
+    state: &'a mut State,
+    link: Link,
+    phase: Phase,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(state: &'a mut State, link: Link) -> Self {
+        state.session_name.send_replace(link.session.session.clone());
+        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease);
+        let session = &link.session;
+        let limits = (session.max_output_bytes as usize, session.max_log_bytes as usize);
+        let own = (state.options.tasks.max_output_bytes, state.options.tasks.max_log_bytes);
+        if (1..own.0).contains(&limits.0) || (1..own.1).contains(&limits.1) {
+            // The server takes less than the worker is set to.
+            let or_own = |limit: usize, own: usize| if limit == 0 { own } else { limit.min(own) };
+            state.options.tasks.max_output_bytes = or_own(limits.0, own.0);
+            state.options.tasks.max_log_bytes = or_own(limits.1, own.1);
+            state.bench.runner = nexus_tasks::TaskRunner::new(state.options.tasks.clone());
+        }
+        Self {
+            state,
+            link,
+            phase: Phase::Working,
+        }
+    }
+
+    /// Serves until the stream breaks or the worker is done.
+    pub(crate) async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
+        let every = convert::span(self.link.session.heartbeat_interval.as_ref(), Duration::from_secs(3));
+        let mut beat = interval(every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if !self.tell_results().await {
+                return stuck();
+            }
+            if let Some(ended) = self.finished() {
+                self.link.close(&self.state.client).await;
+                return ended;
+            }
+            let deadline = match self.phase {
+                Phase::Draining(until) | Phase::Stopping(until) => Some(until),
+                Phase::Working | Phase::Leaving => None,
+            };
+            tokio::select! {
+                message = self.link.incoming.message() => match message {
+                    Ok(Some(message)) => self.hear(message),
+                    Ok(None) => return Ended::Broken("the server closed the stream".to_owned()),
+                    Err(status) => return Ended::Broken(status.message().to_owned()),
+                },
+                report = self.state.next_ended() => {
+                    if self.state.note_ended(report) && !self.ready().await {
+                        return stuck();
+                    }
+                }
+                _ = beat.tick() => {
+                    if !self.heartbeat().await {
+                        return stuck();
+                    }
+                }
+                () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving) => {
+                    tracing::info!(running = self.state.pool.busy(), "the worker shuts down");
+                    self.phase = Phase::Draining(Instant::now() + self.state.options.drain_grace);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.overtime(),
+            }
+        }
+    }
+
+    /// True for the end when nothing runs and nothing is left to tell, or the last moment has passed.
+    fn finished(&self) -> Option<Ended> {
+        let idle = self.state.pool.is_empty();
+        match self.phase {
+            Phase::Leaving if idle => Some(Ended::Drained),
+            Phase::Draining(_) | Phase::Stopping(_) if idle => Some(Ended::Shutdown),
+            Phase::Stopping(until) if Instant::now() >= until => Some(Ended::Shutdown),
+            _ => None,
+        }
+    }
+
+    /// The grace is over: stop what runs and give it back.
+    fn overtime(&mut self) {
+        if let Phase::Draining(_) = self.phase {
+            tracing::info!(
+                running = self.state.pool.busy(),
+                "the grace is over; running tasks are given back"
+            );
+            self.state.pool.stop_all(Stop::Release);
+            self.phase = Phase::Stopping(Instant::now() + self.state.options.tasks.kill_grace + FAREWELL);
+        }
+    }
+
+    /// Sends the results that gathered while the ones before were under way. Each frees its slot.
+    async fn tell_results(&mut self) -> bool {
+        let Some(reports) = self.state.pool.next_reports() else {
+            return true;
+        };
+        let free_slots = match self.phase {
+            Phase::Working => u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            _ => 0,
+        };
+        let request = ReportTasksRequest {
+            session: self.link.session.session.clone(),
+            reports,
+            free_slots,
+        };
+        self.link.send(Out::Report(request)).await
+    }
+
+    /// A slot is free although nothing was reported.
+    async fn ready(&self) -> bool {
+        if self.phase != Phase::Working {
+            return true;
+        }
+        let ready = PollTasksRequest {
+            session: self.link.session.session.clone(),
+            max_tasks: 1,
+            wait: None,
+        };
+        self.link.send(Out::Ready(ready)).await
+    }
+
+    async fn heartbeat(&mut self) -> bool {
+        self.state.expire();
+        let request = HeartbeatTasksRequest {
+            session: self.link.session.session.clone(),
+            tokens: self.state.pool.tokens(),
+        };
+        self.link.send(Out::Heartbeat(request)).await
+    }
+
+    fn hear(&mut self, message: StreamTasksResponse) {
+        match message.message {
+            Some(In::Tasks(tasks)) => {
+                self.leave(tasks.drain);
+                self.take(tasks.tasks);
+            }
+            Some(In::ReportResults(results)) => self.answered(results),
+            Some(In::Heartbeat(heartbeat)) => self.directed(heartbeat),
+            None => {}
+        }
+    }
+
+    fn take(&mut self, tasks: Vec<LeasedTask>) {
+        for leased in tasks {
+            if matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)) {
+                self.state.pool.refuse(&leased.token, "the worker is shutting down");
+            } else {
+                self.state.start(leased);
+            }
+        }
+    }
+
+    fn answered(&mut self, response: ReportTasksResponse) {
+        for result in response.results {
+            self.state.pool.answered(&result.token);
+            match result.status() {
+                report_result::Status::Stale => tracing::info!(reason = %result.message, "a result came too late"),
+                report_result::Status::Invalid => tracing::warn!(reason = %result.message, "a result was refused"),
+                report_result::Status::Accepted | report_result::Status::Unspecified => {}
+            }
+        }
+        self.take(response.tasks);
+    }
+
+    fn directed(&mut self, heartbeat: HeartbeatTasksResponse) {
+        self.leave(heartbeat.drain);
+        let now = Instant::now();
+        for directive in heartbeat.directives {
+            self.state.pool.direct(&directive.token, directive.action(), now);
+        }
+    }
+
+    fn leave(&mut self, drain: bool) {
+        if drain && self.phase == Phase::Working {
+            self.phase = Phase::Leaving;
+        }
+    }
+}
+
+fn stuck() -> Ended {
+    Ended::Broken("the stream takes no messages".to_owned())
+}

@@ -1,0 +1,185 @@
+//! The worker's life: connect, serve a session, connect again, until the shutdown.
+
+use std::sync::Arc;
+
+use nexus_api::worker::v1::TaskReport;
+use nexus_tasks::TaskRunner;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Bench;
+use crate::link::{Client, Link};
+use crate::options::Options;
+use crate::pool::{Pool, Stop};
+use crate::session::{Ended, Session};
+use crate::shipper::Shipper;
+use crate::{backoff, metrics};
+
+/// How long telling the server the last results may take at the shutdown.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Leases tasks and runs them.
+pub struct Worker {
+    options: Options,
+    client: Client,
+}
+
+impl Worker {
+    /// A worker that reaches its server over `client`. Nothing happens before [`Worker::run`].
+    #[must_use]
+    pub fn new(options: Options, client: Client) -> Self {
+        Self { options, client }
+    }
+
+    /// Works until `shutdown`; then takes nothing more, lets running tasks finish for the grace, stops and gives back
+    /// what is left, and deregisters.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut state = State::new(self.options, self.client);
+        state.bench.runner.warm_up().await;
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let opened = tokio::select! {
+                opened = Link::open(&state.client, &state.options, state.pool.free()) => opened,
+                () = shutdown.cancelled() => break,
+            };
+            match opened {
+                Ok(link) => {
+                    metrics::connected();
+                    let since = Instant::now();
+                    tracing::info!(worker = %state.options.name, slots = state.options.slots, "the worker is connected");
+                    match Box::pin(Session::new(&mut state, link).serve(&shutdown)).await {
+                        Ended::Shutdown => return,
+                        Ended::Broken(reason) => tracing::warn!(reason = %reason, "the worker lost its server"),
+                        Ended::Drained => tracing::info!("the server is shutting down; looking for another"),
+                    }
+                    state.pool.unsend();
+                    // A session that held for a while was a good one; a server that always hangs up is not hurried.
+                    failures = if since.elapsed() > FAREWELL { 0 } else { failures + 1 };
+                }
+                Err(status) => {
+                    failures += 1;
+                    tracing::warn!(error = %status.message(), failures, "the worker cannot reach its server");
+                }
+            }
+            state.wait(backoff::delay(failures, backoff::chance()), &shutdown).await;
+        }
+        state.abandon().await;
+    }
+}
+
+/// What outlives a session: running attempts and results that are not yet told.
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) client: Client,
+    pub(crate) pool: Pool,
+    pub(crate) bench: Bench,
+    pub(crate) session_name: watch::Sender<String>,
+    pub(crate) lease: std::time::Duration,
+    ended: mpsc::Receiver<TaskReport>,
+    ended_sender: mpsc::Sender<TaskReport>,
+}
+
+impl State {
+    fn new(options: Options, client: Client) -> Self {
+        let (session_name, session_seen) = watch::channel(String::new());
+        let (ended_sender, ended) = mpsc::channel(options.slots.max(1) as usize);
+        let bench = Bench {
+            runner: TaskRunner::new(options.tasks.clone()),
+            secrets: Arc::clone(&options.tasks.secrets),
+            shipper: Shipper::start(client.clone(), session_seen),
+        };
+        Self {
+            pool: Pool::new(options.slots),
+            options,
+            client,
+            bench,
+            session_name,
+            lease: std::time::Duration::from_secs(15),
+            ended,
+            ended_sender,
+        }
+    }
+
+    /// Starts an attempt.
+    pub(crate) fn start(&mut self, leased: nexus_api::worker::v1::LeasedTask) {
+        let Some(cancel) = self.pool.take(&leased.token, Instant::now()) else {
+            if !self.pool.knows(&leased.token) {
+                tracing::warn!(task = %leased.task, "a task came without a free slot; it is given back");
+                self.pool.refuse(&leased.token, "the worker has no free slot");
+            }
+            return;
+        };
+        metrics::slots(self.options.slots, self.pool.busy());
+        let (bench, sender) = (self.bench.clone(), self.ended_sender.clone());
+        let token = leased.token.clone();
+        let work = tokio::spawn(bench.run(leased, cancel));
+        tokio::spawn(async move {
+            let report = work.await.unwrap_or_else(|error| {
+                tracing::error!(error = %error, "an attempt's runner failed");
+                let failure = nexus_tasks::Failure::lost("the worker failed while it ran the task");
+                crate::convert::report(&token, nexus_tasks::Outcome::Failed(failure))
+            });
+            // Nobody listens only when the worker is gone.
+            let _gone = sender.send(report).await;
+        });
+    }
+
+    /// The next attempt that ends.
+    pub(crate) async fn next_ended(&mut self) -> TaskReport {
+        match self.ended.recv().await {
+            Some(report) => report,
+            // The state holds a sender itself, so the channel never closes.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes the end of an attempt; true when its slot is free at once.
+    pub(crate) fn note_ended(&mut self, report: TaskReport) -> bool {
+        let free = self.pool.ended(report);
+        metrics::slots(self.options.slots, self.pool.busy());
+        free
+    }
+
+    /// Stops the attempts whose lease has run out.
+    pub(crate) fn expire(&mut self) {
+        for _ in 0..self.pool.expire(self.lease, Instant::now()) {
+            tracing::warn!("a lease could not be extended; its attempt is stopped");
+            metrics::expired();
+        }
+    }
+
+    /// Waits before the next connection, while attempts go on as long as their leases may.
+    async fn wait(&mut self, delay: std::time::Duration, shutdown: &CancellationToken) {
+        let until = Instant::now() + delay;
+        loop {
+            let look = until.min(Instant::now() + std::time::Duration::from_millis(250));
+            tokio::select! {
+                () = sleep_until(look) => {}
+                () = shutdown.cancelled() => return,
+                report = self.next_ended() => drop(self.note_ended(report)),
+            }
+            self.expire();
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// The shutdown without a server: there is nobody to give anything back to, so everything is stopped.
+    async fn abandon(&mut self) {
+        self.pool.stop_all(Stop::Lost);
+        let limit = self.options.tasks.kill_grace + FAREWELL;
+        let all = async {
+            while self.pool.busy() > 0 {
+                let report = self.next_ended().await;
+                self.note_ended(report);
+            }
+        };
+        if timeout(limit, all).await.is_err() {
+            tracing::warn!("some attempts did not stop in time");
+        }
+        // One turn for the runtime to reap what was killed.
+        sleep(std::time::Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,214 @@
+//! The worker against a scripted server over a socket.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::{Event, Stage, accepted, directive, leased, sleeper, tasks};
+use nexus_api::worker::v1::task_report::Outcome;
+use nexus_api::worker::v1::{SecretPlaceholder, directive::Action, stream_tasks_request::Message};
+use serde_json::json;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_rides_on_the_answers() {
+    let mut stage = Stage::new(2, LONG, LONG).await;
+    let (outbox, slots) = stage.open().await;
+    assert_eq!(slots, 2);
+    outbox
+        .send(tasks(vec![leased("t0", "noop", json!({"output": 0}))]))
+        .await
+        .expect("send");
+    for step in 0..20 {
+        let report = stage.report().await;
+        assert_eq!(report.free_slots, 1);
+        let Some(Outcome::Succeeded(succeeded)) = &report.reports[0].outcome else {
+            panic!("{report:?}")
+        };
+        assert_eq!(succeeded.output, step.to_string());
+        let next = leased(&format!("t{}", step + 1), "noop", json!({"output": step + 1}));
+        outbox.send(accepted(&report, vec![next])).await.expect("send");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_arrive_whole_and_before_the_report() {
+    let mut stage = Stage::new(2, LONG, LONG).await;
+    stage.log_failures.store(2, Ordering::SeqCst);
+    let (outbox, _) = stage.open().await;
+    let code = "import time\ndef main(key):\n    for i in range(3000):\n        print(i, key)\n    time.sleep(0.2)\n    print('last')";
+    let mut task = leased("a", "python", json!({"code": code, "args": {"key": "«1»"}}));
+    task.secrets = vec![SecretPlaceholder {
+        placeholder: "«1»".into(),
+        name: "key".into(),
+    }];
+    outbox.send(tasks(vec![task])).await.expect("send");
+    let mut lines = Vec::new();
+    let report = loop {
+        match stage.event().await {
+            Event::Logs(logs) => {
+                assert_eq!(logs.session, "session-1");
+                for batch in logs.batches {
+                    assert_eq!((batch.token.as_str(), batch.first_line), ("a", lines.len() as u64));
+                    lines.extend(batch.lines.into_iter().map(|line| line.text));
+                }
+            }
+            Event::Said(Message::Report(report)) => break report,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(report.reports[0].outcome, Some(Outcome::Succeeded(_))));
+    assert_eq!(lines.len(), 3001);
+    assert_eq!((lines[2999].as_str(), lines[3000].as_str()), ("2999 ***", "last"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_fails_for_good() {
+    let mut stage = Stage::new(1, LONG, LONG).await;
+    let (outbox, _) = stage.open().await;
+    let mut task = leased("a", "noop", json!({"output": "«1»"}));
+    task.secrets = vec![SecretPlaceholder {
+        placeholder: "«1»".into(),
+        name: "nobody_set_this".into(),
+    }];
+    outbox.send(tasks(vec![task])).await.expect("send");
+    let report = stage.report().await;
+    let Some(Outcome::Failed(failure)) = &report.reports[0].outcome else {
+        panic!("{report:?}")
+    };
+    assert!(
+        failure.non_retryable && failure.message.contains("NEXUS_SECRET_NOBODY_SET_THIS"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directives_are_obeyed() {
+    let mut stage = Stage::new(2, LONG, LONG).await;
+    let (outbox, _) = stage.open().await;
+    outbox
+        .send(tasks(vec![sleeper("a"), sleeper("b")]))
+        .await
+        .expect("send");
+    outbox.send(directive("a", Action::Cancel)).await.expect("send");
+    let report = stage.report().await;
+    assert!(
+        matches!(report.reports[0].outcome, Some(Outcome::Cancelled(_))),
+        "{report:?}"
+    );
+    outbox.send(accepted(&report, Vec::new())).await.expect("send");
+    outbox.send(directive("b", Action::LeaseLost)).await.expect("send");
+    let Event::Said(Message::Ready(ready)) = stage.event().await else {
+        panic!("a lost attempt is not reported")
+    };
+    assert_eq!(ready.max_tasks, 1, "its slot is offered again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_stream_is_opened_again_and_results_are_kept() {
+    let mut stage = Stage::new(3, LONG, LONG).await;
+    let (outbox, _) = stage.open().await;
+    outbox
+        .send(tasks(vec![leased("a", "noop", json!({"output": 1})), sleeper("b")]))
+        .await
+        .expect("send");
+    let first = stage.report().await;
+    assert_eq!(first.reports[0].token, "a");
+    drop(outbox);
+    let (outbox, slots) = stage.open().await;
+    assert_eq!(slots, 1, "one runs, one result is not yet answered");
+    let again = stage.report().await;
+    assert_eq!(
+        (again.session.as_str(), again.reports[0].token.as_str()),
+        ("session-2", "a")
+    );
+    let mut beats = Vec::new();
+    outbox.send(directive("b", Action::Cancel)).await.expect("send");
+    outbox.send(accepted(&again, Vec::new())).await.expect("send");
+    loop {
+        match stage.any_event().await {
+            Event::Said(Message::Heartbeat(beat)) => beats.push(beat.tokens),
+            Event::Said(Message::Report(report)) => {
+                assert!(matches!(report.reports[0].outcome, Some(Outcome::Cancelled(_))));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        beats.iter().flatten().any(|token| token == "b"),
+        "the new session asks about the old attempt: {beats:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_lease_cannot_be_extended_is_stopped() {
+    let mut stage = Stage::new(1, Duration::from_millis(800), LONG).await;
+    let (outbox, _) = stage.open().await;
+    outbox.send(tasks(vec![sleeper("a")])).await.expect("send");
+    // Nobody answers the heartbeats.
+    let Event::Said(Message::Ready(ready)) = stage.event().await else {
+        panic!("nothing is reported")
+    };
+    assert_eq!(ready.max_tasks, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shutdown_finishes_gives_back_and_says_goodbye() {
+    let mut stage = Stage::new(3, LONG, Duration::from_millis(700)).await;
+    let (outbox, _) = stage.open().await;
+    let quick = leased(
+        "quick",
+        "python",
+        json!({"code": "import time\ndef main():\n    time.sleep(0.4)\n    return 1"}),
+    );
+    outbox.send(tasks(vec![quick, sleeper("slow")])).await.expect("send");
+    // The heartbeat that names both says that both have begun.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stage.shutdown.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    outbox
+        .send(tasks(vec![leased("late", "noop", json!({}))]))
+        .await
+        .expect("send");
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let report = stage.report().await;
+        assert_eq!(report.free_slots, 0);
+        for item in &report.reports {
+            let name = match &item.outcome {
+                Some(Outcome::Succeeded(_)) => "succeeded",
+                Some(Outcome::Released(_)) => "released",
+                other => panic!("{other:?}"),
+            };
+            seen.push((item.token.clone(), name));
+        }
+        outbox.send(accepted(&report, Vec::new())).await.expect("send");
+    }
+    seen.sort();
+    let seen: Vec<(&str, &str)> = seen.iter().map(|(token, name)| (token.as_str(), *name)).collect();
+    assert_eq!(
+        seen,
+        [("late", "released"), ("quick", "succeeded"), ("slow", "released")]
+    );
+    assert!(matches!(stage.event().await, Event::Deregistered));
+    stage.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_the_worker_still_stops() {
+    let mut stage = Stage::new(1, LONG, LONG).await;
+    let (outbox, _) = stage.open().await;
+    outbox.send(tasks(vec![sleeper("a")])).await.expect("send");
+    outbox
+        .send(Err(tonic::Status::unavailable("going down")))
+        .await
+        .expect("send");
+    let started = Instant::now();
+    stage.shutdown.cancel();
+    drop(outbox);
+    stage.ended().await;
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}

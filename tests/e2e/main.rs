@@ -1,0 +1,10 @@
+//! End-to-end tests: a real `nexus dev`, reached over real sockets.
+
+mod bad_input;
+mod control;
+mod crash;
+mod data;
+mod definitions;
+mod dev;
+mod executions;
+mod workers;
