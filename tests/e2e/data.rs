@@ -156,7 +156,7 @@ async fn big_integers_and_text_survive_every_hop() {
     let source = r#"
 name: exact
 tasks:
-  a: {python: {code: "def main():\n    return {'n': 9007199254740993, 'text': 'ü ✓ {{ params.x }} {% if %}'}\n"}}
+  a: {python: {code: "def main():\n    return {'n': 9007199254740993, 'text': 'ü ✓ {' + '{ params.x }} {' + '% if %}'}\n"}}
   b: {python: {args: {v: "{{ tasks.a.output }}"}, code: "def main(v):\n    return v\n"}}
 output: "{{ tasks.b.output }}"
 "#;

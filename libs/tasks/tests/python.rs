@@ -296,8 +296,10 @@ async fn the_environment_is_clean_and_the_folder_is_gone_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_do_not_leave() {
-    let mut run = Run::default();
-    run.secrets = vec!["hunter2secret".into()];
+    let run = Run {
+        secrets: vec!["hunter2secret".into()],
+        ..Run::default()
+    };
     let code = "import base64, sys, os\ndef main(key):\n    os.write(1, key[:5].encode()); os.write(1, key[5:].encode() + b'\\n')\n    print(base64.b64encode(('user:' + key).encode()).decode())\n    return {'k': key, key: 1}";
     let ended = run
         .run("python", json!({"code": code, "args": {"key": "hunter2secret"}}))

@@ -58,6 +58,7 @@ impl Bench {
         convert::report(&token, outcome)
     }
 
+    #[expect(clippy::result_large_err, reason = "a failure ends its attempt")]
     async fn outcome(&self, leased: LeasedTask, cancel: CancellationToken) -> Outcome {
         let prepared = Filling::look_up(&leased.secrets, &self.secrets)
             .map_err(Failure::from)

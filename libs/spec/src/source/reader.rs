@@ -68,7 +68,7 @@ fn characters_are_allowed(text: &str, findings: &mut Findings) -> bool {
             let message = format!("the character U+{:04X} is not allowed in a file", u32::from(c));
             findings.add(
                 Finding::error(codes::BAD_CHARACTER, place, message)
-                    .fix("remove it, or write it as an escape in a quoted string"),
+                    .fix("remove it"),
             );
             return false;
         }
@@ -137,6 +137,11 @@ impl<'f> Builder<'f> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
+                // Escapes can name what the text itself may not hold; Postgres, for one, stores no NUL.
+                if text.contains('\0') {
+                    let message = "the character U+0000 is not allowed in a value".to_owned();
+                    return self.stop(Finding::error(codes::BAD_CHARACTER, place, message).fix("remove it"));
+                }
                 let data = self.scalar(&text, style, tag.as_deref(), place)?;
                 self.value(Node { data, place }, anchor, 1)
             }

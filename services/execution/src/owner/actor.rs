@@ -1,6 +1,6 @@
 //! The loop: takes commands, lets the engine decide, commits, releases. Nothing in it waits but the loop itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ const MAX_LIVE: usize = 200_000;
 const BURST: usize = 512;
 /// How often leases are looked over, and how often ready tasks that nobody took are offered again.
 const PATROL: Duration = Duration::from_secs(5);
+/// Idempotency keys are kept in memory for this long: longer than any call may last.
+const KEY_MEMORY: Duration = Duration::from_secs(120);
 /// A ready task that nobody took for this long may have lost its pointer.
 const UNTAKEN: i64 = 10_000_000;
 
@@ -38,8 +40,10 @@ pub(super) struct Actor {
     pub(super) timers: Timers,
     pub(super) leases: Leases,
     pub(super) publisher: mpsc::Sender<Vec<Entry>>,
-    /// Idempotency keys of starts that are not stored yet.
+    /// Idempotency keys of recent starts, so that one who looked into the store too early still finds them.
     starting: HashMap<String, (ExecutionId, String)>,
+    /// The same keys, oldest first.
+    started: VecDeque<(Instant, String)>,
     fence: Fence,
     inbox: mpsc::Receiver<Message>,
     in_flight: Option<(InFlight, Vec<ExecutionId>, Vec<Release>)>,
@@ -64,6 +68,7 @@ impl Actor {
             leases: Leases::default(),
             publisher,
             starting: HashMap::new(),
+            started: VecDeque::new(),
             fence,
             inbox,
             in_flight: None,
@@ -173,6 +178,8 @@ impl Actor {
         let id = new.id;
         let now = self.now();
         if let Some(request) = &new.request {
+            self.forget_old_keys();
+            self.started.push_back((Instant::now(), request.key.clone()));
             self.starting.insert(request.key.clone(), (id, request.fingerprint.clone()));
         }
         let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), now);
@@ -192,6 +199,19 @@ impl Actor {
         self.pending.release_effects(id, effects);
         self.pending.reply(move || drop(reply.send(Ok(Started { id, existing: false }))));
         metrics::started();
+    }
+
+    /// Forgets keys that the store has had for longer than any call lasts.
+    fn forget_old_keys(&mut self) {
+        while let Some((at, key)) = self.started.front() {
+            let id = self.starting.get(key).map(|(id, _)| *id);
+            let stored = id.and_then(|id| self.executions.get(&id)).is_none_or(|live| live.written > 0);
+            if at.elapsed() < KEY_MEMORY || !stored {
+                return;
+            }
+            self.starting.remove(key);
+            self.started.pop_front();
+        }
     }
 
     fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
@@ -411,9 +431,6 @@ impl Actor {
                         self.dependencies.events.notify(*id, live.written);
                     }
                 }
-                if !self.starting.is_empty() {
-                    self.starting.retain(|_, (id, _)| !ids.contains(id));
-                }
                 self.release(releases);
                 for id in ids {
                     self.forget_if_done(id);
@@ -430,6 +447,7 @@ impl Actor {
         drop(self.pending.take());
         self.executions.clear();
         self.starting.clear();
+        self.started.clear();
         self.timers = Timers::default();
         self.leases = Leases::default();
         while !self.shutdown.is_cancelled() {

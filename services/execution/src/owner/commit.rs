@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::Effect;
+use nexus_storage::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::ExecutionId;
@@ -97,7 +98,12 @@ pub(super) fn write(
                     metrics::committed(changes.len(), begun.elapsed());
                     return Ok(());
                 }
-                Err(StoreError::Database(error)) => error,
+                // What is damaged or there twice will not be otherwise in a moment.
+                Err(StoreError::Database(error))
+                    if !matches!(error.kind(), ErrorKind::Duplicate | ErrorKind::Corrupt) =>
+                {
+                    error
+                }
                 Err(other) => return Err(other),
             };
             tracing::warn!(error = error.report(), "the store cannot be written; trying again");

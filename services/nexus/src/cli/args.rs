@@ -1,0 +1,338 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dev::DevArgs;
+
+/// NEXUS runs workflows: graphs of tasks, carried to their end whatever dies on the way.
+#[derive(Debug, Parser)]
+#[command(name = "nexus", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// Address of the server
+    #[arg(
+        long,
+        global = true,
+        env = "NEXUS_ADDRESS",
+        default_value = "http://127.0.0.1:7070",
+        value_name = "URL"
+    )]
+    pub(super) address: String,
+    /// Form of the data on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+}
+
+/// Form of the data on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// The message of the API as JSON
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the whole mesh in this process, for development
+    Dev(DevArgs),
+    /// Check workflow files without a server
+    Validate(ValidateArgs),
+    /// Make workflows be what their files say
+    Apply(ApplyArgs),
+    /// Start an execution
+    Run(RunArgs),
+    /// Look at workflows and their revisions
+    #[command(subcommand, visible_alias = "workflow")]
+    Workflows(Workflows),
+    /// Look at executions, wait for them, cancel them
+    #[command(subcommand, visible_alias = "execution")]
+    Executions(Executions),
+    /// Show what tasks wrote
+    Logs(LogsArgs),
+    /// Turn a workflow of the earlier Python system into a workflow file
+    Import(ImportArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Files, or folders with .yaml, .yml and .json files; `-` for stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// A file, a folder with .yaml, .yml and .json files, or `-` for stdin; may be repeated
+    #[arg(short, long = "file", required = true, value_name = "PATH")]
+    pub(super) files: Vec<PathBuf>,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// What changed, in your words
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(super) message: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Name of the workflow
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(super) workflow: Option<String>,
+    /// Apply this file first and run what it defines
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// The revision to run; the newest when not said
+    #[arg(long, default_value_t = 0, hide_default_value = true, conflicts_with = "file")]
+    pub(super) revision: u32,
+    /// A parameter; `KEY=@FILE` reads the value from a file, `KEY=@@…` begins with an @
+    #[arg(short, long = "param", value_name = "KEY=VALUE")]
+    pub(super) params: Vec<String>,
+    /// All parameters from a JSON or YAML file, `-` for stdin; `--param` is laid over them
+    #[arg(long = "params", value_name = "FILE")]
+    pub(super) params_file: Option<PathBuf>,
+    /// A label, laid over the workflow's own
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(super) labels: Vec<String>,
+    /// Starting twice with the same id gives one execution
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    pub(super) request_id: String,
+    /// Show progress until it has ended
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Wait until it has ended
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Wait at most this long, such as 90s or 10m; the execution goes on
+    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Workflows {
+    /// List workflows
+    List {
+        /// Only those with this label
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one workflow
+    Get {
+        /// Its name
+        workflow: String,
+    },
+    /// Delete a workflow; running executions go on
+    Delete {
+        /// Its name
+        workflow: String,
+    },
+    /// List a workflow's revisions
+    Revisions {
+        /// Its name
+        workflow: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show what changed between two revisions
+    Diff {
+        /// The workflow's name
+        workflow: String,
+        /// The older revision; the one before the newer when not said
+        #[arg(default_value_t = 0, hide_default_value = true)]
+        from: u32,
+        /// The newer revision; the newest when not said
+        #[arg(default_value_t = 0, hide_default_value = true)]
+        to: u32,
+    },
+    /// Draw a workflow's graph
+    Graph {
+        /// The workflow's name
+        workflow: String,
+        /// The revision; the newest when not said
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        revision: u32,
+        /// The form of the picture
+        #[arg(long, value_enum, default_value_t = GraphForm::Mermaid)]
+        format: GraphForm,
+    },
+    /// Print a workflow's file
+    Export {
+        /// The workflow's name
+        workflow: String,
+        /// The revision; the newest when not said
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        revision: u32,
+        /// As written, or in canonical form
+        #[arg(long, value_enum, default_value_t = ExportForm::Source)]
+        format: ExportForm,
+    },
+}
+
+/// A picture of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphForm {
+    Json,
+    Mermaid,
+    Dot,
+    Svg,
+}
+
+/// A form of a workflow file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportForm {
+    Source,
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Page {
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub(super) limit: i32,
+    /// Go on where an earlier list stopped
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TOKEN")]
+    pub(super) page_token: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Executions {
+    /// List executions, newest first
+    List {
+        /// Only of this workflow
+        #[arg(long)]
+        workflow: Option<String>,
+        /// Only in this state, such as FAILED
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those with this label
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one execution with its tasks
+    Get {
+        /// Its id, the beginning of it, or @last
+        execution: String,
+    },
+    /// Show progress until it has ended
+    Watch {
+        /// Its id, the beginning of it, or @last
+        execution: String,
+        /// Watch at most this long, such as 90s or 10m; the execution goes on
+        #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+        timeout: Option<Duration>,
+    },
+    /// Wait until it has ended
+    Wait {
+        /// Its id, the beginning of it, or @last
+        execution: String,
+        /// Wait at most this long, such as 90s or 10m; the execution goes on
+        #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+        timeout: Option<Duration>,
+    },
+    /// Cancel it
+    Cancel {
+        /// Its id, the beginning of it, or @last
+        execution: String,
+        /// Why, for the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Show its history
+    History {
+        /// Its id, the beginning of it, or @last
+        execution: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// The execution's id, the beginning of it, or @last
+    pub(super) execution: String,
+    /// Only this task
+    pub(super) task: Option<String>,
+    /// Go on until the execution has ended
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only this attempt of the task
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        requires = "task",
+        value_name = "N"
+    )]
+    pub(super) attempt: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The earlier system's JSON; `-` for stdin
+    pub(super) file: PathBuf,
+    /// The name to give the workflow; the document's own when not said
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) name: String,
+    /// Store the workflow, instead of only printing its file
+    #[arg(long)]
+    pub(super) apply: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn common_lines_parse_and_wrong_ones_do_not() {
+        for line in [
+            "nexus run etl -p day=2026-01-01 --label team=data --watch --timeout 10m -o json",
+            "nexus run -f etl.yaml --params - --wait",
+            "nexus executions list --state FAILED --limit 5 --address http://h:1",
+            "nexus execution get @last -o yaml",
+            "nexus logs 0198abcd clean -f --attempt 2",
+            "nexus apply -f a.yaml -f b --dry-run",
+            "nexus workflows diff etl 1 2",
+            "nexus completion zsh",
+        ] {
+            Cli::try_parse_from(line.split(' ')).expect(line);
+        }
+        for line in [
+            "nexus run",
+            "nexus run etl -f x",
+            "nexus logs x --attempt 2",
+            "nexus run etl --timeout soon",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

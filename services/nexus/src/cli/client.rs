@@ -1,0 +1,61 @@
+//! The way to the server.
+
+use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
+use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
+use nexus_mesh::Transport;
+use tonic::{Code, Status};
+
+use super::args::Global;
+use super::error::CliError;
+
+/// Larger answers are refused; a page of tasks with their outputs is the largest there is.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The services behind one address.
+#[derive(Clone)]
+pub(super) struct Clients {
+    pub(super) definitions: DefinitionsServiceClient<Transport>,
+    pub(super) executions: ExecutionServiceClient<Transport>,
+    address: String,
+}
+
+impl Clients {
+    pub(super) fn new(global: &Global) -> Result<Self, CliError> {
+        let transport = nexus_mesh::transport::connect(&global.address).map_err(|_| {
+            CliError::Usage(format!(
+                "--address must be a URL such as http://127.0.0.1:7070, not `{}`",
+                global.address
+            ))
+        })?;
+        Ok(Self {
+            definitions: DefinitionsServiceClient::new(transport.clone()).max_decoding_message_size(MAX_ANSWER),
+            executions: ExecutionServiceClient::new(transport).max_decoding_message_size(MAX_ANSWER),
+            address: global.address.clone(),
+        })
+    }
+
+    /// An error of a call: a status that no server sent says that there is none.
+    pub(super) fn error(&self, status: Status) -> CliError {
+        if status.code() == Code::Unavailable && nexus_api::error::reason_of(&status).is_none() {
+            return CliError::Unreachable {
+                address: self.address.clone(),
+                problem: innermost(&status),
+            };
+        }
+        status.into()
+    }
+}
+
+/// What happened, without the layers that it happened in.
+fn innermost(status: &Status) -> String {
+    let mut error: &dyn std::error::Error = status;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    let text = error.to_string();
+    if text.starts_with("status:") || text.is_empty() {
+        status.message().to_owned()
+    } else {
+        text
+    }
+}

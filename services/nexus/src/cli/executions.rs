@@ -1,0 +1,350 @@
+//! `nexus executions`: look, wait, cancel.
+
+use std::time::Duration;
+
+use nexus_api::execution::v1::{
+    CancelExecutionRequest, Event, Execution, GetExecutionRequest, ListExecutionsRequest, ListHistoryRequest,
+    ListTasksRequest, WaitExecutionRequest,
+};
+use tokio::time::Instant;
+
+use super::args::{Executions, Global, Page};
+use super::client::Clients;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{self, Output};
+use super::watch::plain;
+use super::{ids, params, table, time, watch, workflows};
+
+/// One call waits at most this long; the server allows no more than a minute.
+const WAIT_STEP: Duration = Duration::from_secs(30);
+/// How often a wait or a watch goes on after the server was away, before it gives up.
+pub(super) const MAX_RECONNECTS: u32 = 20;
+const PAGE: i32 = 1_000;
+
+pub(super) async fn run(command: Executions, global: &Global, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(global)?;
+    match command {
+        Executions::List {
+            workflow,
+            state,
+            labels,
+            page,
+        } => {
+            let filter = filter(workflow.as_deref(), state.as_deref(), &labels)?;
+            list(&clients, filter, page, output).await?;
+            Ok(Exit::Ok)
+        }
+        Executions::Get { execution } => {
+            let id = ids::resolve(&clients, &execution).await?;
+            show(&fetch(&clients, &id).await?, output)?;
+            Ok(Exit::Ok)
+        }
+        Executions::Watch { execution, timeout } => {
+            let id = ids::resolve(&clients, &execution).await?;
+            let sink = if output.is_table() {
+                watch::Sink::Stdout
+            } else {
+                watch::Sink::Json
+            };
+            watch::watch(&clients, &id, timeout, &sink).await
+        }
+        Executions::Wait { execution, timeout } => {
+            let id = ids::resolve(&clients, &execution).await?;
+            wait_for(&clients, &id, timeout).await?;
+            let ended = fetch(&clients, &id).await?;
+            if output.is_table() {
+                output.line(ended.state().as_str_name())?;
+                explain(&ended);
+            } else {
+                output.message(&ended, "nexus.execution.v1.Execution")?;
+            }
+            Ok(Exit::of_state(ended.state()))
+        }
+        Executions::Cancel { execution, reason } => {
+            let request = CancelExecutionRequest {
+                execution: ids::resolve(&clients, &execution).await?,
+                reason,
+            };
+            let answer = clients.executions.clone().cancel_execution(request).await;
+            let execution = answer
+                .map_err(|status| clients.error(status))?
+                .into_inner()
+                .execution
+                .unwrap_or_default();
+            if output.is_table() {
+                output.line(&format!("{} {}", execution.id, execution.state().as_str_name()))?;
+            } else {
+                output.message(&execution, "nexus.execution.v1.Execution")?;
+            }
+            Ok(Exit::Ok)
+        }
+        Executions::History { execution } => {
+            let id = ids::resolve(&clients, &execution).await?;
+            history(&clients, &id, output).await?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The terms of a filter, joined. Values are quoted, so that nothing typed becomes a term of its own.
+pub(super) fn filter(workflow: Option<&str>, state: Option<&str>, labels: &[String]) -> Result<String, CliError> {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut terms = Vec::new();
+    if let Some(workflow) = workflow {
+        terms.push(format!("workflow = {}", quoted(workflow)));
+    }
+    if let Some(state) = state {
+        let state = state.to_ascii_uppercase();
+        if nexus_api::execution::v1::execution::State::from_str_name(&state).is_none() {
+            return Err(CliError::Usage(format!(
+                "there is no state {state}; there are PENDING RUNNING PAUSED CANCELLING SUCCEEDED FAILED CANCELLED TIMED_OUT"
+            )));
+        }
+        terms.push(format!("state = {state}"));
+    }
+    let mut pairs: Vec<_> = params::labels(labels)?.into_iter().collect();
+    pairs.sort();
+    terms.extend(
+        pairs
+            .iter()
+            .map(|(key, value)| format!("labels.{key} = {}", quoted(value))),
+    );
+    Ok(terms.join(" AND "))
+}
+
+async fn list(clients: &Clients, filter: String, page: Page, output: &Output) -> Result<(), CliError> {
+    let request = ListExecutionsRequest {
+        page_size: page.limit,
+        page_token: page.page_token,
+        filter,
+    };
+    let list = clients
+        .executions
+        .clone()
+        .list_executions(request)
+        .await
+        .map_err(|status| clients.error(status))?;
+    let list = list.into_inner();
+    if !output.is_table() {
+        let name = "nexus.execution.v1.Execution";
+        return output.value(&output::page(
+            "executions",
+            &list.executions,
+            name,
+            &list.next_page_token,
+        )?);
+    }
+    let now = time::now_micros();
+    let rows: Vec<Vec<String>> = list
+        .executions
+        .iter()
+        .map(|execution| {
+            vec![
+                execution.id.clone(),
+                execution.workflow.clone(),
+                execution.state().as_str_name().to_owned(),
+                time::ago(execution.create_time.as_ref(), now),
+                time::between(execution.create_time.as_ref(), execution.finish_time.as_ref(), now),
+                table::cut(
+                    &execution
+                        .error
+                        .as_ref()
+                        .map(|error| error.message.clone())
+                        .unwrap_or_default(),
+                    60,
+                ),
+            ]
+        })
+        .collect();
+    output.raw(&table::render(
+        &["ID", "WORKFLOW", "STATE", "CREATED", "TOOK", "ERROR"],
+        &rows,
+    ))?;
+    workflows::more(&list.next_page_token);
+    Ok(())
+}
+
+/// An execution with all of its tasks.
+pub(super) async fn fetch(clients: &Clients, id: &str) -> Result<Execution, CliError> {
+    let request = GetExecutionRequest {
+        execution: id.to_owned(),
+        ..GetExecutionRequest::default()
+    };
+    let found = clients
+        .executions
+        .clone()
+        .get_execution(request)
+        .await
+        .map_err(|status| clients.error(status))?;
+    let mut execution = found.into_inner().execution.unwrap_or_default();
+    execution.tasks.clear();
+    let mut page_token = String::new();
+    loop {
+        let request = ListTasksRequest {
+            execution: id.to_owned(),
+            page_size: PAGE,
+            page_token,
+        };
+        let page = clients
+            .executions
+            .clone()
+            .list_tasks(request)
+            .await
+            .map_err(|status| clients.error(status))?;
+        let page = page.into_inner();
+        execution.tasks.extend(page.tasks);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(execution);
+        }
+    }
+}
+
+fn show(execution: &Execution, output: &Output) -> Result<(), CliError> {
+    if !output.is_table() {
+        return output.message(execution, "nexus.execution.v1.Execution");
+    }
+    let now = time::now_micros();
+    let took = time::between(execution.create_time.as_ref(), execution.finish_time.as_ref(), now);
+    let facts = [
+        ("id", execution.id.clone()),
+        (
+            "workflow",
+            format!("{} revision {}", execution.workflow, execution.revision),
+        ),
+        ("state", execution.state().as_str_name().to_owned()),
+        ("created", time::point(execution.create_time.as_ref())),
+        ("took", took),
+        ("labels", table::labels(&execution.labels)),
+        ("params", execution.params.clone()),
+        ("output", execution.output.clone()),
+        (
+            "error",
+            execution.error.as_ref().map(plain::failure).unwrap_or_default(),
+        ),
+        ("reason", execution.cancel_reason.clone()),
+    ];
+    for (name, value) in facts {
+        if !value.is_empty() {
+            output.line(&format!("{name:<9} {value}"))?;
+        }
+    }
+    let rows: Vec<Vec<String>> = execution
+        .tasks
+        .iter()
+        .map(|task| {
+            vec![
+                task.id.clone(),
+                task.kind.clone(),
+                task.state().as_str_name().to_owned(),
+                task.attempts.to_string(),
+                time::between(task.start_time.as_ref(), task.finish_time.as_ref(), now),
+                table::cut(&task.error.as_ref().map(plain::failure).unwrap_or_default(), 80),
+            ]
+        })
+        .collect();
+    output.line("")?;
+    output.raw(&table::render(
+        &["TASK", "KIND", "STATE", "ATTEMPTS", "TOOK", "ERROR"],
+        &rows,
+    ))
+}
+
+/// Says on stderr why an execution did not succeed, and where to look.
+pub(super) fn explain(execution: &Execution) {
+    let state = execution.state();
+    if Exit::of_state(state) == Exit::Ok {
+        return;
+    }
+    eprintln!("{} {}", execution.id, state.as_str_name());
+    if let Some(error) = &execution.error {
+        eprintln!("  {}", plain::failure(error));
+    }
+    if let Some(task) = execution.tasks.iter().find(|task| task.error.is_some()) {
+        eprintln!("see its log with: nexus logs {} {}", execution.id, task.id);
+    }
+}
+
+/// Waits for the end, also over a restart of the server.
+pub(super) async fn wait_for(clients: &Clients, id: &str, limit: Option<Duration>) -> Result<(), CliError> {
+    let until = limit.map(|limit| Instant::now() + limit);
+    let mut failures = 0;
+    loop {
+        let left = until.map_or(WAIT_STEP, |until| {
+            until.saturating_duration_since(Instant::now()).min(WAIT_STEP)
+        });
+        let request = WaitExecutionRequest {
+            execution: id.to_owned(),
+            timeout: Some(nexus_api::time::duration(
+                i64::try_from(left.as_micros()).unwrap_or(i64::MAX),
+            )),
+        };
+        match clients.executions.clone().wait_execution(request).await {
+            Ok(answer) if answer.get_ref().done => return Ok(()),
+            Ok(_) => failures = 0,
+            Err(status) if status.code() == tonic::Code::Unavailable && failures < MAX_RECONNECTS => {
+                failures += 1;
+                tokio::time::sleep(watch::pause(failures)).await;
+            }
+            Err(status) => return Err(clients.error(status)),
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Err(still_running(id));
+        }
+    }
+}
+
+/// The wait was over first.
+pub(super) fn still_running(id: &str) -> CliError {
+    CliError::StillRunning(format!(
+        "the wait is over and the execution goes on; nexus executions watch {id}"
+    ))
+}
+
+async fn history(clients: &Clients, id: &str, output: &Output) -> Result<(), CliError> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListHistoryRequest {
+            execution: id.to_owned(),
+            page_size: PAGE,
+            page_token,
+        };
+        let page = clients
+            .executions
+            .clone()
+            .list_history(request)
+            .await
+            .map_err(|status| clients.error(status))?;
+        let page = page.into_inner();
+        events.extend(page.events);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if !output.is_table() {
+        return output.value(&output::page("events", &events, "nexus.execution.v1.Event", "")?);
+    }
+    for event in &events {
+        output.line(&plain::event(event))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_quoted_and_checked() {
+        let labels = vec!["team=da\"ta".to_owned()];
+        assert_eq!(
+            filter(Some("etl"), Some("failed"), &labels).expect("filter"),
+            r#"workflow = "etl" AND state = FAILED AND labels.team = "da\"ta""#
+        );
+        assert_eq!(filter(None, None, &[]).expect("filter"), "");
+        assert!(filter(None, Some("BROKEN"), &[]).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! The command line: what can be typed ([`args`]), one module for each group of commands, and how they end ([`exit`]).
+//!
+//! Data goes to stdout and everything else to stderr, so that every command can stand in a pipe.
+
+mod apply;
+mod args;
+mod client;
+mod error;
+mod executions;
+mod exit;
+mod files;
+mod ids;
+mod import;
+mod logs;
+mod output;
+mod params;
+mod run;
+mod table;
+mod time;
+mod validate;
+mod watch;
+mod workflows;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub(crate) use args::Cli;
+use args::{Command, Format};
+use error::CliError;
+use exit::Exit;
+use output::Output;
+
+/// Reads what was typed. Help and the version are printed and end the program well; a mistake is printed and ends it
+/// with 2.
+///
+/// # Errors
+/// With the exit code of the process, when there is nothing to run.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        // Nobody to tell when the stream is closed.
+        let _told = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// Runs a command and gives the exit code of the process.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    let output = Output::new(cli.global.output);
+    let result = match cli.command {
+        Command::Dev(args) => return crate::dev::run(args).await,
+        Command::Validate(args) => validate::run(&args, &output),
+        Command::Apply(args) => apply::run(&args, &cli.global, &output).await,
+        Command::Run(args) => run::run(&args, &cli.global, &output).await,
+        Command::Workflows(command) => workflows::run(command, &cli.global, &output).await,
+        Command::Executions(command) => executions::run(command, &cli.global, &output).await,
+        Command::Logs(args) => logs::run(&args, &cli.global, &output).await,
+        Command::Import(args) => import::run(&args, &cli.global, &output).await,
+        Command::Completion { shell } => completion(shell, &output),
+        Command::Version => version(&output),
+    };
+    match result {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            eprintln!("{}", error.report());
+            error.exit().code()
+        }
+    }
+}
+
+fn completion(shell: clap_complete::Shell, output: &Output) -> Result<Exit, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nexus", &mut script);
+    output.raw(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Ok)
+}
+
+fn version(output: &Output) -> Result<Exit, CliError> {
+    let version = env!("CARGO_PKG_VERSION");
+    match output.format() {
+        Format::Table => output.line(&format!("nexus {version}"))?,
+        Format::Json | Format::Yaml => output.value(&serde_json::json!({"version": version}))?,
+    }
+    Ok(Exit::Ok)
+}

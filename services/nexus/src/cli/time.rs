@@ -1,0 +1,102 @@
+//! Times and spans for people. Pure: now is a parameter.
+
+use std::time::Duration;
+
+use prost_types::Timestamp;
+
+/// Now in microseconds since the Unix epoch.
+pub(super) fn now_micros() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
+}
+
+/// A point in time as RFC 3339 in UTC with whole seconds; empty when there is none.
+pub(super) fn point(time: Option<&Timestamp>) -> String {
+    time.map(|time| {
+        let time = Timestamp {
+            seconds: time.seconds,
+            nanos: 0,
+        };
+        time.to_string()
+    })
+    .unwrap_or_default()
+}
+
+/// How long ago a time was, roughly; empty when there is none.
+pub(super) fn ago(time: Option<&Timestamp>, now: i64) -> String {
+    time.map(|time| format!("{} ago", span(now - nexus_api::time::micros(time))))
+        .unwrap_or_default()
+}
+
+/// The span from one time to another, or to now while there is no other.
+pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>, now: i64) -> String {
+    let Some(from) = from else { return String::new() };
+    let to = to.map_or(now, nexus_api::time::micros);
+    span(to - nexus_api::time::micros(from))
+}
+
+/// A span in its two largest units.
+pub(super) fn span(micros: i64) -> String {
+    let micros = micros.max(0);
+    let seconds = micros / 1_000_000;
+    match seconds {
+        0..=9 => format!("{}.{} s", seconds, micros % 1_000_000 / 100_000),
+        10..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// Reads a span such as `90s`, `10m` or `1h30m`.
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let problem = || format!("`{text}` is no span such as 90s, 10m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(problem());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let number: u64 = rest[..digits].parse().map_err(|_| problem())?;
+        let unit_end = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |at| digits + at);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" | "min" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3_600),
+            "d" => Duration::from_secs(86_400),
+            _ => return Err(problem()),
+        };
+        let part = u32::try_from(number)
+            .ok()
+            .and_then(|number| unit.checked_mul(number))
+            .ok_or_else(problem)?;
+        total = total.checked_add(part).ok_or_else(problem)?;
+        rest = &rest[unit_end..];
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_and_shown() {
+        assert_eq!(parse_span("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(parse_span("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "10", "x", "10 m", "-1s", "1y"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+        let shown = [0, 1_260_000, 42_000_000, 61_000_000, 3_700_000_000, 90_000_000_000].map(span);
+        assert_eq!(shown, ["0.0 s", "1.2 s", "42 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+        let time = nexus_api::time::timestamp(1_764_000_000_999_999);
+        assert_eq!(point(Some(&time)), "2025-11-24T16:00:00Z");
+    }
+}
