@@ -7,14 +7,23 @@ use nexus_tests::Dev;
 
 /// The process still runs a workflow.
 async fn assert_alive(dev: &Dev) {
-    let execution = dev.run("name: alive\ntasks: {a: {noop: {output: 1}}}\noutput: '{{ tasks.a.output }}'", "").await;
+    let execution = dev
+        .run(
+            "name: alive\ntasks: {a: {noop: {output: 1}}}\noutput: '{{ tasks.a.output }}'",
+            "",
+        )
+        .await;
     assert_eq!(execution.output, "1");
 }
 
 #[tokio::test]
 async fn broken_files_are_refused() {
     let dev = Dev::start();
-    let deep = format!("name: x\ntasks: {{a: {{noop: {{output: {}1{}}}}}}}", "[".repeat(200), "]".repeat(200));
+    let deep = format!(
+        "name: x\ntasks: {{a: {{noop: {{output: {}1{}}}}}}}",
+        "[".repeat(200),
+        "]".repeat(200)
+    );
     let bomb = (1..20).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
         let alias = format!("*a{}", n - 1);
         format!("{text}a{n}: &a{n} [{}]\n", [alias.as_str(); 9].join(", "))
@@ -26,22 +35,41 @@ async fn broken_files_are_refused() {
         ("no tasks", "name: x\n".to_owned()),
         ("empty tasks", "name: x\ntasks: {}\n".to_owned()),
         ("an unknown kind", "name: x\ntasks: {a: {basch: {run: x}}}\n".to_owned()),
-        ("two kinds", "name: x\ntasks: {a: {noop: {}, bash: {run: x}}}\n".to_owned()),
+        (
+            "two kinds",
+            "name: x\ntasks: {a: {noop: {}, bash: {run: x}}}\n".to_owned(),
+        ),
         ("a cycle", "name: x\ntasks: {a: {needs: [a], noop: {}}}\n".to_owned()),
-        ("a duplicate key", "name: x\nname: y\ntasks: {a: {noop: {}}}\n".to_owned()),
-        ("an expression in a script", "name: x\ntasks: {a: {bash: {run: 'echo {{ params.x }}'}}}\n".to_owned()),
+        (
+            "a duplicate key",
+            "name: x\nname: y\ntasks: {a: {noop: {}}}\n".to_owned(),
+        ),
+        (
+            "an expression in a script",
+            "name: x\ntasks: {a: {bash: {run: 'echo {{ params.x }}'}}}\n".to_owned(),
+        ),
         ("a dash in an id", "name: x\ntasks: {a-b: {noop: {}}}\n".to_owned()),
-        ("a NUL", "name: x\ndescription: \"a\\0b\"\ntasks: {a: {noop: {}}}\n".to_owned()),
+        (
+            "a NUL",
+            "name: x\ndescription: \"a\\0b\"\ntasks: {a: {noop: {}}}\n".to_owned(),
+        ),
         ("too deep", deep),
         ("a bomb", bomb),
         ("too many tasks", format!("name: x\ntasks:\n{many}")),
         ("binary", "\u{1}\u{2}\u{3}".to_owned()),
     ] {
         let status = dev.apply(&source).await.expect_err(what);
-        assert_eq!(reason_of(&status), Some(ErrorReason::InvalidWorkflow), "{what}: {status:?}");
+        assert_eq!(
+            reason_of(&status),
+            Some(ErrorReason::InvalidWorkflow),
+            "{what}: {status:?}"
+        );
         assert!(!status.message().is_empty());
     }
-    let large = format!("name: x\ndescription: {}\ntasks: {{a: {{noop: {{}}}}}}", "a".repeat(1 << 20));
+    let large = format!(
+        "name: x\ndescription: {}\ntasks: {{a: {{noop: {{}}}}}}",
+        "a".repeat(1 << 20)
+    );
     let status = dev.apply(&large).await.expect_err("too large");
     assert_eq!(reason_of(&status), Some(ErrorReason::PayloadTooLarge));
     assert_alive(&dev).await;
@@ -54,13 +82,21 @@ async fn oversize_params_are_refused_at_the_limit() {
     let start = async |bytes: usize| {
         let params = format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
         assert_eq!(params.len(), bytes);
-        let request = StartExecutionRequest { workflow: "big".into(), params, ..Default::default() };
+        let request = StartExecutionRequest {
+            workflow: "big".into(),
+            params,
+            ..Default::default()
+        };
         dev.executions().start_execution(request).await
     };
     start(512 << 10).await.expect("just under");
     let status = start((512 << 10) + 1).await.expect_err("just over");
     assert_eq!(reason_of(&status), Some(ErrorReason::PayloadTooLarge));
-    let nul = StartExecutionRequest { workflow: "big".into(), params: "{\"x\":\"\\u0000\"}".into(), ..Default::default() };
+    let nul = StartExecutionRequest {
+        workflow: "big".into(),
+        params: "{\"x\":\"\\u0000\"}".into(),
+        ..Default::default()
+    };
     let status = dev.executions().start_execution(nul).await.expect_err("NUL");
     assert_eq!(reason_of(&status), Some(ErrorReason::InvalidParams));
     assert_alive(&dev).await;
@@ -72,10 +108,15 @@ async fn a_task_that_prints_a_gigabyte_is_cut_and_ends_well() {
     let source = "name: loud\ntasks: {a: {bash: {run: \"yes 0123456789012345678901234567890123456789 | head -c 1000000000 || true; echo done=1 >> $NEXUS_OUTPUT\"}}}";
     let execution = dev.run(source, "").await;
     assert_eq!(execution.state(), execution::State::Succeeded, "{execution:?}");
-    let logs = std::fs::metadata(dev.folder().join(".nexus/logs.db")).expect("logs").len();
+    let logs = std::fs::metadata(dev.folder().join(".nexus/logs.db"))
+        .expect("logs")
+        .len();
     assert!(logs < 100 << 20, "the log has {logs} bytes");
     let status = std::fs::read_to_string(format!("/proc/{}/status", dev.pid())).expect("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("peak memory");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("peak memory");
     let kib: u64 = peak.trim().trim_end_matches(" kB").trim().parse().expect("number");
     assert!(kib < 400 << 10, "the process grew to {kib} KiB");
     assert_alive(&dev).await;
@@ -111,7 +152,11 @@ tasks:
         assert_eq!(task.state(), expected, "{}: {:?}", task.id, task.error);
         if expected == task::State::Failed {
             let error = task.error.expect("error");
-            assert!(!error.r#type.is_empty() && !error.message.is_empty(), "{}: {error:?}", task.id);
+            assert!(
+                !error.r#type.is_empty() && !error.message.is_empty(),
+                "{}: {error:?}",
+                task.id
+            );
         }
     }
     assert_alive(&dev).await;
@@ -122,7 +167,11 @@ async fn raw_garbage_on_the_port_harms_nobody() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let dev = Dev::start();
     let address = dev.address().trim_start_matches("http://").to_owned();
-    for garbage in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[0xff; 4_096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\xff\x09\x09"] {
+    for garbage in [
+        &b"GET / HTTP/1.0\r\n\r\n"[..],
+        &[0xff; 4_096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\xff\x09\x09",
+    ] {
         let mut socket = tokio::net::TcpStream::connect(&address).await.expect("connect");
         socket.write_all(garbage).await.expect("write");
         let mut answer = Vec::new();

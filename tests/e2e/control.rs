@@ -16,22 +16,46 @@ async fn cancel_stops_the_processes_of_running_tasks() {
     );
     let id = dev.launch(&source, "").await;
     eventually("both tasks run", async || {
-        let running = dev.tasks(&id).await.iter().filter(|task| task.state() == task::State::Running).count();
+        let running = dev
+            .tasks(&id)
+            .await
+            .iter()
+            .filter(|task| task.state() == task::State::Running)
+            .count();
         running == 2 && marker.exists()
     })
     .await;
     let begun = Instant::now();
-    let request = CancelExecutionRequest { execution: id.clone(), reason: "enough".into() };
-    let answer = dev.executions().cancel_execution(request.clone()).await.expect("cancel").into_inner();
-    assert_eq!(answer.execution.expect("execution").state(), execution::State::Cancelling);
+    let request = CancelExecutionRequest {
+        execution: id.clone(),
+        reason: "enough".into(),
+    };
+    let answer = dev
+        .executions()
+        .cancel_execution(request.clone())
+        .await
+        .expect("cancel")
+        .into_inner();
+    assert_eq!(
+        answer.execution.expect("execution").state(),
+        execution::State::Cancelling
+    );
     let ended = dev.wait(&id).await;
     assert_eq!(ended.state(), execution::State::Cancelled);
     assert_eq!(ended.cancel_reason, "enough");
-    assert!(begun.elapsed() < Duration::from_secs(15), "a task that ignores SIGTERM is killed after its grace");
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "a task that ignores SIGTERM is killed after its grace"
+    );
     for task in dev.tasks(&id).await {
         assert_eq!(task.state(), task::State::Cancelled, "{}", task.id);
     }
-    let again = dev.executions().cancel_execution(request).await.expect("cancelling twice is no error").into_inner();
+    let again = dev
+        .executions()
+        .cancel_execution(request)
+        .await
+        .expect("cancelling twice is no error")
+        .into_inner();
     assert_eq!(again.execution.expect("execution").state(), execution::State::Cancelled);
 }
 
@@ -56,7 +80,9 @@ async fn an_attempt_times_out_and_its_strays_die() {
 #[tokio::test]
 async fn the_workflow_times_out() {
     let dev = Dev::start();
-    let execution = dev.run("name: slow\ntimeout: 500ms\ntasks: {a: {bash: {run: sleep 300}}}", "").await;
+    let execution = dev
+        .run("name: slow\ntimeout: 500ms\ntasks: {a: {bash: {run: sleep 300}}}", "")
+        .await;
     assert_eq!(execution.state(), execution::State::TimedOut);
 }
 
@@ -77,8 +103,17 @@ tasks:
   after_forgiven: {needs: [forgiven], noop: {output: "{{ tasks.forgiven.state }}"}}
 "#;
     let execution = dev.run(source, "").await;
-    assert_eq!(execution.state(), execution::State::Succeeded, "every failure is handled: {execution:?}");
-    let states: Vec<_> = dev.tasks(&execution.id).await.into_iter().map(|task| (task.id.clone(), task.state())).collect();
+    assert_eq!(
+        execution.state(),
+        execution::State::Succeeded,
+        "every failure is handled: {execution:?}"
+    );
+    let states: Vec<_> = dev
+        .tasks(&execution.id)
+        .await
+        .into_iter()
+        .map(|task| (task.id.clone(), task.state()))
+        .collect();
     use task::State::{Failed, Skipped, Succeeded, UpstreamFailed};
     let expected = [
         ("fails", Failed),

@@ -1,16 +1,22 @@
 //! Kills in the middle, really done.
 
-use nexus_api::execution::v1::{attempt, execution, task, ListAttemptsRequest};
+use nexus_api::execution::v1::{ListAttemptsRequest, attempt, execution, task};
 use nexus_tests::{Dev, DevOptions, eventually};
 
 fn options() -> DevOptions {
-    DevOptions { args: vec!["--no-sample".into()], ..DevOptions::default() }
+    DevOptions {
+        args: vec!["--no-sample".into()],
+        ..DevOptions::default()
+    }
 }
 
 /// Each run of a task appends a line to a file: a witness outside of NEXUS.
 fn source(witness: &std::path::Path) -> String {
     let task = |needs: &str, name: &str, then: &str| {
-        format!("  {name}: {{{needs}bash: {{run: \"echo {name} >> {}; {then}\"}}}}\n", witness.display())
+        format!(
+            "  {name}: {{{needs}bash: {{run: \"echo {name} >> {}; {then}\"}}}}\n",
+            witness.display()
+        )
     };
     let mut source = "name: survivor\ntasks:\n".to_owned();
     source += &task("", "first", "true");
@@ -25,19 +31,42 @@ async fn a_killed_process_goes_on_from_the_last_finished_task() {
     let dev = Dev::start();
     let witness = dev.folder().join("witness");
     let id = dev.launch(&source(&witness), "").await;
-    eventually("the slow task runs", async || dev.task(&id, "slow").await.state() == task::State::Running).await;
+    eventually("the slow task runs", async || {
+        dev.task(&id, "slow").await.state() == task::State::Running
+    })
+    .await;
     let mut dev = dev.kill_and_restart(options());
     let line = dev.wait_for_line("after the restart");
-    assert!(line.contains("1 execution goes on") && line.contains("2 tasks had ended"), "{line}");
+    assert!(
+        line.contains("1 execution goes on") && line.contains("2 tasks had ended"),
+        "{line}"
+    );
     assert!(line.contains("1 attempt was interrupted"), "{line}");
     let execution = dev.wait(&id).await;
     assert_eq!(execution.state(), execution::State::Succeeded, "{execution:?}");
     let runs = std::fs::read_to_string(&witness).expect("witness");
-    assert_eq!(runs, "first\nsecond\nslow\nslow\nlast\n", "what had succeeded did not run again");
+    assert_eq!(
+        runs, "first\nsecond\nslow\nslow\nlast\n",
+        "what had succeeded did not run again"
+    );
     let slow = dev.task(&id, "slow").await;
-    assert_eq!((slow.attempts, slow.infra_losses), (1, 0), "a restart spends no attempt");
-    let request = ListAttemptsRequest { execution: id, task: "slow".into(), ..Default::default() };
-    let attempts = dev.executions().list_attempts(request).await.expect("attempts").into_inner().attempts;
+    assert_eq!(
+        (slow.attempts, slow.infra_losses),
+        (1, 0),
+        "a restart spends no attempt"
+    );
+    let request = ListAttemptsRequest {
+        execution: id,
+        task: "slow".into(),
+        ..Default::default()
+    };
+    let attempts = dev
+        .executions()
+        .list_attempts(request)
+        .await
+        .expect("attempts")
+        .into_inner()
+        .attempts;
     let states: Vec<_> = attempts.iter().map(nexus_api::execution::v1::Attempt::state).collect();
     assert_eq!(states, [attempt::State::Lost, attempt::State::Succeeded]);
 }
@@ -55,7 +84,10 @@ async fn a_kill_leaves_no_process_of_a_task_behind() {
     let read = || std::fs::read_to_string(&pids).unwrap_or_default();
     eventually("three processes run", async || read().lines().count() == 3).await;
     let running: Vec<String> = read().lines().map(str::to_owned).collect();
-    let dev = dev.kill_and_restart(DevOptions { args: vec!["--no-sample".into(), "--slots=1".into()], ..options() });
+    let dev = dev.kill_and_restart(DevOptions {
+        args: vec!["--no-sample".into(), "--slots=1".into()],
+        ..options()
+    });
     for pid in running {
         let process = std::path::Path::new("/proc").join(&pid);
         eventually("the task's process is gone", async || {
@@ -94,10 +126,17 @@ async fn many_kills_lose_nothing() {
     }
     let runs = std::fs::read_to_string(&witness).expect("witness");
     for n in 0..6 {
-        let own: Vec<&str> = runs.lines().filter_map(|line| line.strip_prefix(&format!("{n}-"))).collect();
+        let own: Vec<&str> = runs
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("{n}-")))
+            .collect();
         let mut order: Vec<&str> = own.clone();
         order.dedup();
-        assert_eq!(order, ["0", "1", "2", "3", "4", "5", "6", "7"], "every task ran, in order, repeats only of the interrupted one");
+        assert_eq!(
+            order,
+            ["0", "1", "2", "3", "4", "5", "6", "7"],
+            "every task ran, in order, repeats only of the interrupted one"
+        );
     }
 }
 
@@ -123,8 +162,16 @@ async fn at_most_once_is_not_repeated_after_a_kill() {
 #[tokio::test]
 async fn a_stop_lets_running_tasks_finish() {
     let mut dev = Dev::start();
-    let id = dev.launch("name: short\ntasks: {a: {bash: {run: sleep 1}}, b: {needs: [a], noop: {}}}", "").await;
-    eventually("it runs", async || dev.task(&id, "a").await.state() == task::State::Running).await;
+    let id = dev
+        .launch(
+            "name: short\ntasks: {a: {bash: {run: sleep 1}}, b: {needs: [a], noop: {}}}",
+            "",
+        )
+        .await;
+    eventually("it runs", async || {
+        dev.task(&id, "a").await.state() == task::State::Running
+    })
+    .await;
     assert!(dev.stop().success());
     let dev = dev.kill_and_restart(options());
     let execution = dev.wait(&id).await;

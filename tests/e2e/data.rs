@@ -31,7 +31,10 @@ async fn api() -> String {
     let routes = axum::Router::new()
         .route("/{region}/orders", get(orders))
         .route("/flaky", get(flaky))
-        .route("/json", get(|| async { Json(json!({"slideshow": {"title": "Sample"}})) }))
+        .route(
+            "/json",
+            get(|| async { Json(json!({"slideshow": {"title": "Sample"}})) }),
+        )
         .with_state(tries);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");
@@ -50,7 +53,10 @@ async fn the_etl_example_loads_the_right_rows() {
     let database = folder.path().join("warehouse.db");
     let dev = Dev::start_with(DevOptions {
         args: vec!["--no-sample".into()],
-        env: vec![("NEXUS_CONNECTION_WAREHOUSE".into(), format!("sqlite:{}?mode=rwc", database.display()))],
+        env: vec![(
+            "NEXUS_CONNECTION_WAREHOUSE".into(),
+            format!("sqlite:{}?mode=rwc", database.display()),
+        )],
         folder: None,
     });
     let params = json!({"base_url": base, "day": "2026-11-23"}).to_string();
@@ -72,14 +78,21 @@ async fn the_other_examples_do_what_they_say() {
     let fan = dev.run(&example("fan_out.yaml"), "").await;
     assert_eq!(fan.state(), execution::State::Succeeded, "{fan:?}");
     assert_eq!(fan.output, r#"{"primes":168}"#);
-    let flaky = dev.run(&example("flaky_http.yaml"), &json!({"url": format!("{base}/flaky")}).to_string()).await;
+    let flaky = dev
+        .run(
+            &example("flaky_http.yaml"),
+            &json!({"url": format!("{base}/flaky")}).to_string(),
+        )
+        .await;
     assert_eq!(flaky.state(), execution::State::Succeeded, "{flaky:?}");
     assert_eq!(dev.task(&flaky.id, "fetch").await.attempts, 3);
     for name in ["original/simple.yaml", "original/parallel.yaml"] {
         let execution = dev.run(&example(name), "").await;
         assert_eq!(execution.state(), execution::State::Succeeded, "{name}: {execution:?}");
     }
-    let http = dev.run(&example("original/http.yaml"), &json!({"base_url": base}).to_string()).await;
+    let http = dev
+        .run(&example("original/http.yaml"), &json!({"base_url": base}).to_string())
+        .await;
     assert_eq!(http.state(), execution::State::Succeeded, "{http:?}");
     assert_eq!(http.output, r#"{"title":"Sample"}"#);
 }
@@ -111,12 +124,22 @@ tasks:
 "#;
     let execution = dev.run(source, "").await;
     let used: Value = serde_json::from_str(&dev.task(&execution.id, "use").await.output).expect("output");
-    assert_eq!(used["length"].to_string().trim_matches('"'), (secret.len() + 7).to_string(), "it arrived whole");
+    assert_eq!(
+        used["length"].to_string().trim_matches('"'),
+        (secret.len() + 7).to_string(),
+        "it arrived whole"
+    );
     let error = dev.task(&execution.id, "fails").await.error.expect("error");
     assert_eq!(error.r#type, "ValueError");
     let mut dev = dev;
     dev.stop();
-    for file in ["execution.db", "logs.db", "definitions.db", "execution.db-wal", "logs.db-wal"] {
+    for file in [
+        "execution.db",
+        "logs.db",
+        "definitions.db",
+        "execution.db-wal",
+        "logs.db-wal",
+    ] {
         let path = dev.folder().join(".nexus").join(file);
         let bytes = std::fs::read(&path).unwrap_or_default();
         let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
@@ -143,10 +166,25 @@ output: "{{ tasks.a.output }}"
     let execution = dev.run(source, r#"{"day":"2026-01-31"}"#).await;
     assert_eq!(execution.output, r#"[7,"2026-01-31 x"]"#);
     assert_eq!(execution.params, r#"{"day":"2026-01-31","n":7}"#);
-    for params in ["{}", r#"{"day":"no"}"#, r#"{"day":"2026-01-31","x":1}"#, r#"{"day":"2026-01-31","n":"7"}"#, "[]", "{"] {
-        let request = StartExecutionRequest { workflow: "typed".into(), params: params.into(), ..Default::default() };
+    for params in [
+        "{}",
+        r#"{"day":"no"}"#,
+        r#"{"day":"2026-01-31","x":1}"#,
+        r#"{"day":"2026-01-31","n":"7"}"#,
+        "[]",
+        "{",
+    ] {
+        let request = StartExecutionRequest {
+            workflow: "typed".into(),
+            params: params.into(),
+            ..Default::default()
+        };
         let status = dev.executions().start_execution(request).await.expect_err(params);
-        assert_eq!(reason_of(&status), Some(ErrorReason::InvalidParams), "{params}: {status:?}");
+        assert_eq!(
+            reason_of(&status),
+            Some(ErrorReason::InvalidParams),
+            "{params}: {status:?}"
+        );
     }
 }
 
@@ -164,6 +202,9 @@ output: "{{ tasks.b.output }}"
     assert_eq!(execution.state(), execution::State::Succeeded, "{execution:?}");
     let output: Value = serde_json::from_str(&execution.output).expect("output");
     assert_eq!(output["n"].to_string(), "9007199254740993");
-    assert_eq!(output["text"], "ü ✓ {{ params.x }} {% if %}", "data is never a template");
+    assert_eq!(
+        output["text"], "ü ✓ {{ params.x }} {% if %}",
+        "data is never a template"
+    );
     assert_eq!(dev.task(&execution.id, "b").await.state(), task::State::Succeeded);
 }

@@ -7,10 +7,10 @@ use nexus_api::execution::v1::ListExecutionsRequest;
 use nexus_tests::{Dev, DevOptions, binary, eventually};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 
 #[tokio::test]
 async fn the_sample_runs_and_is_shown() {
@@ -27,17 +27,36 @@ async fn workflow_files_are_loaded_and_loaded_again_when_saved() {
     let write = |name: &str, text: &str| std::fs::write(workflows.join(name), text).expect("write");
     write("one.yaml", "name: one\ntasks: {a: {noop: {}}}\n");
     write("broken.yaml", "name: broken\ntasks: {a: {nop: {}}}\n");
-    let options = DevOptions { args: vec!["--no-sample".into()], folder: Some(folder), ..DevOptions::default() };
+    let options = DevOptions {
+        args: vec!["--no-sample".into()],
+        folder: Some(folder),
+        ..DevOptions::default()
+    };
     let mut dev = Dev::start_with(options);
     dev.wait_for_line("1 workflows loaded");
     let complaint = dev.wait_for_line("broken.yaml:");
     assert!(complaint.contains("nop"), "{complaint}");
-    std::fs::write(dev.folder().join("workflows/one.yaml"), "name: one\ntasks: {a: {noop: {}}, b: {noop: {}}}\n").expect("write");
+    std::fs::write(
+        dev.folder().join("workflows/one.yaml"),
+        "name: one\ntasks: {a: {noop: {}}, b: {noop: {}}}\n",
+    )
+    .expect("write");
     dev.wait_for_line("one updated: revision 2");
-    std::fs::write(dev.folder().join("workflows/two.json"), r#"{"name":"two","tasks":{"a":{"noop":{}}}}"#).expect("write");
+    std::fs::write(
+        dev.folder().join("workflows/two.json"),
+        r#"{"name":"two","tasks":{"a":{"noop":{}}}}"#,
+    )
+    .expect("write");
     dev.wait_for_line("two created");
     let get = GetWorkflowRequest { workflow: "one".into() };
-    let workflow = dev.definitions().get_workflow(get).await.expect("get").into_inner().workflow.expect("workflow");
+    let workflow = dev
+        .definitions()
+        .get_workflow(get)
+        .await
+        .expect("get")
+        .into_inner()
+        .workflow
+        .expect("workflow");
     assert_eq!(workflow.task_count, 2);
 }
 
@@ -51,7 +70,10 @@ async fn a_second_process_on_the_same_data_is_refused() {
         .output()
         .expect("run");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("another nexus process uses"), "{text}");
+    assert!(
+        !output.status.success() && text.contains("another nexus process uses"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -71,8 +93,14 @@ async fn health_and_reflection_answer() {
     let dev = Dev::start();
     let transport = nexus_mesh::transport::connect(dev.address()).expect("address");
     let mut health = HealthClient::new(transport.clone());
-    for service in ["", "nexus.execution.v1.ExecutionService", "nexus.definitions.v1.DefinitionsService"] {
-        let request = HealthCheckRequest { service: service.into() };
+    for service in [
+        "",
+        "nexus.execution.v1.ExecutionService",
+        "nexus.definitions.v1.DefinitionsService",
+    ] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
         let answer = health.check(request).await.expect("health").into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
     }
@@ -81,12 +109,30 @@ async fn health_and_reflection_answer() {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut reflection = ServerReflectionClient::new(transport);
-    let answer = reflection.server_reflection_info(tokio_stream::once(request)).await.expect("reflection");
-    let message = answer.into_inner().message().await.expect("message").expect("answer").message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = message else { panic!("{message:?}") };
+    let answer = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .expect("reflection");
+    let message = answer
+        .into_inner()
+        .message()
+        .await
+        .expect("message")
+        .expect("answer")
+        .message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = message else {
+        panic!("{message:?}")
+    };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["nexus.worker.v1.WorkerService", "nexus.execution.v1.ExecutionService", "grpc.health.v1.Health"] {
-        assert!(names.iter().any(|name| name == service), "{service} is missing in {names:?}");
+    for service in [
+        "nexus.worker.v1.WorkerService",
+        "nexus.execution.v1.ExecutionService",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(
+            names.iter().any(|name| name == service),
+            "{service} is missing in {names:?}"
+        );
     }
 }
 
@@ -95,7 +141,16 @@ async fn a_stop_is_clean_and_leaves_no_lock() {
     let mut dev = Dev::start();
     assert!(dev.stop().success());
     dev.wait_for_line("stopped");
-    let dev = dev.kill_and_restart(DevOptions { args: vec!["--no-sample".into()], ..DevOptions::default() });
+    let dev = dev.kill_and_restart(DevOptions {
+        args: vec!["--no-sample".into()],
+        ..DevOptions::default()
+    });
     let mut executions = dev.executions();
-    eventually("it answers", async || executions.list_executions(ListExecutionsRequest::default()).await.is_ok()).await;
+    eventually("it answers", async || {
+        executions
+            .list_executions(ListExecutionsRequest::default())
+            .await
+            .is_ok()
+    })
+    .await;
 }

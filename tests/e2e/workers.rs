@@ -28,22 +28,48 @@ async fn register(dev: &Dev) -> String {
         slots: 2,
         ..RegisterWorkerRequest::default()
     };
-    dev.workers().register_worker(request).await.expect("register").into_inner().session
+    dev.workers()
+        .register_worker(request)
+        .await
+        .expect("register")
+        .into_inner()
+        .session
 }
 
 async fn poll(dev: &Dev, session: &str) -> Vec<LeasedTask> {
     let wait = Some(nexus_api::time::duration(5_000_000));
-    let request = PollTasksRequest { session: session.into(), max_tasks: 1, wait };
-    dev.workers().poll_tasks(request).await.expect("poll").into_inner().tasks
+    let request = PollTasksRequest {
+        session: session.into(),
+        max_tasks: 1,
+        wait,
+    };
+    dev.workers()
+        .poll_tasks(request)
+        .await
+        .expect("poll")
+        .into_inner()
+        .tasks
 }
 
 fn success(token: &str, output: &str) -> TaskReport {
     let outcome = task_report::Outcome::Succeeded(Succeeded { output: output.into() });
-    TaskReport { token: token.into(), outcome: Some(outcome) }
+    TaskReport {
+        token: token.into(),
+        outcome: Some(outcome),
+    }
 }
 
-async fn report(dev: &Dev, session: &str, report: TaskReport, free_slots: u32) -> (report_result::Status, Vec<LeasedTask>) {
-    let request = ReportTasksRequest { session: session.into(), reports: vec![report], free_slots };
+async fn report(
+    dev: &Dev,
+    session: &str,
+    report: TaskReport,
+    free_slots: u32,
+) -> (report_result::Status, Vec<LeasedTask>) {
+    let request = ReportTasksRequest {
+        session: session.into(),
+        reports: vec![report],
+        free_slots,
+    };
     let answer = dev.workers().report_tasks(request).await.expect("report").into_inner();
     (answer.results[0].status(), answer.tasks)
 }
@@ -55,15 +81,25 @@ async fn a_polling_worker_runs_a_chain_through_acknowledgements() {
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let tasks = poll(&dev, &session).await;
     let a = &tasks[0];
-    assert_eq!((a.task.as_str(), a.kind.as_str(), a.attempt, a.max_attempts), ("a", "noop", 1, 2));
+    assert_eq!(
+        (a.task.as_str(), a.kind.as_str(), a.attempt, a.max_attempts),
+        ("a", "noop", 1, 2)
+    );
     assert_eq!(a.input, r#"{"output":{"for":"me"}}"#);
     assert_eq!(a.idempotency_key, format!("{id}/a"));
     let (status, next) = report(&dev, &session, success(&a.token, r#"{"x":[1,2]}"#), 1).await;
     assert_eq!(status, report_result::Status::Accepted);
-    assert_eq!(next[0].task, "b", "the acknowledgement carries the task that the report freed");
+    assert_eq!(
+        next[0].task, "b",
+        "the acknowledgement carries the task that the report freed"
+    );
     assert_eq!(next[0].input, r#"{"output":{"x":[1,2]}}"#);
     let (status, _) = report(&dev, &session, success(&a.token, "1"), 0).await;
-    assert_eq!(status, report_result::Status::Stale, "a repeated report changes nothing");
+    assert_eq!(
+        status,
+        report_result::Status::Stale,
+        "a repeated report changes nothing"
+    );
     let (status, _) = report(&dev, &session, success(&next[0].token, "true"), 0).await;
     assert_eq!(status, report_result::Status::Accepted);
     assert_eq!(dev.wait(&id).await.state(), execution::State::Succeeded);
@@ -94,19 +130,43 @@ async fn heartbeats_carry_cancels_and_foreign_tokens_are_worth_nothing() {
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let token = poll(&dev, &session).await.remove(0).token;
     let beat = async |session: &str| {
-        let request = HeartbeatTasksRequest { session: session.into(), tokens: vec![token.clone()] };
-        dev.workers().heartbeat_tasks(request).await.expect("heartbeat").into_inner().directives.remove(0)
+        let request = HeartbeatTasksRequest {
+            session: session.into(),
+            tokens: vec![token.clone()],
+        };
+        dev.workers()
+            .heartbeat_tasks(request)
+            .await
+            .expect("heartbeat")
+            .into_inner()
+            .directives
+            .remove(0)
     };
     assert_eq!(beat(&session).await.action(), directive::Action::Continue);
     assert_eq!(beat(&other).await.action(), directive::Action::LeaseLost);
     let (status, _) = report(&dev, &other, success(&token, "1"), 0).await;
     assert_eq!(status, report_result::Status::Stale);
-    let request = CancelExecutionRequest { execution: id.clone(), reason: "stop it".into() };
+    let request = CancelExecutionRequest {
+        execution: id.clone(),
+        reason: "stop it".into(),
+    };
     dev.executions().cancel_execution(request).await.expect("cancel");
     let directive = beat(&session).await;
-    assert_eq!((directive.action(), directive.reason.as_str()), (directive::Action::Cancel, "stop it"));
+    assert_eq!(
+        (directive.action(), directive.reason.as_str()),
+        (directive::Action::Cancel, "stop it")
+    );
     let cancelled = task_report::Outcome::Cancelled(Default::default());
-    report(&dev, &session, TaskReport { token, outcome: Some(cancelled) }, 0).await;
+    report(
+        &dev,
+        &session,
+        TaskReport {
+            token,
+            outcome: Some(cancelled),
+        },
+        0,
+    )
+    .await;
     assert_eq!(dev.wait(&id).await.state(), execution::State::Cancelled);
 }
 
@@ -116,13 +176,28 @@ async fn what_a_leaving_worker_holds_is_given_out_again() {
     let first = register(&dev).await;
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let lost = poll(&dev, &first).await.remove(0);
-    dev.workers().deregister_worker(DeregisterWorkerRequest { session: first.clone() }).await.expect("deregister");
-    let request = PollTasksRequest { session: first, max_tasks: 1, wait: None };
-    let status = dev.workers().poll_tasks(request).await.expect_err("the session is over");
+    dev.workers()
+        .deregister_worker(DeregisterWorkerRequest { session: first.clone() })
+        .await
+        .expect("deregister");
+    let request = PollTasksRequest {
+        session: first,
+        max_tasks: 1,
+        wait: None,
+    };
+    let status = dev
+        .workers()
+        .poll_tasks(request)
+        .await
+        .expect_err("the session is over");
     assert_eq!(reason_of(&status), Some(ErrorReason::WorkerUnknown));
     let second = register(&dev).await;
     let again = poll(&dev, &second).await.remove(0);
-    assert_eq!((again.task.as_str(), again.attempt, again.user_attempt), ("a", 2, 1), "no attempt of the user's is spent");
+    assert_eq!(
+        (again.task.as_str(), again.attempt, again.user_attempt),
+        ("a", 2, 1),
+        "no attempt of the user's is spent"
+    );
     assert_ne!(again.token, lost.token);
     assert_eq!(dev.task(&id, "a").await.infra_losses, 1);
 }
@@ -134,8 +209,21 @@ async fn a_released_task_goes_to_somebody_else() {
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let token = poll(&dev, &session).await.remove(0).token;
     let released = task_report::Outcome::Released(nexus_api::worker::v1::Released { reason: "drain".into() });
-    let (status, tasks) = report(&dev, &session, TaskReport { token, outcome: Some(released) }, 1).await;
-    assert_eq!((status, tasks.len()), (report_result::Status::Accepted, 0), "not back to the one that gave it up");
+    let (status, tasks) = report(
+        &dev,
+        &session,
+        TaskReport {
+            token,
+            outcome: Some(released),
+        },
+        1,
+    )
+    .await;
+    assert_eq!(
+        (status, tasks.len()),
+        (report_result::Status::Accepted, 0),
+        "not back to the one that gave it up"
+    );
     assert_eq!(poll(&dev, &session).await[0].task, "a");
     assert_eq!(dev.task(&id, "a").await.infra_losses, 0);
 }
@@ -146,14 +234,34 @@ async fn logs_are_stored_once_and_only_for_leases_that_are_held() {
     let session = register(&dev).await;
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let token = poll(&dev, &session).await.remove(0).token;
-    let line = |text: &str| LogLine { text: text.into(), stream: log_line::Stream::Stdout.into(), ..LogLine::default() };
-    let batch = |token: &str| TaskLogLines { token: token.into(), first_line: 0, lines: vec![line("one"), line("tw\0o")] };
-    let request = AppendTaskLogsRequest { session: session.clone(), batches: vec![batch(&token), batch("forged")] };
+    let line = |text: &str| LogLine {
+        text: text.into(),
+        stream: log_line::Stream::Stdout.into(),
+        ..LogLine::default()
+    };
+    let batch = |token: &str| TaskLogLines {
+        token: token.into(),
+        first_line: 0,
+        lines: vec![line("one"), line("tw\0o")],
+    };
+    let request = AppendTaskLogsRequest {
+        session: session.clone(),
+        batches: vec![batch(&token), batch("forged")],
+    };
     for _ in 0..2 {
         dev.workers().append_task_logs(request.clone()).await.expect("append");
     }
-    let request = ListLogsRequest { execution: id, ..ListLogsRequest::default() };
-    let lines = dev.executions().list_logs(request).await.expect("logs").into_inner().lines;
+    let request = ListLogsRequest {
+        execution: id,
+        ..ListLogsRequest::default()
+    };
+    let lines = dev
+        .executions()
+        .list_logs(request)
+        .await
+        .expect("logs")
+        .into_inner()
+        .lines;
     let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
     assert_eq!(texts, ["one", "tw\u{fffd}o"]);
 }
@@ -165,44 +273,102 @@ async fn a_streaming_worker_gets_tasks_and_cancels_at_once_and_loses_them_with_i
     let dev = Dev::start();
     let session = register(&dev).await;
     let (up, messages) = mpsc::channel(8);
-    let ready = PollTasksRequest { session, max_tasks: 1, wait: None };
-    up.send(StreamTasksRequest { message: Some(Up::Ready(ready)) }).await.expect("send");
-    let mut down = dev.workers().stream_tasks(ReceiverStream::new(messages)).await.expect("stream").into_inner();
+    let ready = PollTasksRequest {
+        session,
+        max_tasks: 1,
+        wait: None,
+    };
+    up.send(StreamTasksRequest {
+        message: Some(Up::Ready(ready)),
+    })
+    .await
+    .expect("send");
+    let mut down = dev
+        .workers()
+        .stream_tasks(ReceiverStream::new(messages))
+        .await
+        .expect("stream")
+        .into_inner();
     let mut next = async || {
-        let message = tokio::time::timeout(Duration::from_secs(10), down.message()).await.expect("in time");
+        let message = tokio::time::timeout(Duration::from_secs(10), down.message())
+            .await
+            .expect("in time");
         message.expect("message").expect("open").message.expect("content")
     };
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
-    let Down::Tasks(tasks) = next().await else { panic!("expected tasks") };
+    let Down::Tasks(tasks) = next().await else {
+        panic!("expected tasks")
+    };
     assert_eq!(tasks.tasks[0].task, "a");
-    let request = CancelExecutionRequest { execution: id.clone(), reason: "now".into() };
+    let request = CancelExecutionRequest {
+        execution: id.clone(),
+        reason: "now".into(),
+    };
     dev.executions().cancel_execution(request).await.expect("cancel");
-    let Down::Heartbeat(directives) = next().await else { panic!("expected a directive") };
+    let Down::Heartbeat(directives) = next().await else {
+        panic!("expected a directive")
+    };
     assert_eq!(directives.directives[0].action(), directive::Action::Cancel);
     drop(up);
-    assert_eq!(dev.wait(&id).await.state(), execution::State::Cancelled, "the broken stream gave the lease back");
+    assert_eq!(
+        dev.wait(&id).await.state(),
+        execution::State::Cancelled,
+        "the broken stream gave the lease back"
+    );
 
     let session = register(&dev).await;
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let token = poll(&dev, &session).await.remove(0).token;
     assert!(!token.is_empty());
     let (up, messages) = mpsc::channel(8);
-    let ready = PollTasksRequest { session, max_tasks: 1, wait: None };
-    up.send(StreamTasksRequest { message: Some(Up::Ready(ready)) }).await.expect("send");
-    let stream = dev.workers().stream_tasks(ReceiverStream::new(messages)).await.expect("stream");
+    let ready = PollTasksRequest {
+        session,
+        max_tasks: 1,
+        wait: None,
+    };
+    up.send(StreamTasksRequest {
+        message: Some(Up::Ready(ready)),
+    })
+    .await
+    .expect("send");
+    let stream = dev
+        .workers()
+        .stream_tasks(ReceiverStream::new(messages))
+        .await
+        .expect("stream");
     drop((up, stream));
-    eventually("the task is ready again", async || dev.task(&id, "a").await.state() == task::State::Scheduled).await;
+    eventually("the task is ready again", async || {
+        dev.task(&id, "a").await.state() == task::State::Scheduled
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn registration_is_checked_and_idempotent() {
     let dev = Dev::start();
-    let request = RegisterWorkerRequest { slots: 1, request_id: "r".into(), ..RegisterWorkerRequest::default() };
-    let first = dev.workers().register_worker(request.clone()).await.expect("register").into_inner();
-    let again = dev.workers().register_worker(request).await.expect("register").into_inner();
+    let request = RegisterWorkerRequest {
+        slots: 1,
+        request_id: "r".into(),
+        ..RegisterWorkerRequest::default()
+    };
+    let first = dev
+        .workers()
+        .register_worker(request.clone())
+        .await
+        .expect("register")
+        .into_inner();
+    let again = dev
+        .workers()
+        .register_worker(request)
+        .await
+        .expect("register")
+        .into_inner();
     assert_eq!(first.session, again.session);
     let span = |span: &Option<prost_types::Duration>| nexus_api::time::duration_micros(span.as_ref().expect("span"));
     assert!(span(&first.heartbeat_interval) < span(&first.lease_duration));
     let none = RegisterWorkerRequest::default();
-    assert_eq!(reason_of(&dev.workers().register_worker(none).await.expect_err("no slots")), Some(ErrorReason::InvalidField));
+    assert_eq!(
+        reason_of(&dev.workers().register_worker(none).await.expect_err("no slots")),
+        Some(ErrorReason::InvalidField)
+    );
 }

@@ -35,7 +35,10 @@ pub fn binary() -> PathBuf {
 /// The repository's root.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("root")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("root")
 }
 
 /// A running `nexus dev`; killed when dropped.
@@ -63,7 +66,10 @@ impl Dev {
     /// Starts one without the sample in a fresh folder.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(DevOptions { args: vec!["--no-sample".into()], ..DevOptions::default() })
+        Self::start_with(DevOptions {
+            args: vec!["--no-sample".into()],
+            ..DevOptions::default()
+        })
     }
 
     /// Starts one.
@@ -90,7 +96,13 @@ impl Dev {
                 }
             }
         });
-        let mut dev = Self { child, address: String::new(), lines, seen: Vec::new(), folder: Some(folder) };
+        let mut dev = Self {
+            child,
+            address: String::new(),
+            lines,
+            seen: Vec::new(),
+            folder: Some(folder),
+        };
         let ready = dev.wait_for_line("ready in");
         let from = ready.find("http://").expect("the ready line has the address");
         dev.address = ready[from..].split_whitespace().next().expect("address").to_owned();
@@ -151,7 +163,11 @@ impl Dev {
             if let Some(status) = self.child.try_wait().expect("wait") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "nexus dev did not stop; it wrote:\n{}", self.seen.join("\n"));
+            assert!(
+                Instant::now() < deadline,
+                "nexus dev did not stop; it wrote:\n{}",
+                self.seen.join("\n")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -180,7 +196,10 @@ impl Dev {
 
     /// Applies a workflow file.
     pub async fn apply(&self, source: &str) -> Result<String, Status> {
-        let request = ApplyWorkflowRequest { source: source.into(), ..ApplyWorkflowRequest::default() };
+        let request = ApplyWorkflowRequest {
+            source: source.into(),
+            ..ApplyWorkflowRequest::default()
+        };
         let answer = self.definitions().apply_workflow(request).await?.into_inner();
         Ok(answer.workflow.unwrap_or_default().name)
     }
@@ -188,8 +207,17 @@ impl Dev {
     /// Applies a workflow file and starts it; the execution's id.
     pub async fn launch(&self, source: &str, params: &str) -> String {
         let workflow = self.apply(source).await.expect("apply");
-        let request = StartExecutionRequest { workflow, params: params.into(), ..StartExecutionRequest::default() };
-        let answer = self.executions().start_execution(request).await.expect("start").into_inner();
+        let request = StartExecutionRequest {
+            workflow,
+            params: params.into(),
+            ..StartExecutionRequest::default()
+        };
+        let answer = self
+            .executions()
+            .start_execution(request)
+            .await
+            .expect("start")
+            .into_inner();
         answer.execution.expect("execution").id
     }
 
@@ -197,8 +225,16 @@ impl Dev {
     pub async fn wait(&self, execution: &str) -> Execution {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let request = WaitExecutionRequest { execution: execution.into(), timeout: None };
-            let answer = self.executions().wait_execution(request).await.expect("wait").into_inner();
+            let request = WaitExecutionRequest {
+                execution: execution.into(),
+                timeout: None,
+            };
+            let answer = self
+                .executions()
+                .wait_execution(request)
+                .await
+                .expect("wait")
+                .into_inner();
             let execution = answer.execution.expect("execution");
             if answer.done {
                 return execution;
@@ -216,9 +252,18 @@ impl Dev {
     /// An execution's tasks.
     pub async fn tasks(&self, execution: &str) -> Vec<Task> {
         let mut tasks = Vec::new();
-        let mut request = ListTasksRequest { execution: execution.into(), page_size: 1_000, ..ListTasksRequest::default() };
+        let mut request = ListTasksRequest {
+            execution: execution.into(),
+            page_size: 1_000,
+            ..ListTasksRequest::default()
+        };
         loop {
-            let page = self.executions().list_tasks(request.clone()).await.expect("tasks").into_inner();
+            let page = self
+                .executions()
+                .list_tasks(request.clone())
+                .await
+                .expect("tasks")
+                .into_inner();
             tasks.extend(page.tasks);
             if page.next_page_token.is_empty() {
                 return tasks;
@@ -229,7 +274,11 @@ impl Dev {
 
     /// One of an execution's tasks.
     pub async fn task(&self, execution: &str, id: &str) -> Task {
-        self.tasks(execution).await.into_iter().find(|task| task.id == id).expect("task")
+        self.tasks(execution)
+            .await
+            .into_iter()
+            .find(|task| task.id == id)
+            .expect("task")
     }
 }
 

@@ -108,7 +108,11 @@ pub(crate) struct Decision<'a> {
 impl Decision<'_> {
     /// Records a fact and applies it.
     pub(crate) fn record(&mut self, fact: Fact) {
-        let event = Event { sequence: self.execution.sequence + 1, at: self.now, fact };
+        let event = Event {
+            sequence: self.execution.sequence + 1,
+            at: self.now,
+            fact,
+        };
         self.execution.apply(&event);
         self.transition.events.push(event);
     }
@@ -124,12 +128,21 @@ impl Decision<'_> {
 /// # Errors
 /// When the command does not fit the state; then nothing has changed.
 pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<Transition, Rejection> {
-    let mut decision = Decision { execution, now, transition: Transition::default() };
+    let mut decision = Decision {
+        execution,
+        now,
+        transition: Transition::default(),
+    };
     match command {
         Command::Start => start::start(&mut decision)?,
         Command::Grant { task, attempt, worker } => grant::grant(&mut decision, task, attempt, worker)?,
         Command::Report { task, attempt, outcome } => report::report(&mut decision, task, attempt, outcome)?,
-        Command::Lose { task, attempt, reason, counted } => {
+        Command::Lose {
+            task,
+            attempt,
+            reason,
+            counted,
+        } => {
             lose::lose(&mut decision, task, attempt, &reason, counted)?;
         }
         Command::TimerFired(timer) => timer::fired(&mut decision, timer)?,

@@ -45,12 +45,20 @@ impl Failure {
     /// A failure of a kind, with its type and message.
     #[must_use]
     pub fn new(kind: FailureKind, error_type: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, error_type: error_type.into(), message: message.into(), ..Self::default() }
+        Self {
+            kind,
+            error_type: error_type.into(),
+            message: message.into(),
+            ..Self::default()
+        }
     }
 
     /// An expression that could not be evaluated: the file is wrong for this data, so trying again is pointless.
     #[must_use]
     pub fn expression(message: impl Into<String>) -> Self {
-        Self { non_retryable: true, ..Self::new(FailureKind::User, "Expression", message) }
+        Self {
+            non_retryable: true,
+            ..Self::new(FailureKind::User, "Expression", message)
+        }
     }
 }

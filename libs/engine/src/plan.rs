@@ -109,12 +109,21 @@ impl Plan {
         }
         for position in 0..tasks.len() {
             for needed in tasks[position].needs.clone() {
-                tasks[needed as usize].dependants.push(u32::try_from(position).unwrap_or(u32::MAX));
+                tasks[needed as usize]
+                    .dependants
+                    .push(u32::try_from(position).unwrap_or(u32::MAX));
             }
         }
-        let output = workflow.output.as_ref().map(Template::compile).transpose().map_err(|source| {
-            PlanError::Expression { workflow: workflow.name.clone(), task: "output".into(), source }
-        })?;
+        let output = workflow
+            .output
+            .as_ref()
+            .map(Template::compile)
+            .transpose()
+            .map_err(|source| PlanError::Expression {
+                workflow: workflow.name.clone(),
+                task: "output".into(),
+                source,
+            })?;
         let plan = Self {
             workflow: workflow.name.clone(),
             revision,
@@ -146,16 +155,29 @@ impl Plan {
         if seen == self.tasks.len() {
             return Ok(());
         }
-        let stuck: Vec<&str> =
-            self.tasks.iter().zip(&missing).filter(|(_, n)| **n > 0).map(|(task, _)| task.id.as_str()).take(10).collect();
-        Err(PlanError::Cycle { workflow: self.workflow.clone(), tasks: stuck.join(", ") })
+        let stuck: Vec<&str> = self
+            .tasks
+            .iter()
+            .zip(&missing)
+            .filter(|(_, n)| **n > 0)
+            .map(|(task, _)| task.id.as_str())
+            .take(10)
+            .collect();
+        Err(PlanError::Cycle {
+            workflow: self.workflow.clone(),
+            tasks: stuck.join(", "),
+        })
     }
 }
 
 impl TaskPlan {
     fn new(workflow: &Workflow, id: &str, index: &HashMap<String, u32>) -> Result<Self, PlanError> {
         let task = &workflow.tasks[id];
-        let wrong = |source| PlanError::Expression { workflow: workflow.name.clone(), task: id.to_owned(), source };
+        let wrong = |source| PlanError::Expression {
+            workflow: workflow.name.clone(),
+            task: id.to_owned(),
+            source,
+        };
         let mut needs = Vec::new();
         for needed in workflow.dependencies(id) {
             let position = index.get(&needed).ok_or_else(|| PlanError::UnknownTask {
@@ -172,7 +194,12 @@ impl TaskPlan {
             needs,
             dependants: Vec::new(),
             rule: task.trigger_rule,
-            condition: task.condition.as_deref().map(Condition::compile).transpose().map_err(wrong)?,
+            condition: task
+                .condition
+                .as_deref()
+                .map(Condition::compile)
+                .transpose()
+                .map_err(wrong)?,
             input: task.compile_input().map_err(wrong)?,
             timeout: effective.timeout,
             schedule_to_start: effective.schedule_to_start_timeout,

@@ -18,14 +18,20 @@ pub(crate) fn after(decision: &mut Decision<'_>, task: u32) {
         crate::commands::close(decision, Closing::FailFast, reason);
         return;
     }
-    let dependants = decision.execution.plan.tasks[task as usize].dependants.iter().copied().collect();
+    let dependants = decision.execution.plan.tasks[task as usize]
+        .dependants
+        .iter()
+        .copied()
+        .collect();
     advance(decision, dependants);
 }
 
 /// Judges waiting tasks, and whatever their verdicts set free, until nothing moves.
 pub(crate) fn advance(decision: &mut Decision<'_>, mut queue: VecDeque<u32>) {
     while let Some(task) = queue.pop_front() {
-        let Some(end) = judge_task(decision, task) else { continue };
+        let Some(end) = judge_task(decision, task) else {
+            continue;
+        };
         decision.record(end);
         if fails_fast(decision.execution, task) {
             return after(decision, task);
@@ -43,14 +49,25 @@ fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
         return None;
     }
     let plan = &decision.execution.plan.tasks[task as usize];
-    let end = |state, failure| Some(Fact::TaskFinished { task, attempt: 0, state, output: None, failure });
+    let end = |state, failure| {
+        Some(Fact::TaskFinished {
+            task,
+            attempt: 0,
+            state,
+            output: None,
+            failure,
+        })
+    };
     match judge(plan.rule, current.tally) {
         Verdict::Wait => None,
         Verdict::Skip => end(TaskState::Skipped, None),
         Verdict::UpstreamFailed => {
             let culprit = failed_need(decision.execution, task);
             let message = format!("not run: task {culprit} did not succeed");
-            end(TaskState::UpstreamFailed, Some(Failure::new(FailureKind::User, "UpstreamFailed", message)))
+            end(
+                TaskState::UpstreamFailed,
+                Some(Failure::new(FailureKind::User, "UpstreamFailed", message)),
+            )
         }
         Verdict::Run => match condition_holds(decision.execution, task) {
             Ok(true) => {
@@ -64,9 +81,13 @@ fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
 }
 
 fn condition_holds(execution: &Execution, task: u32) -> Result<bool, Failure> {
-    let Some(condition) = &execution.plan.tasks[task as usize].condition else { return Ok(true) };
+    let Some(condition) = &execution.plan.tasks[task as usize].condition else {
+        return Ok(true);
+    };
     let scope = execution.scope(&condition.references().tasks, "");
-    condition.eval(&scope).map_err(|error| Failure::expression(format!("if: {error}")))
+    condition
+        .eval(&scope)
+        .map_err(|error| Failure::expression(format!("if: {error}")))
 }
 
 fn failed_need(execution: &Execution, task: u32) -> String {
@@ -96,11 +117,18 @@ pub(crate) fn offer(execution: &Execution, task: u32) -> Vec<Effect> {
     let plan = &execution.plan.tasks[task as usize];
     let current = &execution.tasks[task as usize];
     let attempt = current.leases + 1;
-    let mut effects =
-        vec![Effect::Dispatch { task, attempt, queue: plan.queue.clone(), priority: plan.priority }];
+    let mut effects = vec![Effect::Dispatch {
+        task,
+        attempt,
+        queue: plan.queue.clone(),
+        priority: plan.priority,
+    }];
     if let (Some(limit), Some(ready_at)) = (plan.schedule_to_start, current.ready_at) {
         let timer = Timer::ScheduleToStart { task, attempt };
-        effects.push(Effect::SetTimer { timer, at: ready_at.saturating_add(limit.micros()) });
+        effects.push(Effect::SetTimer {
+            timer,
+            at: ready_at.saturating_add(limit.micros()),
+        });
     }
     effects
 }
@@ -108,8 +136,13 @@ pub(crate) fn offer(execution: &Execution, task: u32) -> Vec<Effect> {
 /// The timer over all attempts of a task that is or was ready.
 pub(crate) fn total_timer(execution: &Execution, task: u32) -> Option<Effect> {
     let total = execution.plan.tasks[task as usize].total?;
-    let at = execution.tasks[task as usize].scheduled_at?.saturating_add(total.micros());
-    Some(Effect::SetTimer { timer: Timer::Total { task }, at })
+    let at = execution.tasks[task as usize]
+        .scheduled_at?
+        .saturating_add(total.micros());
+    Some(Effect::SetTimer {
+        timer: Timer::Total { task },
+        at,
+    })
 }
 
 /// Ends the execution when no task is left.
@@ -140,7 +173,9 @@ fn conclude(execution: &Execution) -> Fact {
     if let Some(failure) = first_unhandled(execution) {
         return finished(ExecutionState::Failed, None, Some(failure));
     }
-    let Some(template) = &execution.plan.output else { return finished(ExecutionState::Succeeded, None, None) };
+    let Some(template) = &execution.plan.output else {
+        return finished(ExecutionState::Succeeded, None, None);
+    };
     let scope = execution.scope(&template.references().tasks, "");
     match template.render(&scope) {
         Ok(rendered) => {
@@ -173,7 +208,11 @@ fn first_unhandled(execution: &Execution) -> Option<Failure> {
     let (position, task) = unhandled.min_by_key(|(_, task)| task.finished_at)?;
     let id = &execution.plan.tasks[position as usize].id;
     let cause = task.failure.clone().unwrap_or_default();
-    Some(Failure { message: format!("task {id} failed: {}", cause.message), stack_trace: String::new(), ..cause })
+    Some(Failure {
+        message: format!("task {id} failed: {}", cause.message),
+        stack_trace: String::new(),
+        ..cause
+    })
 }
 
 /// Whether a task failed by itself (not for want of another) and may not simply go on.

@@ -8,13 +8,24 @@ use crate::failure::{Failure, FailureKind};
 /// `min(initial_interval × backoff_coefficient^(attempt−1), max_interval)`, changed by at most `jitter` of itself.
 /// The chance comes from `seed`, so the same failure always waits equally long, also in a replay.
 #[must_use]
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
 pub fn backoff(policy: &Retry, attempt: u32, seed: u64) -> i64 {
     let initial = policy.initial_interval.micros().max(0);
-    let cap = policy.max_interval.map_or(initial.saturating_mul(100), |max| max.micros()).max(0);
+    let cap = policy
+        .max_interval
+        .map_or(initial.saturating_mul(100), |max| max.micros())
+        .max(0);
     let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let grown = (initial as f64) * policy.backoff_coefficient.max(1.0).powi(exponent);
-    let wait = if grown.is_finite() { grown.min(cap as f64) } else { cap as f64 };
+    let wait = if grown.is_finite() {
+        grown.min(cap as f64)
+    } else {
+        cap as f64
+    };
     // 53 bits of the hash as a fraction in [-1, 1).
     let chance = ((splitmix(seed ^ u64::from(attempt)) >> 11) as f64) / ((1_u64 << 52) as f64) - 1.0;
     let jittered = wait * (1.0 + policy.jitter.clamp(0.0, 1.0) * chance);
@@ -46,16 +57,28 @@ mod tests {
     use nexus_spec::Span;
 
     fn policy(jitter: f64) -> Retry {
-        Retry { max_attempts: 5, initial_interval: Span::from_secs(2), jitter, ..Retry::default() }
+        Retry {
+            max_attempts: 5,
+            initial_interval: Span::from_secs(2),
+            jitter,
+            ..Retry::default()
+        }
     }
 
     #[test]
     fn waits_double_up_to_the_cap() {
         let waits: Vec<i64> = (1..=4).map(|n| backoff(&policy(0.0), n, 7)).collect();
         assert_eq!(waits, [2_000_000, 4_000_000, 8_000_000, 16_000_000]);
-        let capped = Retry { max_interval: Some(Span::from_secs(5)), ..policy(0.0) };
+        let capped = Retry {
+            max_interval: Some(Span::from_secs(5)),
+            ..policy(0.0)
+        };
         assert_eq!(backoff(&capped, 3, 7), 5_000_000);
-        assert_eq!(backoff(&policy(0.0), 4_000_000, 7), 200_000_000, "a huge exponent ends at the default cap");
+        assert_eq!(
+            backoff(&policy(0.0), 4_000_000, 7),
+            200_000_000,
+            "a huge exponent ends at the default cap"
+        );
     }
 
     #[test]
@@ -75,10 +98,16 @@ mod tests {
         let plain = Failure::new(FailureKind::User, "HttpStatus.404", "no");
         assert!(may_retry(&policy(0.0), 1, &plain));
         assert!(!may_retry(&policy(0.0), 5, &plain), "the fifth of five was the last");
-        let listed = Retry { non_retryable_errors: vec!["HttpStatus".into()], ..policy(0.0) };
+        let listed = Retry {
+            non_retryable_errors: vec!["HttpStatus".into()],
+            ..policy(0.0)
+        };
         assert!(!may_retry(&listed, 1, &plain));
         let other = Failure::new(FailureKind::User, "HttpStatusish", "no");
-        assert!(may_retry(&listed, 1, &other), "a prefix that is no whole word does not match");
+        assert!(
+            may_retry(&listed, 1, &other),
+            "a prefix that is no whole word does not match"
+        );
         assert!(!may_retry(&policy(0.0), 1, &Failure::expression("no")));
     }
 }

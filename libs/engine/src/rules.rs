@@ -40,7 +40,12 @@ pub enum Verdict {
 pub fn judge(rule: TriggerRule, tally: Tally) -> Verdict {
     use TriggerRule as R;
     use Verdict::{Run, Skip, UpstreamFailed, Wait};
-    let Tally { total, succeeded, failed, skipped } = tally;
+    let Tally {
+        total,
+        succeeded,
+        failed,
+        skipped,
+    } = tally;
     let done = succeeded + failed + skipped == total;
     // The verdict once everything has ended; until then wait.
     let at_end = |verdict: Verdict| if done { verdict } else { Wait };
@@ -78,7 +83,12 @@ mod tests {
     use Verdict::{Run, Skip, UpstreamFailed, Wait};
 
     fn tally(succeeded: u32, failed: u32, skipped: u32, open: u32) -> Tally {
-        Tally { total: succeeded + failed + skipped + open, succeeded, failed, skipped }
+        Tally {
+            total: succeeded + failed + skipped + open,
+            succeeded,
+            failed,
+            skipped,
+        }
     }
 
     /// One line a rule; columns: all succeeded, all failed, all skipped, one of each, success + open, failure + open,
@@ -100,16 +110,31 @@ mod tests {
         let up = UpstreamFailed;
         let table = [
             (R::AllSuccess, [Run, up, Skip, up, Wait, up, Wait, up, Skip, up]),
-            (R::AllFailed, [Skip, Run, Skip, Skip, Skip, Wait, Skip, Skip, Skip, Skip]),
+            (
+                R::AllFailed,
+                [Skip, Run, Skip, Skip, Skip, Wait, Skip, Skip, Skip, Skip],
+            ),
             (R::AllDone, [Run, Run, Run, Run, Wait, Wait, Wait, Run, Run, Run]),
-            (R::AllDoneMinOneSuccess, [Run, up, Skip, Run, Wait, Wait, Wait, Run, Run, up]),
-            (R::AllSkipped, [Skip, Skip, Run, Skip, Skip, Skip, Wait, Skip, Skip, Skip]),
+            (
+                R::AllDoneMinOneSuccess,
+                [Run, up, Skip, Run, Wait, Wait, Wait, Run, Run, up],
+            ),
+            (
+                R::AllSkipped,
+                [Skip, Skip, Run, Skip, Skip, Skip, Wait, Skip, Skip, Skip],
+            ),
             (R::OneFailed, [Skip, Run, Skip, Run, Wait, Run, Wait, Run, Skip, Run]),
             (R::OneSuccess, [Run, up, Skip, Run, Run, Wait, Wait, Run, Run, up]),
             (R::OneDone, [Run, Run, Skip, Run, Run, Run, Wait, Run, Run, Run]),
             (R::NoneFailed, [Run, up, Run, up, Wait, up, Wait, up, Run, up]),
-            (R::NoneFailedMinOneSuccess, [Run, up, Skip, up, Wait, up, Wait, up, Run, up]),
-            (R::NoneSkipped, [Run, Run, Skip, Skip, Wait, Wait, Skip, Run, Skip, Skip]),
+            (
+                R::NoneFailedMinOneSuccess,
+                [Run, up, Skip, up, Wait, up, Wait, up, Run, up],
+            ),
+            (
+                R::NoneSkipped,
+                [Run, Run, Skip, Skip, Wait, Wait, Skip, Run, Skip, Skip],
+            ),
             (R::Always, [Run; 10]),
         ];
         for (rule, verdicts) in table {
@@ -123,15 +148,28 @@ mod tests {
     #[test]
     fn verdicts_do_not_depend_on_the_order() {
         let rules = [
-            R::AllSuccess, R::AllFailed, R::AllDone, R::AllDoneMinOneSuccess, R::AllSkipped, R::OneFailed,
-            R::OneSuccess, R::OneDone, R::NoneFailed, R::NoneFailedMinOneSuccess, R::NoneSkipped, R::Always,
+            R::AllSuccess,
+            R::AllFailed,
+            R::AllDone,
+            R::AllDoneMinOneSuccess,
+            R::AllSkipped,
+            R::OneFailed,
+            R::OneSuccess,
+            R::OneDone,
+            R::NoneFailed,
+            R::NoneFailedMinOneSuccess,
+            R::NoneSkipped,
+            R::Always,
         ];
         for rule in rules {
             for ends in 0..27_u32 {
                 let sequence = [ends % 3, ends / 3 % 3, ends / 9];
                 let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
                 let first_verdict = |order: [usize; 3]| {
-                    let mut tally = Tally { total: 3, ..Tally::default() };
+                    let mut tally = Tally {
+                        total: 3,
+                        ..Tally::default()
+                    };
                     for position in order {
                         match judge(rule, tally) {
                             Wait => {}
@@ -146,7 +184,10 @@ mod tests {
                     judge(rule, tally)
                 };
                 let verdicts: Vec<_> = orders.into_iter().map(first_verdict).collect();
-                assert!(verdicts.iter().all(|v| *v == verdicts[0] && *v != Wait), "{rule:?} {sequence:?} {verdicts:?}");
+                assert!(
+                    verdicts.iter().all(|v| *v == verdicts[0] && *v != Wait),
+                    "{rule:?} {sequence:?} {verdicts:?}"
+                );
             }
         }
     }

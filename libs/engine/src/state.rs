@@ -116,7 +116,10 @@ impl Output {
     /// An output from JSON text. Text that is not JSON reads as `null` in expressions; callers check it before.
     #[must_use]
     pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self { text: text.into(), parsed: Arc::default() }
+        Self {
+            text: text.into(),
+            parsed: Arc::default(),
+        }
     }
 
     /// The JSON text.
@@ -128,7 +131,10 @@ impl Output {
     /// The value.
     #[must_use]
     pub fn value(&self) -> Arc<Value> {
-        Arc::clone(self.parsed.get_or_init(|| Arc::new(serde_json::from_str(&self.text).unwrap_or(Value::Null))))
+        Arc::clone(
+            self.parsed
+                .get_or_init(|| Arc::new(serde_json::from_str(&self.text).unwrap_or(Value::Null))),
+        )
     }
 }
 
@@ -189,7 +195,10 @@ impl Task {
             finished_at: None,
             next_at: None,
             worker: None,
-            tally: Tally { total: needs, ..Tally::default() },
+            tally: Tally {
+                total: needs,
+                ..Tally::default()
+            },
         }
     }
 
@@ -202,7 +211,11 @@ impl Task {
     /// Number of the attempt that is running or waits for a lease.
     #[must_use]
     pub fn current_attempt(&self) -> u32 {
-        if self.state == TaskState::Running { self.leases } else { self.leases + 1 }
+        if self.state == TaskState::Running {
+            self.leases
+        } else {
+            self.leases + 1
+        }
     }
 }
 
@@ -245,8 +258,11 @@ impl Execution {
     /// An execution that nothing has happened to yet.
     #[must_use]
     pub fn new(id: String, plan: Arc<Plan>, params: Arc<Value>, seed: u64, created_at: i64) -> Self {
-        let tasks: Vec<Task> =
-            plan.tasks.iter().map(|task| Task::new(u32::try_from(task.needs.len()).unwrap_or(u32::MAX))).collect();
+        let tasks: Vec<Task> = plan
+            .tasks
+            .iter()
+            .map(|task| Task::new(u32::try_from(task.needs.len()).unwrap_or(u32::MAX)))
+            .collect();
         Self {
             id,
             params,
@@ -271,8 +287,10 @@ impl Execution {
     pub fn rebuild(&mut self) {
         let plan = Arc::clone(&self.plan);
         for (task, planned) in self.tasks.iter_mut().zip(&plan.tasks) {
-            task.tally =
-                Tally { total: u32::try_from(planned.needs.len()).unwrap_or(u32::MAX), ..Tally::default() };
+            task.tally = Tally {
+                total: u32::try_from(planned.needs.len()).unwrap_or(u32::MAX),
+                ..Tally::default()
+            };
         }
         self.open = 0;
         for position in 0..self.tasks.len() {
@@ -291,7 +309,10 @@ impl Execution {
         for id in tasks {
             if let Some(position) = self.plan.index.get(id) {
                 let task = &self.tasks[*position as usize];
-                let error = task.failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok());
+                let error = task
+                    .failure
+                    .as_ref()
+                    .and_then(|failure| serde_json::to_value(failure).ok());
                 views.insert(
                     id.clone(),
                     TaskView {
@@ -351,7 +372,12 @@ impl Execution {
             _ => return,
         };
         let task = &mut self.tasks[position];
-        debug_assert!(task_may(task.state, fact.kind(), to), "{:?} {:?} {to:?}", task.state, fact.kind());
+        debug_assert!(
+            task_may(task.state, fact.kind(), to),
+            "{:?} {:?} {to:?}",
+            task.state,
+            fact.kind()
+        );
         task.state = to;
         task.next_at = None;
         match fact {
@@ -387,7 +413,12 @@ impl Execution {
     }
 
     fn move_execution(&mut self, to: ExecutionState, fact: &Fact) {
-        debug_assert!(execution_may(self.state, fact.kind(), to), "{:?} {:?} {to:?}", self.state, fact.kind());
+        debug_assert!(
+            execution_may(self.state, fact.kind(), to),
+            "{:?} {:?} {to:?}",
+            self.state,
+            fact.kind()
+        );
         self.state = to;
     }
 

@@ -36,7 +36,10 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline { inner, default: self.default }
+        Deadline {
+            inner,
+            default: self.default,
+        }
     }
 }
 
@@ -68,7 +71,9 @@ where
         };
         let call = self.inner.call(request);
         Box::pin(async move {
-            let Some(limit) = limit else { return call.await.map_err(Into::into) };
+            let Some(limit) = limit else {
+                return call.await.map_err(Into::into);
+            };
             match tokio::time::timeout(limit.saturating_sub(HEAD_START), call).await {
                 Ok(answer) => answer.map_err(Into::into),
                 Err(_) => Ok(exceeded(limit).into_http()),
@@ -78,7 +83,10 @@ where
 }
 
 fn exceeded(limit: Duration) -> Status {
-    let message = format!("the call did not finish within its deadline of {} ms", limit.as_millis());
+    let message = format!(
+        "the call did not finish within its deadline of {} ms",
+        limit.as_millis()
+    );
     ApiError::new(ErrorReason::DeadlineExceeded, message).into()
 }
 
@@ -123,13 +131,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_ends_with_the_right_status() {
-        let hangs = tower::service_fn(|_: Request<Body>| {
-            std::future::pending::<Result<Response<Body>, BoxError>>()
-        });
+        let hangs = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
         let mut service = DeadlineLayer::new(Some(Duration::from_secs(1))).layer(hangs);
         let answer = service.call(Request::new(Body::empty())).await.expect("answer");
         let status = Status::from_header_map(answer.headers()).expect("status");
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
-        assert_eq!(nexus_api::error::reason_of(&status), Some(ErrorReason::DeadlineExceeded));
+        assert_eq!(
+            nexus_api::error::reason_of(&status),
+            Some(ErrorReason::DeadlineExceeded)
+        );
     }
 }

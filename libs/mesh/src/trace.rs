@@ -39,7 +39,11 @@ impl Extractor for HeaderView<'_> {
 pub fn current_traceparent() -> String {
     let mut headers = HeaderMap::new();
     inject(&mut headers);
-    headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    headers
+        .get(TRACEPARENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Makes a span the child of the one that a `traceparent` names. One that is empty or malformed changes nothing.
@@ -59,8 +63,7 @@ fn inject(headers: &mut HeaderMap) {
 }
 
 fn extract(span: &Span, headers: &HeaderMap) {
-    let context =
-        opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&HeaderView(headers)));
+    let context = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&HeaderView(headers)));
     // Refused only when the span is disabled, and then there is nothing to link.
     let _unlinked = span.set_parent(context);
 }

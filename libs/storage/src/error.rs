@@ -105,7 +105,10 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
-        Self::Database { kind: classify(&source), source }
+        Self::Database {
+            kind: classify(&source),
+            source,
+        }
     }
 }
 

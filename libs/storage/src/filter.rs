@@ -84,7 +84,11 @@ impl<'a> Reader<'a> {
     fn error(&self, problem: impl Into<String>) -> FilterError {
         let names: Vec<&str> = self.fields.iter().map(|(name, _)| *name).collect();
         let at = self.text[..self.at].chars().count() + 1;
-        FilterError { problem: problem.into(), at, fields: names.join(", ") }
+        FilterError {
+            problem: problem.into(),
+            at,
+            fields: names.join(", "),
+        }
     }
 
     fn expect_and(&mut self) -> Result<(), FilterError> {
@@ -101,7 +105,9 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')))
+            .unwrap_or(rest.len());
         self.at += end;
         &rest[..end]
     }
@@ -132,13 +138,22 @@ impl<'a> Reader<'a> {
         self.at += 1;
         self.skip_space();
         let value = self.value()?;
-        Ok(Term { field: field.to_owned(), key: key.to_owned(), operator, value })
+        Ok(Term {
+            field: field.to_owned(),
+            key: key.to_owned(),
+            operator,
+            value,
+        })
     }
 
     fn value(&mut self) -> Result<String, FilterError> {
         if !self.rest().starts_with('"') {
             let word = self.word();
-            return if word.is_empty() { Err(self.error("expected a value")) } else { Ok(word.to_owned()) };
+            return if word.is_empty() {
+                Err(self.error("expected a value"))
+            } else {
+                Ok(word.to_owned())
+            };
         }
         let mut value = String::new();
         let mut characters = self.rest().char_indices().skip(1);
@@ -168,14 +183,26 @@ mod tests {
 
     #[test]
     fn terms_are_read() {
-        let terms = parse(r#" state = FAILED AND labels.team="da\"ta" and create_time > 2026-01-01 "#, FIELDS);
-        let read: Vec<_> = terms.expect("terms").into_iter().map(|t| (t.field, t.key, t.operator, t.value)).collect();
+        let terms = parse(
+            r#" state = FAILED AND labels.team="da\"ta" and create_time > 2026-01-01 "#,
+            FIELDS,
+        );
+        let read: Vec<_> = terms
+            .expect("terms")
+            .into_iter()
+            .map(|t| (t.field, t.key, t.operator, t.value))
+            .collect();
         assert_eq!(
             read,
             [
                 ("state".into(), String::new(), Operator::Equal, "FAILED".into()),
                 ("labels".into(), "team".into(), Operator::Equal, "da\"ta".into()),
-                ("create_time".into(), String::new(), Operator::After, "2026-01-01".to_owned()),
+                (
+                    "create_time".into(),
+                    String::new(),
+                    Operator::After,
+                    "2026-01-01".to_owned()
+                ),
             ]
         );
         assert!(parse("", FIELDS).expect("empty").is_empty());
@@ -184,7 +211,10 @@ mod tests {
     #[test]
     fn mistakes_say_where_and_what_there_is() {
         for (text, part) in [
-            ("nope = 1", "unknown field \"nope\" at character 1; fields are state, labels, create_time"),
+            (
+                "nope = 1",
+                "unknown field \"nope\" at character 1; fields are state, labels, create_time",
+            ),
             ("state : x", "cannot be compared"),
             ("state = \"x", "quotes are not closed"),
             ("state = x state = y", "expected AND at character 11"),

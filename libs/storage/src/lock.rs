@@ -18,7 +18,10 @@ impl DirectoryLock {
     /// # Errors
     /// [`Error::Locked`] when another process has it; [`Error::File`] when it cannot be created or written.
     pub fn take(directory: &Path) -> Result<Self, Error> {
-        let file = |source| Error::File { path: directory.display().to_string(), source };
+        let file = |source| Error::File {
+            path: directory.display().to_string(),
+            source,
+        };
         std::fs::create_dir_all(directory).map_err(file)?;
         restrict(directory).map_err(file)?;
         let mut lock = OpenOptions::new()
@@ -29,11 +32,17 @@ impl DirectoryLock {
             .map_err(file)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: directory.display().to_string() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked {
+                    path: directory.display().to_string(),
+                });
+            }
             Err(TryLockError::Error(source)) => return Err(file(source)),
         }
         // For people who wonder which process it is; nothing reads it.
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(file)?;
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(file)?;
         Ok(Self { _file: lock })
     }
 }

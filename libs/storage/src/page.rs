@@ -50,15 +50,23 @@ pub fn key(query: &str, token: &str) -> Result<Option<String>, PageError> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| PageError::Token)?;
     let text = String::from_utf8(bytes).map_err(|_| PageError::Token)?;
     let (digits, key) = text.split_at_checked(16).ok_or(PageError::Token)?;
-    if digits == format!("{:016x}", digest(query, key)) { Ok(Some(key.to_owned())) } else { Err(PageError::Token) }
+    if digits == format!("{:016x}", digest(query, key)) {
+        Ok(Some(key.to_owned()))
+    } else {
+        Err(PageError::Token)
+    }
 }
 
 /// FNV-1a over query and key: it finds mistakes, it does not keep anybody out. A key gives no access to anything that
 /// the query itself does not.
 fn digest(query: &str, key: &str) -> u64 {
-    query.bytes().chain([0]).chain(key.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    query
+        .bytes()
+        .chain([0])
+        .chain(key.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }
 
 #[cfg(test)]

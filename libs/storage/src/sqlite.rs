@@ -47,8 +47,10 @@ impl Database {
     /// When the file cannot be opened, is damaged, or was written by a newer version.
     pub async fn open(path: &Path, durability: Durability, migrations: &[Migration]) -> Result<Self, Error> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| Error::File { path: directory.display().to_string(), source })?;
+            std::fs::create_dir_all(directory).map_err(|source| Error::File {
+                path: directory.display().to_string(),
+                source,
+            })?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -111,12 +113,20 @@ async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> 
     )
     .execute(writer)
     .await?;
-    let applied = sqlx::query("SELECT number, digest FROM migrations ORDER BY number").fetch_all(writer).await?;
+    let applied = sqlx::query("SELECT number, digest FROM migrations ORDER BY number")
+        .fetch_all(writer)
+        .await?;
     let known = migrations.last().map_or(0, |migration| migration.number);
     for row in &applied {
         let (number, digest): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         match migrations.iter().find(|migration| migration.number == number) {
-            None => return Err(Error::Newer { path: shown(), found: number, known }),
+            None => {
+                return Err(Error::Newer {
+                    path: shown(),
+                    found: number,
+                    known,
+                });
+            }
             Some(migration) if fingerprint(migration.sql) != digest => {
                 return Err(Error::Changed { path: shown(), number });
             }
@@ -140,9 +150,9 @@ async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> 
 
 /// FNV-1a over the text: enough to see that an applied migration was edited.
 fn fingerprint(sql: &str) -> String {
-    let hash = sql
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = sql.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }
 
@@ -150,8 +160,16 @@ fn fingerprint(sql: &str) -> String {
 mod tests {
     use super::*;
 
-    const FIRST: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE a (x INTEGER PRIMARY KEY);" };
-    const SECOND: Migration = Migration { number: 2, name: "second", sql: "CREATE TABLE b (y TEXT);" };
+    const FIRST: Migration = Migration {
+        number: 1,
+        name: "first",
+        sql: "CREATE TABLE a (x INTEGER PRIMARY KEY);",
+    };
+    const SECOND: Migration = Migration {
+        number: 2,
+        name: "second",
+        sql: "CREATE TABLE b (y TEXT);",
+    };
 
     #[tokio::test]
     async fn migrations_are_applied_once_and_never_changed() {
@@ -161,11 +179,18 @@ mod tests {
         open(&[FIRST]).await.expect("create").close().await;
         open(&[FIRST, SECOND]).await.expect("migrate").close().await;
         let database = open(&[FIRST, SECOND]).await.expect("again");
-        sqlx::query("SELECT y FROM b").fetch_all(database.reader()).await.expect("both tables are there");
+        sqlx::query("SELECT y FROM b")
+            .fetch_all(database.reader())
+            .await
+            .expect("both tables are there");
         database.close().await;
         let newer = open(&[FIRST]).await.expect_err("an older version");
         assert!(matches!(newer, Error::Newer { found: 2, known: 1, .. }), "{newer}");
-        const EDITED: Migration = Migration { number: 1, name: "first", sql: "CREATE TABLE c (x)" };
+        const EDITED: Migration = Migration {
+            number: 1,
+            name: "first",
+            sql: "CREATE TABLE c (x)",
+        };
         let changed = open(&[EDITED, SECOND]).await.expect_err("an edited migration");
         assert!(matches!(changed, Error::Changed { number: 1, .. }), "{changed}");
     }
@@ -176,13 +201,28 @@ mod tests {
         let path = directory.path().join("test.db");
         let database = Database::open(&path, Durability::Normal, &[FIRST]).await.expect("open");
         let mut transaction = database.begin().await.expect("begin");
-        sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect("insert");
-        let twice = sqlx::query("INSERT INTO a VALUES (1)").execute(&mut *transaction).await.expect_err("twice");
+        sqlx::query("INSERT INTO a VALUES (1)")
+            .execute(&mut *transaction)
+            .await
+            .expect("insert");
+        let twice = sqlx::query("INSERT INTO a VALUES (1)")
+            .execute(&mut *transaction)
+            .await
+            .expect_err("twice");
         assert_eq!(Error::from(twice).kind(), crate::ErrorKind::Duplicate);
         let written = sqlx::query("INSERT INTO a VALUES (2)").execute(database.reader()).await;
-        assert_eq!(Error::from(written.expect_err("a reader")).kind(), crate::ErrorKind::ReadOnly);
-        std::fs::write(directory.path().join("no.db"), "this is no database at all, whatever its name says").expect("w");
-        let broken = Database::open(&directory.path().join("no.db"), Durability::Full, &[FIRST]).await.expect_err("no");
+        assert_eq!(
+            Error::from(written.expect_err("a reader")).kind(),
+            crate::ErrorKind::ReadOnly
+        );
+        std::fs::write(
+            directory.path().join("no.db"),
+            "this is no database at all, whatever its name says",
+        )
+        .expect("w");
+        let broken = Database::open(&directory.path().join("no.db"), Durability::Full, &[FIRST])
+            .await
+            .expect_err("no");
         assert_eq!(broken.kind(), crate::ErrorKind::Corrupt, "{}", broken.report());
     }
 }

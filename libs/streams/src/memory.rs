@@ -81,7 +81,9 @@ impl Queue {
         let preferred = TURNS[self.turn % TURNS.len()];
         self.turn = (self.turn + 1) % TURNS.len();
         // An empty lane gives its turn to the next best one.
-        [preferred, Lane::High, Lane::Normal, Lane::Low].into_iter().find_map(|lane| self.lane(lane).pop())
+        [preferred, Lane::High, Lane::Normal, Lane::Low]
+            .into_iter()
+            .find_map(|lane| self.lane(lane).pop())
     }
 
     fn is_empty(&self) -> bool {
@@ -93,7 +95,11 @@ impl MemoryDispatch {
     /// A dispatcher that holds at most `capacity` pointers.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), arrived: Notify::new(), capacity }
+        Self {
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            capacity,
+        }
     }
 
     /// How many pointers wait.
@@ -109,7 +115,9 @@ impl MemoryDispatch {
             // Round-robin over the queues, one entry each, so that the first named does not starve the rest.
             let before = taken.len();
             for name in queues {
-                let Some(queue) = state.queues.get_mut(name) else { continue };
+                let Some(queue) = state.queues.get_mut(name) else {
+                    continue;
+                };
                 let popped = queue.pop();
                 if queue.is_empty() {
                     state.queues.remove(name);
@@ -137,10 +145,17 @@ impl Dispatch for MemoryDispatch {
             let mut state = self.state.lock();
             for entry in entries {
                 if state.waiting.len() >= self.capacity {
-                    return Err(DispatchError::Full { held: state.waiting.len() });
+                    return Err(DispatchError::Full {
+                        held: state.waiting.len(),
+                    });
                 }
                 if state.waiting.insert(entry.pointer) {
-                    state.queues.entry(entry.queue).or_default().lane(entry.lane).push(entry.pointer);
+                    state
+                        .queues
+                        .entry(entry.queue)
+                        .or_default()
+                        .lane(entry.lane)
+                        .push(entry.pointer);
                 }
             }
         }
@@ -171,12 +186,26 @@ mod tests {
     use super::*;
 
     fn entry(execution: u8, task: u32, lane: Lane) -> Entry {
-        Entry { queue: "default".into(), lane, pointer: Pointer { execution: [execution; 16], task, attempt: 1 } }
+        Entry {
+            queue: "default".into(),
+            lane,
+            pointer: Pointer {
+                execution: [execution; 16],
+                task,
+                attempt: 1,
+            },
+        }
     }
 
     async fn take(dispatch: &MemoryDispatch, max: usize) -> Vec<(u8, u32)> {
-        let taken = dispatch.take(&["default".into()], max, Duration::ZERO).await.expect("take");
-        taken.into_iter().map(|pointer| (pointer.execution[0], pointer.task)).collect()
+        let taken = dispatch
+            .take(&["default".into()], max, Duration::ZERO)
+            .await
+            .expect("take");
+        taken
+            .into_iter()
+            .map(|pointer| (pointer.execution[0], pointer.task))
+            .collect()
     }
 
     #[tokio::test]
@@ -184,7 +213,10 @@ mod tests {
         let dispatch = MemoryDispatch::new(100);
         let many = (0..5).map(|task| entry(1, task, Lane::Normal)).collect();
         dispatch.publish(many).await.expect("publish");
-        dispatch.publish(vec![entry(2, 0, Lane::Normal)]).await.expect("publish");
+        dispatch
+            .publish(vec![entry(2, 0, Lane::Normal)])
+            .await
+            .expect("publish");
         assert_eq!(take(&dispatch, 3).await, [(1, 0), (2, 0), (1, 1)]);
     }
 
@@ -206,7 +238,10 @@ mod tests {
     #[tokio::test]
     async fn a_pointer_is_on_offer_once() {
         let dispatch = MemoryDispatch::new(100);
-        dispatch.publish(vec![entry(1, 0, Lane::Normal), entry(1, 0, Lane::Normal)]).await.expect("publish");
+        dispatch
+            .publish(vec![entry(1, 0, Lane::Normal), entry(1, 0, Lane::Normal)])
+            .await
+            .expect("publish");
         assert_eq!(take(&dispatch, 10).await.len(), 1);
         assert_eq!(dispatch.waiting(), 0);
     }
@@ -214,7 +249,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_dispatcher_says_so() {
         let dispatch = MemoryDispatch::new(1);
-        let result = dispatch.publish(vec![entry(1, 0, Lane::Normal), entry(1, 1, Lane::Normal)]).await;
+        let result = dispatch
+            .publish(vec![entry(1, 0, Lane::Normal), entry(1, 1, Lane::Normal)])
+            .await;
         assert!(matches!(result, Err(DispatchError::Full { held: 1 })));
     }
 
@@ -229,6 +266,12 @@ mod tests {
         dispatch.publish(vec![entry(3, 7, Lane::Low)]).await.expect("publish");
         let taken = taker.await.expect("join").expect("take");
         assert_eq!(taken[0].task, 7);
-        assert!(dispatch.take(&["default".into()], 1, Duration::from_secs(60)).await.expect("take").is_empty());
+        assert!(
+            dispatch
+                .take(&["default".into()], 1, Duration::from_secs(60))
+                .await
+                .expect("take")
+                .is_empty()
+        );
     }
 }

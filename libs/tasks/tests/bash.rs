@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Run, alive, options};
+use common::{Run, alive, appears, options};
 use nexus_tasks::{FailureKind, LogStream, Outcome};
 use serde_json::json;
 
@@ -85,12 +85,14 @@ async fn a_hanging_script_is_stopped_by_time_and_by_hand() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 
     let run = Run::default();
-    let cancel = run.cancel.clone();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("ready");
+    let script = format!("trap 'echo bye; exit 0' TERM; echo ready > {file:?}; sleep 600 & wait");
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        cancel.cancel();
+        appears(&file).await;
+        run.cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(run.bash("trap 'echo bye; exit 0' TERM; sleep 600 & wait"), stop);
+    let (ended, ()) = tokio::join!(run.bash(&script), stop);
     assert_eq!(ended.outcome, Outcome::Cancelled);
     assert_eq!(ended.text(LogStream::Stdout), ["bye"]);
     let already = run.bash("true").await;

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Run, alive, options};
+use common::{Run, alive, appears, options};
 use nexus_tasks::{FailureKind, LogStream, Outcome};
 use serde_json::json;
 
@@ -207,16 +207,18 @@ async fn a_task_that_ignores_sigterm_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_stops_at_once_and_cleanup_code_runs() {
     let run = Run::default();
-    let cancel = run.cancel.clone();
-    let code = "import signal, sys, time\ndef stop(*_):\n    print('cleaned up')\n    sys.exit(0)\ndef main():\n    signal.signal(signal.SIGTERM, stop)\n    print('ready')\n    time.sleep(600)";
-    let work = run.python(code);
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("ready");
+    let code = format!(
+        "import signal, sys, time\ndef stop(*_):\n    print('cleaned up')\n    sys.exit(0)\ndef main():\n    signal.signal(signal.SIGTERM, stop)\n    open({file:?}, 'w').write('ready\\n')\n    time.sleep(600)"
+    );
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        cancel.cancel();
+        appears(&file).await;
+        run.cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(work, stop);
+    let (ended, ()) = tokio::join!(run.python(&code), stop);
     assert_eq!(ended.outcome, Outcome::Cancelled);
-    assert_eq!(ended.text(LogStream::Stdout), ["ready", "cleaned up"]);
+    assert_eq!(ended.text(LogStream::Stdout), ["cleaned up"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,14 +226,14 @@ async fn a_dropped_attempt_leaves_nothing() {
     let run = Run::default();
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("pid");
-    let code =
-        format!("import os, time\ndef main():\n    open({file:?}, 'w').write(str(os.getpid()))\n    time.sleep(600)");
-    tokio::select! {
+    let code = format!(
+        "import os, time\ndef main():\n    open({file:?}, 'w').write('%d\\n' % os.getpid())\n    time.sleep(600)"
+    );
+    let pid: i64 = tokio::select! {
         ended = run.python(&code) => panic!("{:?}", ended.outcome),
-        () = tokio::time::sleep(Duration::from_millis(700)) => {}
-    }
-    let pid: i64 = std::fs::read_to_string(&file).expect("pid").parse().expect("number");
-    let until = Instant::now() + Duration::from_secs(5);
+        text = appears(&file) => text.parse().expect("number"),
+    };
+    let until = Instant::now() + Duration::from_secs(15);
     while alive(pid) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -91,27 +91,46 @@ impl Telemetry {
 /// When an option cannot be used, or telemetry was set up before.
 pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let filter = EnvFilter::try_new(&options.log_filter)
-        .map_err(|source| TelemetryError::Filter { filter: options.log_filter.clone(), source })?;
+    let filter = EnvFilter::try_new(&options.log_filter).map_err(|source| TelemetryError::Filter {
+        filter: options.log_filter.clone(),
+        source,
+    })?;
     let json = match options.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
-        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true);
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true);
         Box::new(layer.with_writer(std::io::stderr).with_filter(filter))
     } else {
-        Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
+        Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_filter(filter),
+        )
     };
-    let tracer = options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, options)).transpose()?;
+    let tracer = options
+        .otlp_endpoint
+        .as_deref()
+        .map(|endpoint| exporter(endpoint, options))
+        .transpose()?;
     let traces = tracer.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("nexus"))
             .with_filter(tracing_subscriber::filter::LevelFilter::INFO)
     });
-    Registry::default().with(lines).with(traces).try_init().map_err(|_| TelemetryError::Twice)?;
-    let metrics = PrometheusBuilder::new().install_recorder().map_err(|_| TelemetryError::Twice)?;
+    Registry::default()
+        .with(lines)
+        .with(traces)
+        .try_init()
+        .map_err(|_| TelemetryError::Twice)?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|_| TelemetryError::Twice)?;
     Ok(Telemetry { tracer, metrics })
 }
 
@@ -121,8 +140,15 @@ fn exporter(endpoint: &str, options: &Options) -> Result<SdkTracerProvider, Tele
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
-        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
-    let resource =
-        opentelemetry_sdk::Resource::builder().with_service_name(options.service_name.clone()).build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+        .map_err(|source| TelemetryError::Exporter {
+            endpoint: endpoint.to_owned(),
+            source,
+        })?;
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name(options.service_name.clone())
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
 }

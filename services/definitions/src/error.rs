@@ -17,7 +17,10 @@ pub(crate) fn storage(error: StoreError) -> Status {
     let (reason, message) = match &error {
         StoreError::Inconsistent(what) => {
             tracing::error!(what, "the store is inconsistent");
-            (ErrorReason::Internal, "the store is inconsistent; the server's log has the details".to_owned())
+            (
+                ErrorReason::Internal,
+                "the store is inconsistent; the server's log has the details".to_owned(),
+            )
         }
         StoreError::Database(cause) => {
             tracing::error!(error = cause.report(), "the store failed");
@@ -28,7 +31,9 @@ pub(crate) fn storage(error: StoreError) -> Status {
             (reason, format!("{cause}; repeat the call, and see the server's log"))
         }
     };
-    ApiError::new(reason, message).retry_after(Duration::from_secs(1)).into()
+    ApiError::new(reason, message)
+        .retry_after(Duration::from_secs(1))
+        .into()
 }
 
 pub(crate) fn workflow_not_found(name: &str, near: Option<&str>) -> Status {
@@ -36,12 +41,16 @@ pub(crate) fn workflow_not_found(name: &str, near: Option<&str>) -> Status {
         || "; `nexus workflows list` shows those that are there".to_owned(),
         |near| format!("; did you mean {near}?"),
     );
-    let error = ApiError::new(ErrorReason::WorkflowNotFound, format!("there is no workflow {name:?}{hint}"));
+    let error = ApiError::new(
+        ErrorReason::WorkflowNotFound,
+        format!("there is no workflow {name:?}{hint}"),
+    );
     error.with("workflow", name).into()
 }
 
 pub(crate) fn revision_not_found(workflow: &str, number: u32) -> Status {
-    let message = format!("workflow {workflow} has no revision {number}; `nexus workflows revisions {workflow}` lists them");
+    let message =
+        format!("workflow {workflow} has no revision {number}; `nexus workflows revisions {workflow}` lists them");
     ApiError::new(ErrorReason::RevisionNotFound, message)
         .with("workflow", workflow)
         .with("revision", number.to_string())
@@ -49,20 +58,36 @@ pub(crate) fn revision_not_found(workflow: &str, number: u32) -> Status {
 }
 
 pub(crate) fn etag_mismatch(name: &str) -> Status {
-    let message = format!("workflow {name} was changed by somebody else meanwhile; read it again and repeat the change");
-    ApiError::new(ErrorReason::EtagMismatch, message).violation("etag", "is not the current one").into()
+    let message =
+        format!("workflow {name} was changed by somebody else meanwhile; read it again and repeat the change");
+    ApiError::new(ErrorReason::EtagMismatch, message)
+        .violation("etag", "is not the current one")
+        .into()
 }
 
 /// A text with errors: each is a field violation, its field the place in the document.
 pub(crate) fn invalid_workflow(diagnostics: &[Diagnostic]) -> Status {
-    let errors: Vec<&Diagnostic> =
-        diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
+    let errors: Vec<&Diagnostic> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .collect();
     let first = errors.first().map(|first| first.to_string()).unwrap_or_default();
-    let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
-    let error = ApiError::new(ErrorReason::InvalidWorkflow, format!("the workflow file has errors: {first}{more}"));
+    let more = if errors.len() > 1 {
+        format!(" (and {} more)", errors.len() - 1)
+    } else {
+        String::new()
+    };
+    let error = ApiError::new(
+        ErrorReason::InvalidWorkflow,
+        format!("the workflow file has errors: {first}{more}"),
+    );
     let error = errors.iter().take(MAX_VIOLATIONS).fold(error, |error, diagnostic| {
         let place = format!("{}:{}", diagnostic.line, diagnostic.column);
-        let fix = if diagnostic.fix.is_empty() { String::new() } else { format!("; {}", diagnostic.fix) };
+        let fix = if diagnostic.fix.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", diagnostic.fix)
+        };
         let text = format!("{place} {}: {}{fix}", diagnostic.code, diagnostic.message);
         error.violation(diagnostic.path.clone(), text)
     });

@@ -44,7 +44,9 @@ impl Definitions {
     /// The service over a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { context: Context { store, clock } }
+        Self {
+            context: Context { store, clock },
+        }
     }
 
     /// The service for callers.

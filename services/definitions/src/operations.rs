@@ -39,9 +39,15 @@ struct Checked {
 fn check(source: &str, file: &str) -> Result<Checked, Status> {
     check_size(source)?;
     let outcome = nexus_spec::parse(source, file);
-    let broken = outcome.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    let broken = outcome
+        .diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error);
     match outcome.workflow {
-        Some(workflow) if !broken => Ok(Checked { workflow, warnings: outcome.diagnostics }),
+        Some(workflow) if !broken => Ok(Checked {
+            workflow,
+            warnings: outcome.diagnostics,
+        }),
         _ => Err(invalid_workflow(&outcome.diagnostics)),
     }
 }
@@ -52,7 +58,9 @@ fn check_size(source: &str) -> Result<(), Status> {
     }
     if source.len() > MAX_SOURCE {
         let problem = format!("has {} bytes, at most {MAX_SOURCE} are taken", source.len());
-        return Err(ApiError::new(ErrorReason::PayloadTooLarge, format!("source {problem}")).violation("source", problem).into());
+        return Err(ApiError::new(ErrorReason::PayloadTooLarge, format!("source {problem}"))
+            .violation("source", problem)
+            .into());
     }
     Ok(())
 }
@@ -95,7 +103,11 @@ async fn find(context: &Context, name: &str) -> Result<WorkflowRow, Status> {
     if let Some(row) = context.store.workflow(name).await.map_err(storage)? {
         return Ok(row);
     }
-    let all = context.store.list(&ListFilter::default(), "", 1_000).await.map_err(storage)?;
+    let all = context
+        .store
+        .list(&ListFilter::default(), "", 1_000)
+        .await
+        .map_err(storage)?;
     let near = nexus_spec::nearest(name, all.iter().map(|row| row.name.as_str()));
     Err(workflow_not_found(name, near))
 }

@@ -21,7 +21,10 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl DefinitionsService for Service {
-    async fn create_workflow(&self, request: Request<api::CreateWorkflowRequest>) -> Answer<api::CreateWorkflowResponse> {
+    async fn create_workflow(
+        &self,
+        request: Request<api::CreateWorkflowRequest>,
+    ) -> Answer<api::CreateWorkflowResponse> {
         create::create(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -33,11 +36,17 @@ impl DefinitionsService for Service {
         list::list(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn update_workflow(&self, request: Request<api::UpdateWorkflowRequest>) -> Answer<api::UpdateWorkflowResponse> {
+    async fn update_workflow(
+        &self,
+        request: Request<api::UpdateWorkflowRequest>,
+    ) -> Answer<api::UpdateWorkflowResponse> {
         update::update(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn delete_workflow(&self, request: Request<api::DeleteWorkflowRequest>) -> Answer<api::DeleteWorkflowResponse> {
+    async fn delete_workflow(
+        &self,
+        request: Request<api::DeleteWorkflowRequest>,
+    ) -> Answer<api::DeleteWorkflowResponse> {
         delete::delete(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -71,11 +80,17 @@ impl DefinitionsService for Service {
         graph::graph(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn export_workflow(&self, request: Request<api::ExportWorkflowRequest>) -> Answer<api::ExportWorkflowResponse> {
+    async fn export_workflow(
+        &self,
+        request: Request<api::ExportWorkflowRequest>,
+    ) -> Answer<api::ExportWorkflowResponse> {
         export::export(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn import_workflow(&self, request: Request<api::ImportWorkflowRequest>) -> Answer<api::ImportWorkflowResponse> {
+    async fn import_workflow(
+        &self,
+        request: Request<api::ImportWorkflowRequest>,
+    ) -> Answer<api::ImportWorkflowResponse> {
         import::import(&self.0, request.into_inner()).await.map(Response::new)
     }
 }

@@ -22,7 +22,11 @@ pub(crate) fn execution(row: &ExecutionRow) -> Execution {
         params: row.params.to_string(),
         output: row.output.as_deref().unwrap_or_default().to_owned(),
         error: row.failure.as_ref().map(failure),
-        labels: row.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        labels: row
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
         create_time: Some(timestamp(row.created_at)),
         start_time: row.started_at.map(timestamp),
         finish_time: row.finished_at.map(timestamp),
@@ -36,7 +40,11 @@ pub(crate) fn execution(row: &ExecutionRow) -> Execution {
 /// A task as the contract shows it; one without a row has had nothing happen to it.
 pub(crate) fn task(execution: &str, plan: &Plan, position: usize, row: Option<&TaskRow>) -> Task {
     let planned = &plan.tasks[position];
-    let needs = planned.needs.iter().map(|need| plan.tasks[*need as usize].id.clone()).collect();
+    let needs = planned
+        .needs
+        .iter()
+        .map(|need| plan.tasks[*need as usize].id.clone())
+        .collect();
     let mut task = Task {
         id: planned.id.clone(),
         execution: execution.to_owned(),
@@ -99,7 +107,12 @@ pub(crate) fn failure_from(failure: ApiFailure) -> Failure {
 
 pub(crate) fn event(plan: &Plan, event: &nexus_engine::Event) -> Event {
     let columns = codec::event_columns(event);
-    let task_id = |position: u32| plan.tasks.get(position as usize).map(|task| task.id.clone()).unwrap_or_default();
+    let task_id = |position: u32| {
+        plan.tasks
+            .get(position as usize)
+            .map(|task| task.id.clone())
+            .unwrap_or_default()
+    };
     let mut shown = Event {
         sequence: event.sequence,
         time: Some(timestamp(event.at)),
@@ -126,7 +139,9 @@ pub(crate) fn event(plan: &Plan, event: &nexus_engine::Event) -> Event {
             shown.task_state = task::State::Running.into();
             shown.worker = worker.to_string();
         }
-        Fact::TaskRetrying { failure: why, next_at, .. } => {
+        Fact::TaskRetrying {
+            failure: why, next_at, ..
+        } => {
             shown.task_state = task::State::Retrying.into();
             shown.error = Some(failure(why));
             shown.next_attempt_time = Some(timestamp(*next_at));
@@ -135,7 +150,9 @@ pub(crate) fn event(plan: &Plan, event: &nexus_engine::Event) -> Event {
             shown.task_state = task::State::Scheduled.into();
             shown.error = Some(failure(why));
         }
-        Fact::TaskFinished { failure: why, state, .. } => {
+        Fact::TaskFinished {
+            failure: why, state, ..
+        } => {
             shown.task_state = state_number(columns.state);
             shown.error = why.as_ref().map(failure);
             if *state == TaskState::Skipped {
@@ -152,7 +169,12 @@ pub(crate) fn attempts(execution: &str, task: &str, events: &[nexus_engine::Even
     let mut returned = 0;
     for event in events {
         let at = Some(timestamp(event.at));
-        if let Fact::TaskStarted { attempt: number, worker, .. } = &event.fact {
+        if let Fact::TaskStarted {
+            attempt: number,
+            worker,
+            ..
+        } = &event.fact
+        {
             attempts.push(Attempt {
                 execution: execution.to_owned(),
                 task: task.to_owned(),
@@ -165,7 +187,9 @@ pub(crate) fn attempts(execution: &str, task: &str, events: &[nexus_engine::Even
             });
             continue;
         }
-        let Some(last) = attempts.last_mut().filter(|last| last.finish_time.is_none()) else { continue };
+        let Some(last) = attempts.last_mut().filter(|last| last.finish_time.is_none()) else {
+            continue;
+        };
         let (state, why) = match &event.fact {
             Fact::TaskRetrying { failure, .. } if failure.kind == FailureKind::Timeout => {
                 (attempt::State::TimedOut, Some(failure))
@@ -199,7 +223,11 @@ pub(crate) fn log_line(plan: &Plan, row: LogRow) -> LogLine {
     LogLine {
         sequence: row.sequence,
         time: Some(timestamp(row.at)),
-        task: plan.tasks.get(row.task as usize).map(|task| task.id.clone()).unwrap_or_default(),
+        task: plan
+            .tasks
+            .get(row.task as usize)
+            .map(|task| task.id.clone())
+            .unwrap_or_default(),
         attempt: row.attempt,
         stream: row.stream,
         text: row.text,
@@ -213,7 +241,11 @@ mod tests {
     use nexus_engine::EventKind;
 
     fn at(sequence: u64, fact: Fact) -> nexus_engine::Event {
-        nexus_engine::Event { sequence, at: i64::try_from(sequence).expect("small"), fact }
+        nexus_engine::Event {
+            sequence,
+            at: i64::try_from(sequence).expect("small"),
+            fact,
+        }
     }
 
     #[test]
@@ -222,19 +254,59 @@ mod tests {
         let failed = Failure::new(FailureKind::User, "ValueError", "bad");
         let events = [
             at(1, Fact::TaskScheduled { task: 0, attempt: 1 }),
-            at(2, Fact::TaskStarted { task: 0, attempt: 1, worker: "w".into() }),
-            at(3, Fact::TaskLost { task: 0, attempt: 1, failure: lost, counted: true }),
-            at(4, Fact::TaskStarted { task: 0, attempt: 2, worker: "w".into() }),
-            at(5, Fact::TaskRetrying { task: 0, attempt: 2, failure: failed, next_at: 9 }),
+            at(
+                2,
+                Fact::TaskStarted {
+                    task: 0,
+                    attempt: 1,
+                    worker: "w".into(),
+                },
+            ),
+            at(
+                3,
+                Fact::TaskLost {
+                    task: 0,
+                    attempt: 1,
+                    failure: lost,
+                    counted: true,
+                },
+            ),
+            at(
+                4,
+                Fact::TaskStarted {
+                    task: 0,
+                    attempt: 2,
+                    worker: "w".into(),
+                },
+            ),
+            at(
+                5,
+                Fact::TaskRetrying {
+                    task: 0,
+                    attempt: 2,
+                    failure: failed,
+                    next_at: 9,
+                },
+            ),
             at(6, Fact::TaskScheduled { task: 0, attempt: 3 }),
-            at(7, Fact::TaskStarted { task: 0, attempt: 3, worker: "w".into() }),
-            at(8, Fact::TaskFinished {
-                task: 0,
-                attempt: 3,
-                state: TaskState::Succeeded,
-                output: None,
-                failure: None,
-            }),
+            at(
+                7,
+                Fact::TaskStarted {
+                    task: 0,
+                    attempt: 3,
+                    worker: "w".into(),
+                },
+            ),
+            at(
+                8,
+                Fact::TaskFinished {
+                    task: 0,
+                    attempt: 3,
+                    state: TaskState::Succeeded,
+                    output: None,
+                    failure: None,
+                },
+            ),
         ];
         let told: Vec<_> = attempts("x", "t", &events)
             .into_iter()
@@ -242,7 +314,11 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [(1, 1, attempt::State::Lost), (2, 1, attempt::State::Failed), (3, 2, attempt::State::Succeeded)]
+            [
+                (1, 1, attempt::State::Lost),
+                (2, 1, attempt::State::Failed),
+                (3, 2, attempt::State::Succeeded)
+            ]
         );
     }
 

@@ -13,13 +13,17 @@ use crate::store::StoreError;
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Fenced | StoreError::Conflict { .. } => {
-                Self::new(ErrorReason::NotOwner, "another process has taken the execution over; repeat the call")
-                    .retry_after(Duration::from_secs(1))
-            }
+            StoreError::Fenced | StoreError::Conflict { .. } => Self::new(
+                ErrorReason::NotOwner,
+                "another process has taken the execution over; repeat the call",
+            )
+            .retry_after(Duration::from_secs(1)),
             StoreError::Inconsistent(what) => {
                 tracing::error!(what, "the store is inconsistent");
-                Self::new(ErrorReason::Internal, "the store is inconsistent; the server's log has the details")
+                Self::new(
+                    ErrorReason::Internal,
+                    "the store is inconsistent; the server's log has the details",
+                )
             }
             StoreError::Database(cause) => {
                 tracing::error!(error = cause.report(), "the store failed");
@@ -37,21 +41,22 @@ impl From<StoreError> for ApiError {
 impl From<OwnerError> for ApiError {
     fn from(error: OwnerError) -> Self {
         match error {
-            OwnerError::Overloaded => {
-                Self::new(ErrorReason::Overloaded, format!("{error}; repeat the call a little later"))
-                    .retry_after(Duration::from_secs(1))
-            }
-            OwnerError::ShuttingDown => {
-                Self::new(ErrorReason::ShuttingDown, format!("{error}; repeat the call")).retry_after(Duration::from_secs(1))
-            }
+            OwnerError::Overloaded => Self::new(
+                ErrorReason::Overloaded,
+                format!("{error}; repeat the call a little later"),
+            )
+            .retry_after(Duration::from_secs(1)),
+            OwnerError::ShuttingDown => Self::new(ErrorReason::ShuttingDown, format!("{error}; repeat the call"))
+                .retry_after(Duration::from_secs(1)),
             OwnerError::RequestIdReused => Self::new(
                 ErrorReason::RequestIdReused,
                 "request_id was used before, for a start with other params, labels or revision; choose a new one",
             )
             .violation("request_id", "was used before with another body"),
-            OwnerError::NotLive(id) => {
-                Self::new(ErrorReason::ExecutionClosed, format!("execution {id} has ended already"))
-            }
+            OwnerError::NotLive(id) => Self::new(
+                ErrorReason::ExecutionClosed,
+                format!("execution {id} has ended already"),
+            ),
             OwnerError::Store(error) => error.into(),
         }
     }
@@ -60,13 +65,18 @@ impl From<OwnerError> for ApiError {
 /// An execution that does not exist.
 pub(crate) fn execution_not_found(id: &str) -> Status {
     let message = format!("there is no execution {id}; `nexus executions list` shows those that are there");
-    ApiError::new(ErrorReason::ExecutionNotFound, message).with("execution", id).into()
+    ApiError::new(ErrorReason::ExecutionNotFound, message)
+        .with("execution", id)
+        .into()
 }
 
 /// A task that does not exist.
 pub(crate) fn task_not_found(execution: &str, task: &str) -> Status {
     let message = format!("execution {execution} has no task {task}");
-    ApiError::new(ErrorReason::TaskNotFound, message).with("execution", execution).with("task", task).into()
+    ApiError::new(ErrorReason::TaskNotFound, message)
+        .with("execution", execution)
+        .with("task", task)
+        .into()
 }
 
 /// Any error of the service as a status.

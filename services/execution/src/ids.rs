@@ -26,7 +26,10 @@ impl Ids {
     /// Ids from the machine's clock and its source of randomness.
     #[must_use]
     pub fn system() -> Self {
-        Self { ordered: Arc::new(Uuid::now_v7), random: Arc::new(Uuid::new_v4) }
+        Self {
+            ordered: Arc::new(Uuid::now_v7),
+            random: Arc::new(Uuid::new_v4),
+        }
     }
 
     /// A fresh execution id. Equal idempotency keys give ids in the same shard, so that one owner sees both.

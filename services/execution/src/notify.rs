@@ -21,7 +21,10 @@ pub struct Notifier {
 
 impl Default for Notifier {
     fn default() -> Self {
-        Self { watched: Arc::default(), feed: broadcast::channel(FEED).0 }
+        Self {
+            watched: Arc::default(),
+            feed: broadcast::channel(FEED).0,
+        }
     }
 }
 

@@ -25,7 +25,11 @@ pub(crate) async fn resolve(context: &Context, text: &str) -> Result<ExecutionId
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let digits: String = text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    let digits: String = text
+        .chars()
+        .filter(|c| *c != '-')
+        .collect::<String>()
+        .to_ascii_lowercase();
     if digits.len() < 8 || digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
         let problem = format!("{text:?} is no execution id (a UUID, or at least 8 of its first hex digits)");
         return Err(ApiError::field("execution", problem).into());
@@ -50,7 +54,9 @@ pub(crate) fn page_error(error: &PageError) -> Status {
         PageError::Size(_) => ApiError::field("page_size", error.to_string()).into(),
         PageError::Token => {
             let reason = ErrorReason::InvalidPageToken;
-            ApiError::new(reason, error.to_string()).violation("page_token", error.to_string()).into()
+            ApiError::new(reason, error.to_string())
+                .violation("page_token", error.to_string())
+                .into()
         }
     }
 }

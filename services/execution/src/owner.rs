@@ -78,7 +78,11 @@ impl Owner {
 
     /// Starts an execution; answered after it is stored.
     pub(crate) async fn begin(&self, new: NewExecution) -> Result<Started, OwnerError> {
-        self.ask(|reply| Message::Start { new: Box::new(new), reply }).await?
+        self.ask(|reply| Message::Start {
+            new: Box::new(new),
+            reply,
+        })
+        .await?
     }
 
     /// Cancels an execution; answered after that is stored.
@@ -92,7 +96,12 @@ impl Owner {
         pointers: Vec<nexus_streams::Pointer>,
         session: SessionRef,
     ) -> Result<Vec<Granted>, OwnerError> {
-        self.ask(|reply| Message::Grant { pointers, session, reply }).await
+        self.ask(|reply| Message::Grant {
+            pointers,
+            session,
+            reply,
+        })
+        .await
     }
 
     /// Records how attempts ended; answered after that is stored.
@@ -102,7 +111,13 @@ impl Owner {
         session: SessionRef,
         free_slots: u32,
     ) -> Result<Reported, OwnerError> {
-        self.ask(|reply| Message::Report { reports, session, free_slots, reply }).await
+        self.ask(|reply| Message::Report {
+            reports,
+            session,
+            free_slots,
+            reply,
+        })
+        .await
     }
 
     /// Extends leases.

@@ -44,7 +44,9 @@ impl Plans {
     #[must_use]
     pub fn new(definitions: Transport) -> Self {
         let weight = |_: &(String, u32), loaded: &Arc<Loaded>| {
-            u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX).saturating_add(10)
+            u32::try_from(loaded.plan.tasks.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(10)
         };
         Self {
             client: DefinitionsServiceClient::new(definitions)
@@ -64,7 +66,10 @@ impl Plans {
         {
             return Ok(loaded);
         }
-        let request = GetRevisionRequest { workflow: workflow.to_owned(), revision: number };
+        let request = GetRevisionRequest {
+            workflow: workflow.to_owned(),
+            revision: number,
+        };
         let answer = self.client.clone().get_revision(request).await?.into_inner();
         let revision = answer.revision.unwrap_or_default();
         let key = (workflow.to_owned(), revision.number);
@@ -79,10 +84,16 @@ impl Plans {
 
 fn load(revision: &Revision) -> Result<Loaded, Status> {
     let broken = |error: String| {
-        let named = format!("revision {} of workflow {} cannot run: {error}", revision.number, revision.workflow);
+        let named = format!(
+            "revision {} of workflow {} cannot run: {error}",
+            revision.number, revision.workflow
+        );
         Status::from(ApiError::new(ErrorReason::Internal, named))
     };
     let workflow = Workflow::from_document(&revision.document).map_err(|error| broken(error.to_string()))?;
     let plan = Plan::new(&workflow, revision.number).map_err(|error| broken(error.to_string()))?;
-    Ok(Loaded { workflow, plan: Arc::new(plan) })
+    Ok(Loaded {
+        workflow,
+        plan: Arc::new(plan),
+    })
 }

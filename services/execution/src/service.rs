@@ -24,7 +24,10 @@ impl ExecutionService for Service {
     type WatchExecutionStream = watch::Watch;
     type TailLogsStream = logs::Tail;
 
-    async fn start_execution(&self, request: Request<api::StartExecutionRequest>) -> Answer<api::StartExecutionResponse> {
+    async fn start_execution(
+        &self,
+        request: Request<api::StartExecutionRequest>,
+    ) -> Answer<api::StartExecutionResponse> {
         start::start(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -32,7 +35,10 @@ impl ExecutionService for Service {
         get::get(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_executions(&self, request: Request<api::ListExecutionsRequest>) -> Answer<api::ListExecutionsResponse> {
+    async fn list_executions(
+        &self,
+        request: Request<api::ListExecutionsRequest>,
+    ) -> Answer<api::ListExecutionsResponse> {
         list::list(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -79,6 +85,8 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::GetTaskDurationsRequest>,
     ) -> Answer<api::GetTaskDurationsResponse> {
-        durations::durations(&self.0, request.into_inner()).await.map(Response::new)
+        durations::durations(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

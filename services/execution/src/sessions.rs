@@ -38,7 +38,9 @@ pub struct Sessions {
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("open", &self.open.lock().len()).finish()
+        f.debug_struct("Sessions")
+            .field("open", &self.open.lock().len())
+            .finish()
     }
 }
 
@@ -46,9 +48,9 @@ impl Sessions {
     /// Opens a session; a request id that came before gives the session that it opened. `None` when too many are open.
     pub(crate) fn register(&self, request: RegisterWorkerRequest, ids: &Ids) -> Option<String> {
         let mut open = self.open.lock();
-        let known = open.iter().find(|(_, session)| {
-            !request.request_id.is_empty() && session.request_id == request.request_id
-        });
+        let known = open
+            .iter()
+            .find(|(_, session)| !request.request_id.is_empty() && session.request_id == request.request_id);
         if let Some((id, _)) = known {
             return Some(id.clone());
         }
@@ -56,7 +58,11 @@ impl Sessions {
             return None;
         }
         let id = ids.secret();
-        let queues = if request.queues.is_empty() { vec!["default".to_owned()] } else { request.queues };
+        let queues = if request.queues.is_empty() {
+            vec!["default".to_owned()]
+        } else {
+            request.queues
+        };
         let session = Session {
             worker: Arc::from(request.name),
             queues: Arc::from(queues),
@@ -97,7 +103,10 @@ impl Sessions {
         let stream = self.open.lock().get(id).and_then(|session| session.stream.clone());
         let Some(stream) = stream else { return };
         let directives = vec![directive(token, verdict)];
-        let heartbeat = HeartbeatTasksResponse { directives, drain: false };
+        let heartbeat = HeartbeatTasksResponse {
+            directives,
+            drain: false,
+        };
         let message = Some(stream_tasks_response::Message::Heartbeat(heartbeat));
         // A full or broken stream loses nothing: the heartbeat says the same.
         drop(stream.try_send(StreamTasksResponse { message }));
@@ -142,7 +151,9 @@ pub(crate) async fn sweep(sessions: Sessions, owner: Owner, shutdown: Cancellati
         for id in sessions.silent() {
             if sessions.close(&id) {
                 tracing::warn!("a worker is not heard of any more");
-                owner.session_closed(id, "the worker is not heard of any more".to_owned()).await;
+                owner
+                    .session_closed(id, "the worker is not heard of any more".to_owned())
+                    .await;
             }
         }
     }

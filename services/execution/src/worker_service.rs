@@ -23,7 +23,10 @@ type Answer<T> = Result<Response<T>, Status>;
 impl WorkerService for Service {
     type StreamTasksStream = stream::Messages;
 
-    async fn register_worker(&self, request: Request<api::RegisterWorkerRequest>) -> Answer<api::RegisterWorkerResponse> {
+    async fn register_worker(
+        &self,
+        request: Request<api::RegisterWorkerRequest>,
+    ) -> Answer<api::RegisterWorkerResponse> {
         register::register(&self.0, request.into_inner()).map(Response::new)
     }
 
@@ -39,11 +42,19 @@ impl WorkerService for Service {
         report::report(&self.0, request.into_inner()).await.map(Response::new)
     }
 
-    async fn heartbeat_tasks(&self, request: Request<api::HeartbeatTasksRequest>) -> Answer<api::HeartbeatTasksResponse> {
-        heartbeat::heartbeat(&self.0, request.into_inner()).await.map(Response::new)
+    async fn heartbeat_tasks(
+        &self,
+        request: Request<api::HeartbeatTasksRequest>,
+    ) -> Answer<api::HeartbeatTasksResponse> {
+        heartbeat::heartbeat(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn append_task_logs(&self, request: Request<api::AppendTaskLogsRequest>) -> Answer<api::AppendTaskLogsResponse> {
+    async fn append_task_logs(
+        &self,
+        request: Request<api::AppendTaskLogsRequest>,
+    ) -> Answer<api::AppendTaskLogsResponse> {
         logs::append(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -51,6 +62,8 @@ impl WorkerService for Service {
         &self,
         request: Request<api::DeregisterWorkerRequest>,
     ) -> Answer<api::DeregisterWorkerResponse> {
-        register::deregister(&self.0, request.into_inner()).await.map(Response::new)
+        register::deregister(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

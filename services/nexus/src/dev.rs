@@ -43,7 +43,9 @@ pub struct DevArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// Without credentials nothing but this machine may reach it.
-    #[error("nexus dev has no login and listens on this machine only; {0} is not a loopback address. Use 127.0.0.1 or [::1]")]
+    #[error(
+        "nexus dev has no login and listens on this machine only; {0} is not a loopback address. Use 127.0.0.1 or [::1]"
+    )]
     NotLoopback(SocketAddr),
     /// The data directory cannot be used.
     #[error("{}", .0.report())]
@@ -93,7 +95,11 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
     banner::ready(&args, mesh.address(), mesh.slots(), begun.elapsed());
     banner::recovered(mesh.recovered());
     let printing = tokio::spawn(progress::print(mesh.changes(), local.clone(), stop.services.clone()));
-    let loading = tokio::spawn(folder::load_and_watch(args.dir.clone(), local.clone(), stop.worker.clone()));
+    let loading = tokio::spawn(folder::load_and_watch(
+        args.dir.clone(),
+        local.clone(),
+        stop.worker.clone(),
+    ));
     if !args.no_sample {
         banner::sample(local, stop.worker.clone()).await;
     }

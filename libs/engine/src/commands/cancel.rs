@@ -14,7 +14,11 @@ pub(super) fn cancel(decision: &mut Decision<'_>, reason: String) -> Result<(), 
     }
     // Cancelling twice is no error and changes nothing.
     if decision.execution.closing.is_none() {
-        let reason = if reason.is_empty() { "cancelled".to_owned() } else { reason };
+        let reason = if reason.is_empty() {
+            "cancelled".to_owned()
+        } else {
+            reason
+        };
         close(decision, Closing::Cancelled, reason);
     }
     Ok(())
@@ -22,18 +26,31 @@ pub(super) fn cancel(decision: &mut Decision<'_>, reason: String) -> Result<(), 
 
 /// Begins an early end.
 pub(crate) fn close(decision: &mut Decision<'_>, closing: Closing, reason: String) {
-    decision.record(Fact::ExecutionCancelling { closing, reason: reason.clone() });
+    decision.record(Fact::ExecutionCancelling {
+        closing,
+        reason: reason.clone(),
+    });
     for task in 0..u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX) {
         let current = &decision.execution.tasks[task as usize];
         let attempt = current.leases;
         match current.state {
             TaskState::Running => {
-                decision.then(Effect::CancelAttempt { task, attempt, reason: reason.clone() });
+                decision.then(Effect::CancelAttempt {
+                    task,
+                    attempt,
+                    reason: reason.clone(),
+                });
             }
             state if !state.is_terminal() => {
                 let failure = Some(Failure::new(FailureKind::Cancelled, "Cancelled", reason.clone()));
                 let state = TaskState::Cancelled;
-                decision.record(Fact::TaskFinished { task, attempt, state, output: None, failure });
+                decision.record(Fact::TaskFinished {
+                    task,
+                    attempt,
+                    state,
+                    output: None,
+                    failure,
+                });
             }
             _ => {}
         }

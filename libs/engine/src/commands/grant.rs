@@ -10,13 +10,10 @@ use crate::state::{ExecutionState, TaskState};
 /// The worker stops an attempt that takes too long; the engine's own net waits this much longer.
 const ATTEMPT_GRACE: i64 = 15_000_000;
 
-pub(super) fn grant(
-    decision: &mut Decision<'_>,
-    task: u32,
-    attempt: u32,
-    worker: Arc<str>,
-) -> Result<(), Rejection> {
-    let Some(current) = decision.execution.tasks.get(task as usize) else { return Err(Rejection::Stale) };
+pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker: Arc<str>) -> Result<(), Rejection> {
+    let Some(current) = decision.execution.tasks.get(task as usize) else {
+        return Err(Rejection::Stale);
+    };
     if current.state != TaskState::Scheduled || current.current_attempt() != attempt {
         return Err(Rejection::Stale);
     }
@@ -26,6 +23,9 @@ pub(super) fn grant(
     decision.record(Fact::TaskStarted { task, attempt, worker });
     let timeout = decision.execution.plan.tasks[task as usize].timeout.micros();
     let at = decision.now.saturating_add(timeout).saturating_add(ATTEMPT_GRACE);
-    decision.then(Effect::SetTimer { timer: Timer::Attempt { task, attempt }, at });
+    decision.then(Effect::SetTimer {
+        timer: Timer::Attempt { task, attempt },
+        at,
+    });
     Ok(())
 }

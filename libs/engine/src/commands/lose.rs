@@ -27,13 +27,22 @@ pub(super) fn lose(
             format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
         report::finish(decision, task, TaskState::Unknown, None, Some(failure));
     } else if decision.execution.closing.is_some() {
-        let failure = Failure::new(FailureKind::Cancelled, "Cancelled", decision.execution.closing_reason.clone());
+        let failure = Failure::new(
+            FailureKind::Cancelled,
+            "Cancelled",
+            decision.execution.closing_reason.clone(),
+        );
         report::finish(decision, task, TaskState::Cancelled, None, Some(failure));
     } else if losses >= MAX_INFRA_LOSSES {
         failure.message = format!("{reason}; lost {losses} times, which is the limit");
         report::finish(decision, task, TaskState::Failed, None, Some(failure));
     } else {
-        decision.record(Fact::TaskLost { task, attempt, failure, counted });
+        decision.record(Fact::TaskLost {
+            task,
+            attempt,
+            failure,
+            counted,
+        });
         let offers = progress::offer(decision.execution, task);
         decision.transition.effects.extend(offers);
     }

@@ -8,12 +8,7 @@ use crate::progress;
 use crate::retry::{backoff, may_retry, splitmix};
 use crate::state::{Output, TaskState};
 
-pub(super) fn report(
-    decision: &mut Decision<'_>,
-    task: u32,
-    attempt: u32,
-    outcome: Outcome,
-) -> Result<(), Rejection> {
+pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outcome: Outcome) -> Result<(), Rejection> {
     require_current(decision, task, attempt)?;
     match outcome {
         Outcome::Succeeded(output) => finish(decision, task, TaskState::Succeeded, Some(output), None),
@@ -28,7 +23,11 @@ pub(super) fn report(
         }
         // Nobody told it to stop: a worker that stops by itself has failed.
         Outcome::Cancelled => {
-            let failure = Failure::new(FailureKind::User, "Cancelled", "the worker stopped the attempt by itself");
+            let failure = Failure::new(
+                FailureKind::User,
+                "Cancelled",
+                "the worker stopped the attempt by itself",
+            );
             fail(decision, task, attempt, failure);
         }
         Outcome::Released(reason) => return lose::lose(decision, task, attempt, &reason, false),
@@ -56,11 +55,21 @@ pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure
     };
     if decision.execution.closing.is_none() && may_retry(&plan.retry, made, &failure) {
         let seed = splitmix(decision.execution.seed ^ u64::from(task));
-        let wait = failure.next_retry_delay.unwrap_or_else(|| backoff(&plan.retry, made, seed));
+        let wait = failure
+            .next_retry_delay
+            .unwrap_or_else(|| backoff(&plan.retry, made, seed));
         let next_at = decision.now.saturating_add(wait.max(0));
         if in_time(next_at) {
-            decision.record(Fact::TaskRetrying { task, attempt, failure, next_at });
-            decision.then(Effect::SetTimer { timer: Timer::Retry { task, attempt }, at: next_at });
+            decision.record(Fact::TaskRetrying {
+                task,
+                attempt,
+                failure,
+                next_at,
+            });
+            decision.then(Effect::SetTimer {
+                timer: Timer::Retry { task, attempt },
+                at: next_at,
+            });
             return;
         }
     }
@@ -80,6 +89,12 @@ pub(super) fn finish(
     failure: Option<Failure>,
 ) {
     let attempt = decision.execution.tasks[task as usize].leases;
-    decision.record(Fact::TaskFinished { task, attempt, state, output, failure });
+    decision.record(Fact::TaskFinished {
+        task,
+        attempt,
+        state,
+        output,
+        failure,
+    });
     progress::after(decision, task);
 }

@@ -29,8 +29,14 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
         match task.state {
             TaskState::Scheduled => effects.extend(progress::offer(execution, position)),
             TaskState::Retrying => {
-                let timer = Timer::Retry { task: position, attempt: task.leases };
-                effects.push(Effect::SetTimer { timer, at: task.next_at.unwrap_or_default() });
+                let timer = Timer::Retry {
+                    task: position,
+                    attempt: task.leases,
+                };
+                effects.push(Effect::SetTimer {
+                    timer,
+                    at: task.next_at.unwrap_or_default(),
+                });
             }
             _ => continue,
         }
@@ -42,5 +48,8 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
 fn deadline(execution: &Execution) -> Option<Effect> {
     let timeout = execution.plan.timeout?;
     let at = execution.created_at.saturating_add(timeout.micros());
-    Some(Effect::SetTimer { timer: Timer::Execution, at })
+    Some(Effect::SetTimer {
+        timer: Timer::Execution,
+        at,
+    })
 }

@@ -30,8 +30,13 @@ impl Run {
         let workflow: Workflow = serde_json::from_value(document).expect("workflow");
         let plan = Arc::new(Plan::new(&workflow, 1).expect("plan"));
         let execution = Execution::new("x".into(), plan, Arc::new(json!({"n": 3})), 7, 0);
-        let mut run =
-            Self { execution, now: 0, effects: Vec::new(), taken: BTreeSet::new(), moved: BTreeSet::new() };
+        let mut run = Self {
+            execution,
+            now: 0,
+            effects: Vec::new(),
+            taken: BTreeSet::new(),
+            moved: BTreeSet::new(),
+        };
         run.send(Command::Start).expect("start");
         run
     }
@@ -41,7 +46,10 @@ impl Run {
         let transition = match decide(&mut self.execution, command, self.now) {
             Ok(transition) => transition,
             Err(rejection) => {
-                assert_eq!(before.sequence, self.execution.sequence, "a rejected command changes nothing");
+                assert_eq!(
+                    before.sequence, self.execution.sequence,
+                    "a rejected command changes nothing"
+                );
                 return Err(rejection);
             }
         };
@@ -53,7 +61,8 @@ impl Run {
             folded.apply(event);
             match (event.fact.task(), from) {
                 (Some(task), Some(from)) => {
-                    self.taken.insert((from, event.fact.kind(), folded.tasks[task as usize].state));
+                    self.taken
+                        .insert((from, event.fact.kind(), folded.tasks[task as usize].state));
                 }
                 _ => {
                     self.moved.insert((execution_from, event.fact.kind(), folded.state));
@@ -61,7 +70,10 @@ impl Run {
             }
         }
         assert_eq!(folded.tasks, self.execution.tasks);
-        assert_eq!((folded.state, folded.sequence, folded.open), (self.execution.state, self.execution.sequence, self.execution.open));
+        assert_eq!(
+            (folded.state, folded.sequence, folded.open),
+            (self.execution.state, self.execution.sequence, self.execution.open)
+        );
         self.effects.extend(transition.effects);
         Ok(())
     }
@@ -80,7 +92,12 @@ impl Run {
 
     fn grant(&mut self, id: &str) {
         let (task, attempt) = (self.position(id), self.task(id).leases + 1);
-        self.send(Command::Grant { task, attempt, worker: "w".into() }).expect("grant");
+        self.send(Command::Grant {
+            task,
+            attempt,
+            worker: "w".into(),
+        })
+        .expect("grant");
     }
 
     fn report(&mut self, id: &str, outcome: Outcome) {
@@ -95,12 +112,21 @@ impl Run {
 
     fn fail(&mut self, id: &str) {
         self.grant(id);
-        self.report(id, Outcome::Failed(Failure::new(FailureKind::User, "ValueError", "bad")));
+        self.report(
+            id,
+            Outcome::Failed(Failure::new(FailureKind::User, "ValueError", "bad")),
+        );
     }
 
     fn lose(&mut self, id: &str, counted: bool) {
         let (task, attempt) = (self.position(id), self.task(id).leases);
-        self.send(Command::Lose { task, attempt, reason: "gone".into(), counted }).expect("lose");
+        self.send(Command::Lose {
+            task,
+            attempt,
+            reason: "gone".into(),
+            counted,
+        })
+        .expect("lose");
     }
 
     /// Fires the timers that are due at a time.
@@ -114,7 +140,8 @@ impl Run {
                 _ => None,
             })
             .collect();
-        self.effects.retain(|effect| !matches!(effect, Effect::SetTimer { at: due, .. } if *due <= at));
+        self.effects
+            .retain(|effect| !matches!(effect, Effect::SetTimer { at: due, .. } if *due <= at));
         for timer in due {
             let _stale_is_fine = self.send(Command::TimerFired(timer));
         }
@@ -157,15 +184,26 @@ fn a_chain_runs_in_order_to_its_output() {
     run.succeed("b", json!(null));
     run.succeed("c", json!(null));
     assert_eq!(run.execution.state, X::Succeeded);
-    assert_eq!(run.execution.output.as_ref().expect("output").text().as_ref(), r#"{"x":12345678901234567}"#);
+    assert_eq!(
+        run.execution.output.as_ref().expect("output").text().as_ref(),
+        r#"{"x":12345678901234567}"#
+    );
     assert!(run.effects.contains(&Effect::Close));
 }
 
 #[test]
 fn stale_and_early_commands_are_refused() {
     let mut run = chain();
-    let grant = |task, attempt| Command::Grant { task, attempt, worker: "w".into() };
-    let report = |task, attempt| Command::Report { task, attempt, outcome: Outcome::Succeeded(Output::new("1")) };
+    let grant = |task, attempt| Command::Grant {
+        task,
+        attempt,
+        worker: "w".into(),
+    };
+    let report = |task, attempt| Command::Report {
+        task,
+        attempt,
+        outcome: Outcome::Succeeded(Output::new("1")),
+    };
     assert_eq!(run.send(Command::Start), Err(Rejection::AlreadyStarted));
     assert_eq!(run.send(report(0, 1)), Err(Rejection::Stale), "nobody holds it");
     assert_eq!(run.send(grant(1, 1)), Err(Rejection::Stale), "it is not ready");
@@ -176,7 +214,10 @@ fn stale_and_early_commands_are_refused() {
     run.send(report(0, 1)).expect("report");
     assert_eq!(run.send(report(0, 1)), Err(Rejection::Stale), "it came twice");
     run.send(Command::Cancel { reason: String::new() }).expect("cancel");
-    assert_eq!(run.send(Command::Cancel { reason: String::new() }), Err(Rejection::Closed));
+    assert_eq!(
+        run.send(Command::Cancel { reason: String::new() }),
+        Err(Rejection::Closed)
+    );
     assert_eq!(run.send(Command::TimerFired(Timer::Execution)), Err(Rejection::Closed));
 }
 
@@ -222,9 +263,16 @@ fn lost_workers_spend_no_attempt_until_the_task_is_poison() {
     assert_eq!(run.state("a"), T::Scheduled, "restarts do not count");
     run.grant("a");
     run.report("a", Outcome::Released("drain".into()));
-    assert_eq!((run.state("a"), run.task("a").infra_losses), (T::Scheduled, 4), "nor does giving back");
+    assert_eq!(
+        (run.state("a"), run.task("a").infra_losses),
+        (T::Scheduled, 4),
+        "nor does giving back"
+    );
     run.grant("a");
-    run.report("a", Outcome::Failed(Failure::new(FailureKind::Infrastructure, "WorkerLost", "zygote")));
+    run.report(
+        "a",
+        Outcome::Failed(Failure::new(FailureKind::Infrastructure, "WorkerLost", "zygote")),
+    );
     assert_eq!((run.state("a"), run.execution.state), (T::Failed, X::Failed));
 }
 
@@ -245,15 +293,26 @@ fn cancel_stops_everything_and_waits_for_what_runs() {
     }}));
     run.fail("retrying");
     run.grant("running");
-    run.send(Command::Cancel { reason: "enough".into() }).expect("cancel");
-    run.send(Command::Cancel { reason: "again".into() }).expect("cancelling twice is no error");
+    run.send(Command::Cancel {
+        reason: "enough".into(),
+    })
+    .expect("cancel");
+    run.send(Command::Cancel { reason: "again".into() })
+        .expect("cancelling twice is no error");
     assert_eq!(run.execution.state, X::Cancelling);
     for id in ["ready", "waiting", "retrying"] {
         assert_eq!(run.state(id), T::Cancelled, "{id}");
     }
-    assert!(run.effects.contains(&Effect::CancelAttempt { task: 0, attempt: 1, reason: "enough".into() }));
+    assert!(run.effects.contains(&Effect::CancelAttempt {
+        task: 0,
+        attempt: 1,
+        reason: "enough".into()
+    }));
     run.report("running", Outcome::Cancelled);
-    assert_eq!((run.state("running"), run.execution.state), (T::Cancelled, X::Cancelled));
+    assert_eq!(
+        (run.state("running"), run.execution.state),
+        (T::Cancelled, X::Cancelled)
+    );
 }
 
 #[test]
@@ -300,7 +359,11 @@ fn time_limits_of_a_task_hold() {
     run.grant("total");
     run.wait_until(14 * SECOND);
     run.report("total", Outcome::Failed(Failure::new(FailureKind::User, "E", "x")));
-    assert_eq!(run.state("total"), T::Failed, "the next attempt would come after the limit");
+    assert_eq!(
+        run.state("total"),
+        T::Failed,
+        "the next attempt would come after the limit"
+    );
     run.wait_until(30 * SECOND);
     assert_eq!(run.state("total_running"), T::TimedOut);
     assert_eq!(run.state("total_queued"), T::TimedOut);
@@ -320,7 +383,10 @@ fn a_total_limit_also_ends_the_wait_between_attempts() {
     run.now = 6 * SECOND;
     run.send(Command::TimerFired(Timer::Total { task: 0 })).expect("due");
     assert_eq!(run.state("a"), T::TimedOut);
-    assert!(run.task("a").failure.as_ref().expect("failure").message.contains("bad"), "it tells the last error");
+    assert!(
+        run.task("a").failure.as_ref().expect("failure").message.contains("bad"),
+        "it tells the last error"
+    );
 }
 
 #[test]
@@ -341,7 +407,10 @@ fn a_handled_failure_is_no_failure() {
     });
     let mut run = Run::new(json!({"name": "w", "fail_fast": true, "tasks": tasks}));
     run.fail("a");
-    assert_eq!((run.state("rescue"), run.state("after")), (T::Scheduled, T::UpstreamFailed));
+    assert_eq!(
+        (run.state("rescue"), run.state("after")),
+        (T::Scheduled, T::UpstreamFailed)
+    );
     run.succeed("rescue", json!(null));
     assert_eq!(run.execution.state, X::Succeeded);
     let mut forgiven = Run::new(json!({"name": "w", "tasks": {
@@ -355,7 +424,11 @@ fn a_handled_failure_is_no_failure() {
     }}));
     hidden.fail("a");
     hidden.succeed("b", json!(null));
-    assert_eq!(hidden.execution.state, X::Failed, "an all_done leaf does not hide a failure");
+    assert_eq!(
+        hidden.execution.state,
+        X::Failed,
+        "an all_done leaf does not hide a failure"
+    );
 }
 
 #[test]
@@ -367,10 +440,17 @@ fn conditions_skip_and_broken_ones_fail() {
         "broken": with(noop(), json!({"if": "tasks.a.output.nothing.at.all > 1"})),
     }}));
     run.succeed("a", json!({"n": 3}));
-    assert_eq!((run.state("no"), run.state("behind"), run.state("broken")), (T::Skipped, T::Skipped, T::Failed));
+    assert_eq!(
+        (run.state("no"), run.state("behind"), run.state("broken")),
+        (T::Skipped, T::Skipped, T::Failed)
+    );
     assert_eq!(run.execution.state, X::Failed);
     let mut skipped = Run::new(json!({"name": "w", "tasks": {"a": with(noop(), json!({"if": "params.n > 3"}))}}));
-    assert_eq!(skipped.execution.state, X::Succeeded, "an execution of skipped tasks has nothing to do");
+    assert_eq!(
+        skipped.execution.state,
+        X::Succeeded,
+        "an execution of skipped tasks has nothing to do"
+    );
     assert!(skipped.send(Command::Cancel { reason: String::new() }).is_err());
     let broken = Run::new(json!({"name": "w", "tasks": {"a": with(noop(), json!({"if": "params.zzz > 3"}))}}));
     assert_eq!(broken.execution.state, X::Failed);
@@ -381,7 +461,10 @@ fn an_output_that_cannot_be_evaluated_fails_the_execution() {
     let mut run = Run::new(json!({"name": "w", "tasks": {"a": noop()}, "output": "{{ tasks.a.output.x }}"}));
     run.succeed("a", json!({}));
     assert_eq!(run.execution.state, X::Failed);
-    assert_eq!(run.execution.failure.as_ref().expect("failure").error_type, "Expression");
+    assert_eq!(
+        run.execution.failure.as_ref().expect("failure").error_type,
+        "Expression"
+    );
 }
 
 #[test]
@@ -398,11 +481,29 @@ fn a_reload_owes_what_is_ready_and_what_waits() {
         task.tally = crate::rules::Tally::default();
     }
     reloaded.rebuild();
-    assert_eq!((reloaded.open, &reloaded.tasks), (run.execution.open, &run.execution.tasks));
+    assert_eq!(
+        (reloaded.open, &reloaded.tasks),
+        (run.execution.open, &run.execution.tasks)
+    );
     let owed = resume(&reloaded);
-    assert!(owed.contains(&Effect::SetTimer { timer: Timer::Retry { task: 1, attempt: 1 }, at: SECOND }));
-    assert!(owed.contains(&Effect::SetTimer { timer: Timer::Execution, at: 3_600 * SECOND }));
-    let dispatches = owed.iter().filter(|effect| matches!(effect, Effect::Dispatch { task: 0, attempt: 1, .. }));
+    assert!(owed.contains(&Effect::SetTimer {
+        timer: Timer::Retry { task: 1, attempt: 1 },
+        at: SECOND
+    }));
+    assert!(owed.contains(&Effect::SetTimer {
+        timer: Timer::Execution,
+        at: 3_600 * SECOND
+    }));
+    let dispatches = owed.iter().filter(|effect| {
+        matches!(
+            effect,
+            Effect::Dispatch {
+                task: 0,
+                attempt: 1,
+                ..
+            }
+        )
+    });
     assert_eq!((dispatches.count(), owed.len()), (1, 3));
 }
 
@@ -419,11 +520,16 @@ fn a_long_chain_of_skips_needs_no_stack_and_linear_time() {
 
 #[test]
 fn cycles_and_unknown_tasks_are_refused() {
-    let workflow = |tasks: Value| -> Workflow {
-        serde_json::from_value(json!({"name": "w", "tasks": tasks})).expect("workflow")
-    };
-    let cycle = workflow(json!({"a": with(noop(), json!({"needs": ["b"]})), "b": with(noop(), json!({"needs": ["a"]}))}));
-    assert!(Plan::new(&cycle, 1).expect_err("cycle").to_string().contains("a, b wait for each other"));
+    let workflow =
+        |tasks: Value| -> Workflow { serde_json::from_value(json!({"name": "w", "tasks": tasks})).expect("workflow") };
+    let cycle =
+        workflow(json!({"a": with(noop(), json!({"needs": ["b"]})), "b": with(noop(), json!({"needs": ["a"]}))}));
+    assert!(
+        Plan::new(&cycle, 1)
+            .expect_err("cycle")
+            .to_string()
+            .contains("a, b wait for each other")
+    );
     let broken = workflow(json!({"a": {"noop": {"output": "{{ 1 + }}"}}}));
     assert!(Plan::new(&broken, 1).is_err());
 }

@@ -35,7 +35,10 @@ fn no_worker(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(),
     }
     let queue = &decision.execution.plan.tasks[task as usize].queue;
     let message = format!("no worker of queue {queue} took the task within schedule_to_start_timeout");
-    let failure = Failure { non_retryable: true, ..Failure::new(FailureKind::Timeout, "ScheduleToStart", message) };
+    let failure = Failure {
+        non_retryable: true,
+        ..Failure::new(FailureKind::Timeout, "ScheduleToStart", message)
+    };
     report::finish(decision, task, TaskState::TimedOut, None, Some(failure));
     Ok(())
 }
@@ -49,7 +52,10 @@ fn total(decision: &mut Decision<'_>, task: u32) -> Result<(), Rejection> {
         Some(last) => format!("total_timeout is over; the last attempt failed: {}", last.message),
         None => "total_timeout is over".to_owned(),
     };
-    let failure = Failure { non_retryable: true, ..Failure::new(FailureKind::Timeout, "TotalTimeout", message) };
+    let failure = Failure {
+        non_retryable: true,
+        ..Failure::new(FailureKind::Timeout, "TotalTimeout", message)
+    };
     stop_attempt(decision, task, &failure.message);
     report::finish(decision, task, TaskState::TimedOut, None, Some(failure));
     Ok(())
@@ -59,7 +65,12 @@ fn attempt_too_long(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Res
     report::require_current(decision, task, attempt)?;
     let message = "the attempt outlived its timeout and its worker did not stop it";
     stop_attempt(decision, task, message);
-    report::fail(decision, task, attempt, Failure::new(FailureKind::Timeout, "Timeout", message));
+    report::fail(
+        decision,
+        task,
+        attempt,
+        Failure::new(FailureKind::Timeout, "Timeout", message),
+    );
     Ok(())
 }
 
@@ -76,7 +87,10 @@ fn stop_attempt(decision: &mut Decision<'_>, task: u32, reason: &str) {
     let current = &decision.execution.tasks[task as usize];
     if current.state == TaskState::Running {
         let attempt = current.leases;
-        decision.then(Effect::CancelAttempt { task, attempt, reason: reason.to_owned() });
+        decision.then(Effect::CancelAttempt {
+            task,
+            attempt,
+            reason: reason.to_owned(),
+        });
     }
 }
-

@@ -22,7 +22,10 @@ pub(crate) async fn apply(context: &Context, request: ApplyWorkflowRequest) -> R
             return Ok(answer);
         }
     }
-    let message = format!("workflow {} is being changed by others at the same time; repeat the call", checked.workflow.name);
+    let message = format!(
+        "workflow {} is being changed by others at the same time; repeat the call",
+        checked.workflow.name
+    );
     Err(ApiError::new(ErrorReason::EtagMismatch, message).into())
 }
 
@@ -42,7 +45,11 @@ async fn attempt(
     let (expected, outcome) = match &current {
         None => (Expected::Absent, ApplyOutcome::Created),
         Some(row) => {
-            let newest = context.store.revision(&row.name, row.latest_revision).await.map_err(storage)?;
+            let newest = context
+                .store
+                .revision(&row.name, row.latest_revision)
+                .await
+                .map_err(storage)?;
             // A changed comment is a change of the file that people read, so it makes a revision too.
             if newest.is_some_and(|newest| newest.digest == revision.digest && newest.source == request.source) {
                 return Ok(Some(answer(row.clone(), ApplyOutcome::Unchanged)));

@@ -11,7 +11,10 @@ use crate::convert;
 use crate::error::storage;
 use crate::store::{Expected, Write, Written};
 
-pub(crate) async fn create(context: &Context, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Status> {
+pub(crate) async fn create(
+    context: &Context,
+    request: CreateWorkflowRequest,
+) -> Result<CreateWorkflowResponse, Status> {
     check_message(&request.message)?;
     if request.request_id.len() > 128 {
         return Err(ApiError::field("request_id", "has more than 128 bytes").into());
@@ -34,13 +37,22 @@ pub(crate) async fn create(context: &Context, request: CreateWorkflowRequest) ->
         return Ok(CreateWorkflowResponse { workflow, diagnostics });
     }
     let request_key = (!request.request_id.is_empty()).then(|| (request.request_id.clone(), fingerprint));
-    let write = Write { request: request_key, ..write_of(context, &checked, Expected::Absent, revision) };
+    let write = Write {
+        request: request_key,
+        ..write_of(context, &checked, Expected::Absent, revision)
+    };
     let name = write.name.clone();
     match context.store.write(write).await.map_err(storage)? {
-        Written::Done(row) => Ok(CreateWorkflowResponse { workflow: Some(convert::workflow(row)), diagnostics }),
+        Written::Done(row) => Ok(CreateWorkflowResponse {
+            workflow: Some(convert::workflow(row)),
+            diagnostics,
+        }),
         Written::Unexpected => {
-            let message = format!("workflow {name} exists already; use ApplyWorkflow to change it, or choose another name");
-            Err(ApiError::new(ErrorReason::WorkflowExists, message).with("workflow", name).into())
+            let message =
+                format!("workflow {name} exists already; use ApplyWorkflow to change it, or choose another name");
+            Err(ApiError::new(ErrorReason::WorkflowExists, message)
+                .with("workflow", name)
+                .into())
         }
     }
 }

@@ -8,7 +8,10 @@ use crate::Context;
 use crate::convert;
 use crate::error::{etag_mismatch, storage};
 
-pub(crate) async fn delete(context: &Context, request: DeleteWorkflowRequest) -> Result<DeleteWorkflowResponse, Status> {
+pub(crate) async fn delete(
+    context: &Context,
+    request: DeleteWorkflowRequest,
+) -> Result<DeleteWorkflowResponse, Status> {
     find(context, &request.workflow).await?;
     let version = if request.etag.is_empty() {
         None
@@ -16,7 +19,12 @@ pub(crate) async fn delete(context: &Context, request: DeleteWorkflowRequest) ->
         Some(convert::version(&request.etag).ok_or_else(|| etag_mismatch(&request.workflow))?)
     };
     let at = (context.clock)();
-    if context.store.delete(&request.workflow, version, at).await.map_err(storage)? {
+    if context
+        .store
+        .delete(&request.workflow, version, at)
+        .await
+        .map_err(storage)?
+    {
         Ok(DeleteWorkflowResponse {})
     } else {
         Err(etag_mismatch(&request.workflow))

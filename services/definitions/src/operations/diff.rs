@@ -13,9 +13,19 @@ use crate::store::{RevisionRow, StoreError};
 pub(crate) async fn diff(context: &Context, request: DiffRevisionsRequest) -> Result<DiffRevisionsResponse, Status> {
     let newer = read(context, &request.workflow, request.to).await?;
     // What stood before the first revision is nothing.
-    let number = if request.from == 0 { newer.number.saturating_sub(1) } else { request.from };
-    let older = if number == 0 { None } else { Some(read(context, &request.workflow, number).await?) };
-    let before = older.as_ref().map_or_else(|| Ok(Value::Object(serde_json::Map::new())), document)?;
+    let number = if request.from == 0 {
+        newer.number.saturating_sub(1)
+    } else {
+        request.from
+    };
+    let older = if number == 0 {
+        None
+    } else {
+        Some(read(context, &request.workflow, number).await?)
+    };
+    let before = older
+        .as_ref()
+        .map_or_else(|| Ok(Value::Object(serde_json::Map::new())), document)?;
     let changes = diff::diff(&before, &document(&newer)?);
     let source = older.as_ref().map_or("", |older| older.source.as_str());
     Ok(DiffRevisionsResponse {
@@ -27,8 +37,12 @@ pub(crate) async fn diff(context: &Context, request: DiffRevisionsRequest) -> Re
 }
 
 fn document(row: &RevisionRow) -> Result<Value, Status> {
-    serde_json::from_str(&row.document)
-        .map_err(|error| storage(StoreError::Inconsistent(format!("{} {}: {error}", row.workflow, row.number))))
+    serde_json::from_str(&row.document).map_err(|error| {
+        storage(StoreError::Inconsistent(format!(
+            "{} {}: {error}",
+            row.workflow, row.number
+        )))
+    })
 }
 
 fn change(change: diff::Change) -> Change {
@@ -38,5 +52,10 @@ fn change(change: diff::Change) -> Change {
         diff::ChangeKind::Changed => ChangeKind::Changed,
     };
     let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
-    Change { kind: kind.into(), path: change.path, before: text(change.before), after: text(change.after) }
+    Change {
+        kind: kind.into(),
+        path: change.path,
+        before: text(change.before),
+        after: text(change.after),
+    }
 }

@@ -9,7 +9,10 @@ use crate::Context;
 use crate::error::storage;
 use crate::store::{RevisionRow, StoreError};
 
-pub(crate) async fn export(context: &Context, request: ExportWorkflowRequest) -> Result<ExportWorkflowResponse, Status> {
+pub(crate) async fn export(
+    context: &Context,
+    request: ExportWorkflowRequest,
+) -> Result<ExportWorkflowResponse, Status> {
     let format = request.format();
     let row = read(context, &request.workflow, request.revision).await?;
     let (content, media_type) = match format {
@@ -20,14 +23,24 @@ pub(crate) async fn export(context: &Context, request: ExportWorkflowRequest) ->
         ExportFormat::Yaml => (nexus_spec::yaml::to_yaml(&stored(&row)?), "application/yaml"),
         ExportFormat::Json => {
             let document = stored(&row)?;
-            (serde_json::to_string_pretty(&document).unwrap_or(row.document), "application/json")
+            (
+                serde_json::to_string_pretty(&document).unwrap_or(row.document),
+                "application/json",
+            )
         }
     };
-    Ok(ExportWorkflowResponse { content, media_type: media_type.to_owned() })
+    Ok(ExportWorkflowResponse {
+        content,
+        media_type: media_type.to_owned(),
+    })
 }
 
 /// The workflow that a revision holds.
 pub(super) fn stored(row: &RevisionRow) -> Result<Workflow, Status> {
-    Workflow::from_document(&row.document)
-        .map_err(|error| storage(StoreError::Inconsistent(format!("{} {}: {error}", row.workflow, row.number))))
+    Workflow::from_document(&row.document).map_err(|error| {
+        storage(StoreError::Inconsistent(format!(
+            "{} {}: {error}",
+            row.workflow, row.number
+        )))
+    })
 }

@@ -9,5 +9,7 @@ use crate::convert;
 
 pub(crate) async fn get(context: &Context, request: GetWorkflowRequest) -> Result<GetWorkflowResponse, Status> {
     let row = find(context, &request.workflow).await?;
-    Ok(GetWorkflowResponse { workflow: Some(convert::workflow(row)) })
+    Ok(GetWorkflowResponse {
+        workflow: Some(convert::workflow(row)),
+    })
 }

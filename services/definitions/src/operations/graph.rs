@@ -18,21 +18,38 @@ pub(crate) async fn graph(
 ) -> Result<GetWorkflowGraphResponse, Status> {
     let format = request.format();
     let workflow = stored(&read(context, &request.workflow, request.revision).await?)?;
-    if let Some((task, seconds)) = request.expected_seconds.iter().find(|(_, s)| !s.is_finite() || **s < 0.0) {
+    if let Some((task, seconds)) = request
+        .expected_seconds
+        .iter()
+        .find(|(_, s)| !s.is_finite() || **s < 0.0)
+    {
         let problem = format!("{task} has {seconds}; a duration is a number of seconds, at least 0");
         return Err(ApiError::field("expected_seconds", problem).into());
     }
     let graph = graph_of(&workflow)?;
     let expected = |id: &str| request.expected_seconds.get(id).copied().unwrap_or(1.0);
-    let kind = |id: &str| workflow.tasks.get(id).map(|task| task.kind.key().to_owned()).unwrap_or_default();
-    let picture = Picture { title: &workflow.name, kind: &kind, expected: &expected };
+    let kind = |id: &str| {
+        workflow
+            .tasks
+            .get(id)
+            .map(|task| task.kind.key().to_owned())
+            .unwrap_or_default()
+    };
+    let picture = Picture {
+        title: &workflow.name,
+        kind: &kind,
+        expected: &expected,
+    };
     let (content, media_type) = match format {
         GraphFormat::Unspecified | GraphFormat::Json => (render::json(&graph, picture), "application/json"),
         GraphFormat::Mermaid => (render::mermaid(&graph, picture), "text/vnd.mermaid"),
         GraphFormat::Dot => (render::dot(&graph, picture), "text/vnd.graphviz"),
         GraphFormat::Svg => (render::svg(&graph, picture), "image/svg+xml"),
     };
-    Ok(GetWorkflowGraphResponse { content, media_type: media_type.to_owned() })
+    Ok(GetWorkflowGraphResponse {
+        content,
+        media_type: media_type.to_owned(),
+    })
 }
 
 /// The graph of a workflow that was checked.
@@ -42,7 +59,10 @@ pub(super) fn graph_of(workflow: &Workflow) -> Result<Graph, Status> {
         edges.extend(workflow.dependencies(id).into_iter().map(|needed| (needed, id)));
     }
     Graph::new(workflow.tasks.keys(), edges).map_err(|cycle| {
-        ApiError::new(ErrorReason::Internal, format!("the stored workflow {} cannot be drawn: {cycle}", workflow.name))
-            .into()
+        ApiError::new(
+            ErrorReason::Internal,
+            format!("the stored workflow {} cannot be drawn: {cycle}", workflow.name),
+        )
+        .into()
     })
 }

@@ -8,7 +8,10 @@ use crate::Context;
 use crate::convert;
 use crate::error::invalid_workflow;
 
-pub(crate) async fn import(context: &Context, request: ImportWorkflowRequest) -> Result<ImportWorkflowResponse, Status> {
+pub(crate) async fn import(
+    context: &Context,
+    request: ImportWorkflowRequest,
+) -> Result<ImportWorkflowResponse, Status> {
     check_size(&request.source)?;
     let imported = nexus_spec::import::import(&request.source, &request.name)
         .map_err(|diagnostic| invalid_workflow(&[diagnostic]))?;
@@ -23,5 +26,9 @@ pub(crate) async fn import(context: &Context, request: ImportWorkflowRequest) ->
         };
         workflow = apply::apply(context, apply).await?.workflow;
     }
-    Ok(ImportWorkflowResponse { source: imported.source_yaml, report, workflow })
+    Ok(ImportWorkflowResponse {
+        source: imported.source_yaml,
+        report,
+        workflow,
+    })
 }

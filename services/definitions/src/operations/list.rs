@@ -13,7 +13,10 @@ use crate::convert;
 use crate::error::storage;
 use crate::store::ListFilter;
 
-const FIELDS: &[Field] = &[("name", &[Operator::Equal, Operator::Contains]), ("labels", &[Operator::Equal])];
+const FIELDS: &[Field] = &[
+    ("name", &[Operator::Equal, Operator::Contains]),
+    ("labels", &[Operator::Equal]),
+];
 
 pub(crate) async fn list(context: &Context, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Status> {
     let size = page::size(request.page_size).map_err(|error| page_error(&error))?;
@@ -29,12 +32,20 @@ pub(crate) async fn list(context: &Context, request: ListWorkflowsRequest) -> Re
         }
     }
     let query = format!("workflows|{}", request.filter);
-    let after = page::key(&query, &request.page_token).map_err(|error| page_error(&error))?.unwrap_or_default();
+    let after = page::key(&query, &request.page_token)
+        .map_err(|error| page_error(&error))?
+        .unwrap_or_default();
     let mut rows = context.store.list(&wanted, &after, size + 1).await.map_err(storage)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);
-        next_page_token = rows.last().map(|last| page::token(&query, &last.name)).unwrap_or_default();
+        next_page_token = rows
+            .last()
+            .map(|last| page::token(&query, &last.name))
+            .unwrap_or_default();
     }
-    Ok(ListWorkflowsResponse { workflows: rows.into_iter().map(convert::workflow).collect(), next_page_token })
+    Ok(ListWorkflowsResponse {
+        workflows: rows.into_iter().map(convert::workflow).collect(),
+        next_page_token,
+    })
 }

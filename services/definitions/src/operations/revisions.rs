@@ -14,12 +14,18 @@ use crate::store::RevisionRow;
 
 pub(crate) async fn get(context: &Context, request: GetRevisionRequest) -> Result<GetRevisionResponse, Status> {
     let row = read(context, &request.workflow, request.revision).await?;
-    Ok(GetRevisionResponse { revision: Some(convert::revision(row)) })
+    Ok(GetRevisionResponse {
+        revision: Some(convert::revision(row)),
+    })
 }
 
 /// A revision by its number, the newest when 0. A deleted workflow's revisions are found by their numbers only.
 pub(super) async fn read(context: &Context, workflow: &str, number: u32) -> Result<RevisionRow, Status> {
-    let number = if number == 0 { find(context, workflow).await?.latest_revision } else { number };
+    let number = if number == 0 {
+        find(context, workflow).await?.latest_revision
+    } else {
+        number
+    };
     match context.store.revision(workflow, number).await.map_err(storage)? {
         Some(row) => Ok(row),
         None => {
@@ -37,11 +43,21 @@ pub(crate) async fn list(context: &Context, request: ListRevisionsRequest) -> Re
         None => 0,
         Some(key) => key.parse().map_err(|_| page_error(&PageError::Token))?,
     };
-    let mut rows = context.store.revisions(&name, before, size + 1).await.map_err(storage)?;
+    let mut rows = context
+        .store
+        .revisions(&name, before, size + 1)
+        .await
+        .map_err(storage)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);
-        next_page_token = rows.last().map(|last| page::token(&query, &last.number.to_string())).unwrap_or_default();
+        next_page_token = rows
+            .last()
+            .map(|last| page::token(&query, &last.number.to_string()))
+            .unwrap_or_default();
     }
-    Ok(ListRevisionsResponse { revisions: rows.into_iter().map(convert::revision).collect(), next_page_token })
+    Ok(ListRevisionsResponse {
+        revisions: rows.into_iter().map(convert::revision).collect(),
+        next_page_token,
+    })
 }

@@ -13,7 +13,10 @@ use crate::store::{Expected, Write, Written};
 const FIELDS: [&str; 3] = ["description", "labels", "source"];
 const MAX_DESCRIPTION: usize = 4_096;
 
-pub(crate) async fn update(context: &Context, request: UpdateWorkflowRequest) -> Result<UpdateWorkflowResponse, Status> {
+pub(crate) async fn update(
+    context: &Context,
+    request: UpdateWorkflowRequest,
+) -> Result<UpdateWorkflowResponse, Status> {
     check_message(&request.message)?;
     let changes = |field: &str| match &request.update_mask {
         Some(mask) if !mask.paths.is_empty() => mask.paths.iter().any(|path| path == field),
@@ -33,8 +36,14 @@ pub(crate) async fn update(context: &Context, request: UpdateWorkflowRequest) ->
         return Err(ApiError::field("description", format!("has more than {MAX_DESCRIPTION} bytes")).into());
     }
     let current = find(context, &request.workflow).await?;
-    let version = if request.etag.is_empty() { Some(current.version) } else { convert::version(&request.etag) };
-    let Some(version) = version else { return Err(etag_mismatch(&request.workflow)) };
+    let version = if request.etag.is_empty() {
+        Some(current.version)
+    } else {
+        convert::version(&request.etag)
+    };
+    let Some(version) = version else {
+        return Err(etag_mismatch(&request.workflow));
+    };
     let mut write = Write {
         expected: Expected::Version(version),
         name: current.name.clone(),
@@ -48,7 +57,10 @@ pub(crate) async fn update(context: &Context, request: UpdateWorkflowRequest) ->
     if changes("source") {
         let checked = check(&request.source, "")?;
         if checked.workflow.name != current.name {
-            let problem = format!("names the workflow {}; a workflow cannot be renamed", checked.workflow.name);
+            let problem = format!(
+                "names the workflow {}; a workflow cannot be renamed",
+                checked.workflow.name
+            );
             return Err(ApiError::field("source", problem).into());
         }
         write.description.clone_from(&checked.workflow.description);
@@ -63,9 +75,10 @@ pub(crate) async fn update(context: &Context, request: UpdateWorkflowRequest) ->
         write.labels = request.labels.into_iter().collect();
     }
     match context.store.write(write).await.map_err(storage)? {
-        Written::Done(row) => {
-            Ok(UpdateWorkflowResponse { workflow: Some(convert::workflow(row)), diagnostics: warnings })
-        }
+        Written::Done(row) => Ok(UpdateWorkflowResponse {
+            workflow: Some(convert::workflow(row)),
+            diagnostics: warnings,
+        }),
         Written::Unexpected => Err(etag_mismatch(&request.workflow)),
     }
 }

@@ -12,11 +12,18 @@ pub(crate) fn validate(request: &ValidateWorkflowRequest) -> Result<ValidateWork
     check_size(&request.source)?;
     let outcome = nexus_spec::parse(&request.source, &request.file);
     let valid = outcome.workflow.is_some()
-        && outcome.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+        && outcome
+            .diagnostics
+            .iter()
+            .all(|diagnostic| diagnostic.severity != Severity::Error);
     let mut answer = ValidateWorkflowResponse {
         valid,
         diagnostics: convert::diagnostics(&outcome.diagnostics),
-        workflow: outcome.workflow.as_ref().map(|workflow| workflow.name.clone()).unwrap_or_default(),
+        workflow: outcome
+            .workflow
+            .as_ref()
+            .map(|workflow| workflow.name.clone())
+            .unwrap_or_default(),
         order: Vec::new(),
         groups: Vec::new(),
     };
@@ -24,7 +31,11 @@ pub(crate) fn validate(request: &ValidateWorkflowRequest) -> Result<ValidateWork
         let graph = graph_of(&workflow)?;
         let named = |tasks: Vec<&str>| tasks.into_iter().map(str::to_owned).collect();
         answer.order = named(graph.order());
-        answer.groups = graph.groups().into_iter().map(|group| TaskGroup { tasks: named(group) }).collect();
+        answer.groups = graph
+            .groups()
+            .into_iter()
+            .map(|group| TaskGroup { tasks: named(group) })
+            .collect();
     }
     Ok(answer)
 }

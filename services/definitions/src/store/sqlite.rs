@@ -29,7 +29,9 @@ impl SqliteStore {
     /// When the file cannot be opened or holds a schema of a newer version.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("definitions.db");
-        Ok(Self { database: Database::open(&path, Durability::Full, MIGRATIONS).await? })
+        Ok(Self {
+            database: Database::open(&path, Durability::Full, MIGRATIONS).await?,
+        })
     }
 
     /// Closes the file.
@@ -159,7 +161,10 @@ impl Store for SqliteStore {
         .fetch_all(self.database.reader())
         .await
         .map_err(database)?;
-        rows.iter().map(revision_row).collect::<Result<_, _>>().map_err(database)
+        rows.iter()
+            .map(revision_row)
+            .collect::<Result<_, _>>()
+            .map_err(database)
     }
 
     async fn request(&self, id: &str) -> Result<Option<(String, String)>, StoreError> {
@@ -168,7 +173,9 @@ impl Store for SqliteStore {
             .fetch_optional(self.database.reader())
             .await
             .map_err(database)?;
-        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose().map_err(database)
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .transpose()
+            .map_err(database)
     }
 }
 

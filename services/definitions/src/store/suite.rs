@@ -35,18 +35,32 @@ async fn revisions_have_no_gaps_and_survive_deletion(store: &dyn Store) {
     assert_eq!((first.latest_revision, first.task_count), (1, 3));
     let second = done(store, write("a", Expected::Version(first.version), "two")).await;
     assert_eq!(second.latest_revision, 2);
-    let stale = store.write(write("a", Expected::Version(first.version), "three")).await.expect("write");
+    let stale = store
+        .write(write("a", Expected::Version(first.version), "three"))
+        .await
+        .expect("write");
     assert_eq!(stale, Written::Unexpected);
-    assert_eq!(store.write(write("a", Expected::Absent, "x")).await.expect("write"), Written::Unexpected);
-    assert!(!store.delete("a", Some(first.version), 5).await.expect("delete"), "an old version deletes nothing");
+    assert_eq!(
+        store.write(write("a", Expected::Absent, "x")).await.expect("write"),
+        Written::Unexpected
+    );
+    assert!(
+        !store.delete("a", Some(first.version), 5).await.expect("delete"),
+        "an old version deletes nothing"
+    );
     assert!(store.delete("a", Some(second.version), 5).await.expect("delete"));
     assert!(store.workflow("a").await.expect("get").is_none());
     let kept = store.revision("a", 1).await.expect("revision").expect("is kept");
     assert_eq!(kept.source, "one");
     let again = done(store, write("a", Expected::Absent, "three")).await;
     assert_eq!(again.latest_revision, 3, "numbers go on");
-    let numbers: Vec<u32> =
-        store.revisions("a", 3, 10).await.expect("list").iter().map(|revision| revision.number).collect();
+    let numbers: Vec<u32> = store
+        .revisions("a", 3, 10)
+        .await
+        .expect("list")
+        .iter()
+        .map(|revision| revision.number)
+        .collect();
     assert_eq!(numbers, [2, 1]);
 }
 
@@ -58,16 +72,32 @@ async fn lists_page_and_filter(store: &dyn Store) {
     let all = ListFilter::default();
     assert_eq!(names(store.list(&all, "", 2).await.expect("list")), ["a", "b"]);
     assert_eq!(names(store.list(&all, "b", 10).await.expect("list")), ["ba", "c"]);
-    let part = ListFilter { name_part: Some("b".into()), ..ListFilter::default() };
+    let part = ListFilter {
+        name_part: Some("b".into()),
+        ..ListFilter::default()
+    };
     assert_eq!(names(store.list(&part, "", 10).await.expect("list")), ["b", "ba"]);
-    let labelled = ListFilter { labels: vec![("team".into(), "other".into())], ..ListFilter::default() };
+    let labelled = ListFilter {
+        labels: vec![("team".into(), "other".into())],
+        ..ListFilter::default()
+    };
     assert!(store.list(&labelled, "", 10).await.expect("list").is_empty());
 }
 
 async fn a_request_is_remembered(store: &dyn Store) {
     let request = Some(("id".to_owned(), "print".to_owned()));
-    done(store, Write { request, ..write("a", Expected::Absent, "x") }).await;
-    assert_eq!(store.request("id").await.expect("request"), Some(("a".into(), "print".into())));
+    done(
+        store,
+        Write {
+            request,
+            ..write("a", Expected::Absent, "x")
+        },
+    )
+    .await;
+    assert_eq!(
+        store.request("id").await.expect("request"),
+        Some(("a".into(), "print".into()))
+    );
     assert_eq!(store.request("other").await.expect("request"), None);
 }
 

@@ -26,5 +26,7 @@ pub(crate) async fn cancel(
         Err(error) => return Err(status(error)),
     }
     let row = find(context, &request.execution).await?;
-    Ok(CancelExecutionResponse { execution: Some(get::shown(context, &row).await?) })
+    Ok(CancelExecutionResponse {
+        execution: Some(get::shown(context, &row).await?),
+    })
 }

@@ -19,7 +19,11 @@ pub(crate) async fn durations(
     if request.workflow.is_empty() {
         return Err(ApiError::field("workflow", "must name a workflow").into());
     }
-    let (durations, executions) = context.store.durations(&request.workflow, EXECUTIONS).await.map_err(status)?;
+    let (durations, executions) = context
+        .store
+        .durations(&request.workflow, EXECUTIONS)
+        .await
+        .map_err(status)?;
     let mut sums: HashMap<String, (f64, u32)> = HashMap::new();
     for duration in durations {
         // The same task may stand at different positions in different revisions.
@@ -30,6 +34,12 @@ pub(crate) async fn durations(
             sum.1 += duration.samples;
         }
     }
-    let mean_seconds = sums.into_iter().map(|(id, (sum, samples))| (id, sum / f64::from(samples.max(1)))).collect();
-    Ok(GetTaskDurationsResponse { mean_seconds, executions })
+    let mean_seconds = sums
+        .into_iter()
+        .map(|(id, (sum, samples))| (id, sum / f64::from(samples.max(1))))
+        .collect();
+    Ok(GetTaskDurationsResponse {
+        mean_seconds,
+        executions,
+    })
 }

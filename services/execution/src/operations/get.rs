@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use nexus_api::execution::v1::{
-    Execution, ExecutionView, GetExecutionRequest, GetExecutionResponse,
-};
+use nexus_api::execution::v1::{Execution, ExecutionView, GetExecutionRequest, GetExecutionResponse};
 use nexus_engine::TaskState;
 use tonic::Status;
 
@@ -23,7 +21,9 @@ pub(crate) async fn get(context: &Context, request: GetExecutionRequest) -> Resu
     if request.view() == ExecutionView::Full {
         execution.tasks = tasks::page(context, &row, 0, MAX_TASKS).await?.0;
     }
-    Ok(GetExecutionResponse { execution: Some(execution) })
+    Ok(GetExecutionResponse {
+        execution: Some(execution),
+    })
 }
 
 /// An execution with its counts.
@@ -42,7 +42,11 @@ pub(crate) async fn count(
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
     let mut counted: HashMap<_, HashMap<String, u32>> = HashMap::new();
     for (id, state, number) in context.store.task_counts(&ids).await.map_err(status)? {
-        *counted.entry(id).or_default().entry(state.name().to_owned()).or_default() += number;
+        *counted
+            .entry(id)
+            .or_default()
+            .entry(state.name().to_owned())
+            .or_default() += number;
     }
     for (row, execution) in rows.iter().zip(executions) {
         let mut counts = counted.remove(&row.id).unwrap_or_default();

@@ -21,34 +21,47 @@ const FIELDS: &[Field] = &[
     ("create_time", &[Operator::Before, Operator::After]),
 ];
 
-pub(crate) async fn list(
-    context: &Context,
-    request: ListExecutionsRequest,
-) -> Result<ListExecutionsResponse, Status> {
+pub(crate) async fn list(context: &Context, request: ListExecutionsRequest) -> Result<ListExecutionsResponse, Status> {
     let size = page_size(request.page_size)?;
     let wanted = read_filter(&request.filter)?;
     let query = format!("executions|{}", request.filter);
     let key = page::key(&query, &request.page_token).map_err(|error| page_error(&error))?;
-    let before: Option<ExecutionId> =
-        key.map(|key| key.parse()).transpose().map_err(|_| page_error(&page::PageError::Token))?;
+    let before: Option<ExecutionId> = key
+        .map(|key| key.parse())
+        .transpose()
+        .map_err(|_| page_error(&page::PageError::Token))?;
     let mut rows = context.store.list(&wanted, before, size + 1).await.map_err(status)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);
-        next_page_token = rows.last().map(|last| page::token(&query, &last.id.to_string())).unwrap_or_default();
+        next_page_token = rows
+            .last()
+            .map(|last| page::token(&query, &last.id.to_string()))
+            .unwrap_or_default();
     }
     let mut executions: Vec<_> = rows.iter().map(convert::execution).collect();
     get::count(context, &rows, &mut executions).await?;
-    Ok(ListExecutionsResponse { executions, next_page_token })
+    Ok(ListExecutionsResponse {
+        executions,
+        next_page_token,
+    })
 }
 
 fn read_filter(text: &str) -> Result<ListFilter, Status> {
     let invalid = |problem: String| -> Status {
-        ApiError::new(ErrorReason::InvalidFilter, problem.clone()).violation("filter", problem).into()
+        ApiError::new(ErrorReason::InvalidFilter, problem.clone())
+            .violation("filter", problem)
+            .into()
     };
     let terms = filter::parse(text, FIELDS).map_err(|error| invalid(error.to_string()))?;
     let mut wanted = ListFilter::default();
-    for Term { field, key, operator, value } in terms {
+    for Term {
+        field,
+        key,
+        operator,
+        value,
+    } in terms
+    {
         match field.as_str() {
             "workflow" => wanted.workflow = Some(value),
             "labels" => wanted.labels.push((key, value)),
@@ -60,7 +73,9 @@ fn read_filter(text: &str) -> Result<ListFilter, Status> {
             }
             _ => {
                 let at = nexus_api::time::parse(&value).ok_or_else(|| {
-                    invalid(format!("filter: {value:?} is no time; write it like \"2026-01-31T12:00:00Z\""))
+                    invalid(format!(
+                        "filter: {value:?} is no time; write it like \"2026-01-31T12:00:00Z\""
+                    ))
                 })?;
                 match operator {
                     Operator::After => wanted.created_after = Some(at),
@@ -87,7 +102,11 @@ mod tests {
         assert_eq!(timed.created_after, Some(1_767_225_600_000_000));
         for wrong in ["state = BROKEN", "create_time > yesterday", "nope = 1"] {
             let refused = read_filter(wrong).expect_err(wrong);
-            assert_eq!(nexus_api::error::reason_of(&refused), Some(ErrorReason::InvalidFilter), "{wrong}");
+            assert_eq!(
+                nexus_api::error::reason_of(&refused),
+                Some(ErrorReason::InvalidFilter),
+                "{wrong}"
+            );
         }
     }
 }

@@ -32,15 +32,27 @@ pub(crate) async fn list(context: &Context, request: ListLogsRequest) -> Result<
     let mut next_page_token = String::new();
     if lines.len() > size as usize {
         lines.truncate(size as usize);
-        next_page_token = lines.last().map(|last| page::token(&token_query, &last.sequence.to_string())).unwrap_or_default();
+        next_page_token = lines
+            .last()
+            .map(|last| page::token(&token_query, &last.sequence.to_string()))
+            .unwrap_or_default();
     }
-    Ok(ListLogsResponse { lines: lines.into_iter().map(|line| convert::log_line(plan, line)).collect(), next_page_token })
+    Ok(ListLogsResponse {
+        lines: lines.into_iter().map(|line| convert::log_line(plan, line)).collect(),
+        next_page_token,
+    })
 }
 
 pub(crate) async fn tail(context: &Context, request: TailLogsRequest) -> Result<Tail, Status> {
     let row = find(context, &request.execution).await?;
     let loaded = context.plans.revision(&row.workflow, row.revision).await?;
-    let mut query = query(&loaded.plan, &row, &request.task, request.attempt, request.after_sequence)?;
+    let mut query = query(
+        &loaded.plan,
+        &row,
+        &request.task,
+        request.attempt,
+        request.after_sequence,
+    )?;
     let (sender, receiver) = mpsc::channel(4);
     let context = context.clone();
     tokio::spawn(async move {
@@ -58,7 +70,10 @@ pub(crate) async fn tail(context: &Context, request: TailLogsRequest) -> Result<
             };
             if let Some(last) = page.last() {
                 query.after = last.sequence;
-                let lines = page.into_iter().map(|line| convert::log_line(&loaded.plan, line)).collect();
+                let lines = page
+                    .into_iter()
+                    .map(|line| convert::log_line(&loaded.plan, line))
+                    .collect();
                 if sender.send(Ok(TailLogsResponse { lines })).await.is_err() {
                     return;
                 }
@@ -85,7 +100,18 @@ fn query(plan: &Plan, row: &ExecutionRow, task: &str, attempt: u32, after: u64) 
     let position = match task {
         "" if attempt > 0 => return Err(ApiError::field("attempt", "goes with task only").into()),
         "" => None,
-        id => Some(plan.index.get(id).copied().ok_or_else(|| task_not_found(&row.id.to_string(), id))?),
+        id => Some(
+            plan.index
+                .get(id)
+                .copied()
+                .ok_or_else(|| task_not_found(&row.id.to_string(), id))?,
+        ),
     };
-    Ok(LogQuery { execution: row.id, task: position, attempt: (attempt > 0).then_some(attempt), after, limit: BATCH })
+    Ok(LogQuery {
+        execution: row.id,
+        task: position,
+        attempt: (attempt > 0).then_some(attempt),
+        after,
+        limit: BATCH,
+    })
 }

@@ -25,10 +25,7 @@ const MAX_KEY: usize = 128;
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 256;
 
-pub(crate) async fn start(
-    context: &Context,
-    request: StartExecutionRequest,
-) -> Result<StartExecutionResponse, Status> {
+pub(crate) async fn start(context: &Context, request: StartExecutionRequest) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let key = request_key(&request);
     if let Some(known) = known_start(context, key.as_ref()).await? {
@@ -53,7 +50,10 @@ pub(crate) async fn start(
 async fn answer(context: &Context, started: Started) -> Result<StartExecutionResponse, Status> {
     let row = find(context, &started.id.to_string()).await?;
     let execution = get::shown(context, &row).await?;
-    Ok(StartExecutionResponse { execution: Some(execution), existing: started.existing })
+    Ok(StartExecutionResponse {
+        execution: Some(execution),
+        existing: started.existing,
+    })
 }
 
 /// The execution that an earlier request with the same key started.
@@ -71,13 +71,19 @@ fn check(request: &StartExecutionRequest) -> Result<(), Status> {
         return Err(ApiError::field("workflow", "must name a workflow").into());
     }
     if request.params.len() > MAX_PARAMS {
-        let problem = format!("params have {} bytes, at most {MAX_PARAMS} are taken", request.params.len());
-        return Err(ApiError::new(ErrorReason::PayloadTooLarge, problem.clone()).violation("params", problem).into());
+        let problem = format!(
+            "params have {} bytes, at most {MAX_PARAMS} are taken",
+            request.params.len()
+        );
+        return Err(ApiError::new(ErrorReason::PayloadTooLarge, problem.clone())
+            .violation("params", problem)
+            .into());
     }
     if request.request_id.chars().count() > MAX_KEY {
         return Err(ApiError::field("request_id", format!("has more than {MAX_KEY} characters")).into());
     }
-    let too_long = |(key, value): (&String, &String)| key.is_empty() || key.len() > MAX_LABEL || value.len() > MAX_LABEL;
+    let too_long =
+        |(key, value): (&String, &String)| key.is_empty() || key.len() > MAX_LABEL || value.len() > MAX_LABEL;
     if request.labels.len() > MAX_LABELS || request.labels.iter().any(too_long) {
         let problem = format!("at most {MAX_LABELS} labels, each key and value of 1 to {MAX_LABEL} bytes");
         return Err(ApiError::field("labels", problem).into());
@@ -93,12 +99,18 @@ fn request_key(request: &StartExecutionRequest) -> Option<RequestKey> {
     // Params are compared as values, so that a client may format them differently when it repeats the call.
     let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));
     let body = json!([request.workflow, request.revision, params, labels]);
-    Some(RequestKey { key: request.request_id.clone(), fingerprint: digest(&body.to_string()) })
+    Some(RequestKey {
+        key: request.request_id.clone(),
+        fingerprint: digest(&body.to_string()),
+    })
 }
 
 /// SHA-256 in lower-case hex.
 fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
@@ -107,18 +119,28 @@ fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
     let given: Value = serde_json::from_str(text)
         .map_err(|error| invalid(format!("params are no JSON: {error}")).violation("params", error.to_string()))?;
     if !given.is_object() {
-        return Err(invalid("params must be a JSON object".into()).violation("params", "must be an object").into());
+        return Err(invalid("params must be a JSON object".into())
+            .violation("params", "must be an object")
+            .into());
     }
     if text.contains("\\u0000") {
-        return Err(invalid("params hold a NUL character".into()).violation("params", "holds \\u0000").into());
+        return Err(invalid("params hold a NUL character".into())
+            .violation("params", "holds \\u0000")
+            .into());
     }
     nexus_spec::validate_params(loaded.workflow.params.as_ref(), &given).map_err(|problems| {
-        let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.message));
+        let first = problems
+            .first()
+            .map(|problem| format!("{}: {}", problem.path, problem.message));
         let summary = format!(
             "the params do not fit workflow {}: {}{}",
             loaded.workflow.name,
             first.unwrap_or_default(),
-            if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() }
+            if problems.len() > 1 {
+                format!(" (and {} more)", problems.len() - 1)
+            } else {
+                String::new()
+            }
         );
         let error = problems.into_iter().fold(invalid(summary), |error, problem| {
             error.violation(format!("params{}", problem.path.replace('/', ".")), problem.message)

@@ -19,7 +19,9 @@ pub(crate) async fn list(context: &Context, request: ListTasksRequest) -> Result
     let query = format!("tasks|{}", row.id);
     let from = u32::try_from(page_after(&query, &request.page_token)?).unwrap_or(u32::MAX);
     let (tasks, next) = self::page(context, &row, from, size).await?;
-    let next_page_token = next.map(|next| page::token(&query, &next.to_string())).unwrap_or_default();
+    let next_page_token = next
+        .map(|next| page::token(&query, &next.to_string()))
+        .unwrap_or_default();
     Ok(ListTasksResponse { tasks, next_page_token })
 }
 
@@ -29,7 +31,9 @@ pub(crate) async fn get(context: &Context, request: GetTaskRequest) -> Result<Ge
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
     let (tasks, _) = page(context, &row, position, 1).await?;
-    Ok(GetTaskResponse { task: tasks.into_iter().next() })
+    Ok(GetTaskResponse {
+        task: tasks.into_iter().next(),
+    })
 }
 
 /// Tasks at positions from `from`, and the position where the next page begins.
@@ -49,7 +53,10 @@ pub(crate) async fn page(
     let mut bytes = 0;
     for position in from as usize..end {
         let own = stored.next_if(|stored| stored.position as usize == position);
-        bytes += own.as_ref().and_then(|own| own.output.as_ref()).map_or(0, |output| output.len());
+        bytes += own
+            .as_ref()
+            .and_then(|own| own.output.as_ref())
+            .map_or(0, |output| output.len());
         if bytes > MAX_BYTES && !tasks.is_empty() {
             return Ok((tasks, Some(position)));
         }

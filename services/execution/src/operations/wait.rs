@@ -37,7 +37,10 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
             }
         });
         if done || over.await.is_err() {
-            return Ok(WaitExecutionResponse { execution: Some(get::shown(context, &row).await?), done });
+            return Ok(WaitExecutionResponse {
+                execution: Some(get::shown(context, &row).await?),
+                done,
+            });
         }
     }
 }

@@ -75,7 +75,10 @@ pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> R
         _ => String::new(),
     };
     let events = events.iter().map(|event| convert::event(&loaded.plan, event)).collect();
-    Ok(ListHistoryResponse { events, next_page_token })
+    Ok(ListHistoryResponse {
+        events,
+        next_page_token,
+    })
 }
 
 pub(crate) async fn attempts(context: &Context, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Status> {
@@ -86,11 +89,22 @@ pub(crate) async fn attempts(context: &Context, request: ListAttemptsRequest) ->
     let loaded = context.plans.revision(&row.workflow, row.revision).await?;
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
-    let events = context.store.history(row.id, Some(position), 0, MAX_TASK_EVENTS).await.map_err(status)?;
+    let events = context
+        .store
+        .history(row.id, Some(position), 0, MAX_TASK_EVENTS)
+        .await
+        .map_err(status)?;
     let all = convert::attempts(&row.id.to_string(), &request.task, &events);
     let total = all.len();
     let attempts: Vec<_> = all.into_iter().skip(after).take(size as usize).collect();
     let seen = after.saturating_add(attempts.len());
-    let next_page_token = if seen < total { page::token(&query, &seen.to_string()) } else { String::new() };
-    Ok(ListAttemptsResponse { attempts, next_page_token })
+    let next_page_token = if seen < total {
+        page::token(&query, &seen.to_string())
+    } else {
+        String::new()
+    };
+    Ok(ListAttemptsResponse {
+        attempts,
+        next_page_token,
+    })
 }

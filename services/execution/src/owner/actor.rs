@@ -15,7 +15,9 @@ use super::Dependencies;
 use super::commit::{self, InFlight, Pending, Release};
 use super::leases::{LEASE, Lease, Leases};
 use super::live::Live;
-use super::messages::{Granted, Message, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
+use super::messages::{
+    Granted, Message, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict,
+};
 use super::recover::Recovered;
 use super::timers::Timers;
 use crate::ids::ExecutionId;
@@ -127,13 +129,25 @@ impl Actor {
         match message {
             Message::Start { new, reply } => self.begin(*new, reply),
             Message::Cancel { id, reason, reply } => self.cancel(id, reason, reply),
-            Message::Grant { pointers, session, reply } => self.grant(&pointers, &session, reply),
-            Message::Report { reports, session, free_slots, reply } => {
+            Message::Grant {
+                pointers,
+                session,
+                reply,
+            } => self.grant(&pointers, &session, reply),
+            Message::Report {
+                reports,
+                session,
+                free_slots,
+                reply,
+            } => {
                 self.report(reports, &session, free_slots, reply);
             }
             Message::Heartbeat { session, tokens, reply } => {
                 let expires_at = self.now().saturating_add(LEASE);
-                let verdicts = tokens.iter().map(|token| self.extend(token, &session, expires_at)).collect();
+                let verdicts = tokens
+                    .iter()
+                    .map(|token| self.extend(token, &session, expires_at))
+                    .collect();
                 drop(reply.send(verdicts));
             }
             Message::Subjects { session, tokens, reply } => {
@@ -166,9 +180,16 @@ impl Actor {
 
     fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
         if let Some((id, fingerprint)) = new.request.as_ref().and_then(|request| self.starting.get(&request.key)) {
-            let same = new.request.as_ref().is_some_and(|request| request.fingerprint == *fingerprint);
+            let same = new
+                .request
+                .as_ref()
+                .is_some_and(|request| request.fingerprint == *fingerprint);
             let id = *id;
-            let answer = if same { Ok(Started { id, existing: true }) } else { Err(OwnerError::RequestIdReused) };
+            let answer = if same {
+                Ok(Started { id, existing: true })
+            } else {
+                Err(OwnerError::RequestIdReused)
+            };
             // Also this answer waits for the commit: until then the first start does not exist.
             return self.pending.reply(move || drop(reply.send(answer)));
         }
@@ -180,7 +201,8 @@ impl Actor {
         if let Some(request) = &new.request {
             self.forget_old_keys();
             self.started.push_back((Instant::now(), request.key.clone()));
-            self.starting.insert(request.key.clone(), (id, request.fingerprint.clone()));
+            self.starting
+                .insert(request.key.clone(), (id, request.fingerprint.clone()));
         }
         let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), now);
         let live = Live {
@@ -197,7 +219,8 @@ impl Actor {
         self.executions.insert(id, live);
         let effects = self.decide(id, Command::Start, true).unwrap_or_default();
         self.pending.release_effects(id, effects);
-        self.pending.reply(move || drop(reply.send(Ok(Started { id, existing: false }))));
+        self.pending
+            .reply(move || drop(reply.send(Ok(Started { id, existing: false }))));
         metrics::started();
     }
 
@@ -205,7 +228,9 @@ impl Actor {
     fn forget_old_keys(&mut self) {
         while let Some((at, key)) = self.started.front() {
             let id = self.starting.get(key).map(|(id, _)| *id);
-            let stored = id.and_then(|id| self.executions.get(&id)).is_none_or(|live| live.written > 0);
+            let stored = id
+                .and_then(|id| self.executions.get(&id))
+                .is_none_or(|live| live.written > 0);
             if at.elapsed() < KEY_MEMORY || !stored {
                 return;
             }
@@ -244,13 +269,26 @@ impl Actor {
 
     /// Leases one attempt, if it is still the current one.
     fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
-        let command = Command::Grant { task, attempt, worker: Arc::clone(&session.worker) };
+        let command = Command::Grant {
+            task,
+            attempt,
+            worker: Arc::clone(&session.worker),
+        };
         let effects = self.decide(id, command, false).ok()?;
         self.pending.release_lazily(id, effects);
         let token = self.dependencies.ids.secret();
         let expires_at = self.now().saturating_add(LEASE);
-        let subject = TokenSubject { execution: id, task, attempt };
-        let lease = Lease { subject, session: session.session.clone(), expires_at, cancelled: None };
+        let subject = TokenSubject {
+            execution: id,
+            task,
+            attempt,
+        };
+        let lease = Lease {
+            subject,
+            session: session.session.clone(),
+            expires_at,
+            cancelled: None,
+        };
         self.leases.insert(token.clone(), lease);
         let live = self.executions.get(&id)?;
         let plan: Arc<Plan> = Arc::clone(&live.execution.plan);
@@ -259,7 +297,17 @@ impl Actor {
         let user_attempt = live.execution.tasks[task as usize].user_attempts();
         let traceparent = live.traceparent.clone();
         metrics::leased();
-        Some(Granted { token, execution: id, plan, task, attempt, user_attempt, scope, traceparent, expires_at })
+        Some(Granted {
+            token,
+            execution: id,
+            plan,
+            task,
+            attempt,
+            user_attempt,
+            scope,
+            traceparent,
+            expires_at,
+        })
     }
 
     fn report(
@@ -292,21 +340,34 @@ impl Actor {
         free: &mut u32,
         granted: &mut Vec<Granted>,
     ) -> bool {
-        let Some(subject) = self.leases.of_session(token, &session.session).map(|lease| lease.subject) else {
+        let Some(subject) = self
+            .leases
+            .of_session(token, &session.session)
+            .map(|lease| lease.subject)
+        else {
             return false;
         };
         self.leases.remove(token);
         let id = subject.execution;
         // A task that the worker gives back because it is ending is not offered to it again.
         let keeps_working = !matches!(outcome, Outcome::Released(_));
-        let command = Command::Report { task: subject.task, attempt: subject.attempt, outcome };
-        let Ok(effects) = self.decide(id, command, true) else { return false };
+        let command = Command::Report {
+            task: subject.task,
+            attempt: subject.attempt,
+            outcome,
+        };
+        let Ok(effects) = self.decide(id, command, true) else {
+            return false;
+        };
         let mut rest = Vec::with_capacity(effects.len());
         for effect in effects {
             match effect {
-                Effect::Dispatch { task, attempt, ref queue, .. }
-                    if keeps_working && *free > 0 && session.queues.contains(queue) =>
-                {
+                Effect::Dispatch {
+                    task,
+                    attempt,
+                    ref queue,
+                    ..
+                } if keeps_working && *free > 0 && session.queues.contains(queue) => {
                     match self.lease(id, task, attempt, session) {
                         Some(lease) => {
                             *free -= 1;
@@ -327,7 +388,10 @@ impl Actor {
             None => Verdict::Lost,
             Some(lease) => {
                 lease.expires_at = expires_at;
-                lease.cancelled.clone().map_or(Verdict::Continue(expires_at), Verdict::Cancel)
+                lease
+                    .cancelled
+                    .clone()
+                    .map_or(Verdict::Continue(expires_at), Verdict::Cancel)
             }
         }
     }
@@ -335,8 +399,17 @@ impl Actor {
     /// A lease ended without a report.
     fn lose(&mut self, token: &str, reason: &str) {
         let Some(lease) = self.leases.remove(token) else { return };
-        let TokenSubject { execution: id, task, attempt } = lease.subject;
-        let command = Command::Lose { task, attempt, reason: reason.to_owned(), counted: true };
+        let TokenSubject {
+            execution: id,
+            task,
+            attempt,
+        } = lease.subject;
+        let command = Command::Lose {
+            task,
+            attempt,
+            reason: reason.to_owned(),
+            counted: true,
+        };
         if let Ok(effects) = self.decide(id, command, true) {
             tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
             metrics::lost();
@@ -352,7 +425,10 @@ impl Actor {
         if Instant::now() >= self.next_patrol {
             self.next_patrol = Instant::now() + PATROL;
             for token in self.leases.expired(now) {
-                self.lose(&token, "the worker has not sent a heartbeat for the length of the lease");
+                self.lose(
+                    &token,
+                    "the worker has not sent a heartbeat for the length of the lease",
+                );
             }
             self.offer_again(now);
         }
@@ -373,8 +449,11 @@ impl Actor {
                 let untaken = task.ready_at.is_some_and(|ready_at| ready_at <= now - UNTAKEN);
                 if task.state == TaskState::Scheduled && untaken {
                     let plan = &live.execution.plan.tasks[position as usize];
-                    let pointer =
-                        Pointer { execution: live.id.bytes(), task: position, attempt: task.current_attempt() };
+                    let pointer = Pointer {
+                        execution: live.id.bytes(),
+                        task: position,
+                        attempt: task.current_attempt(),
+                    };
                     entries.push(Entry {
                         queue: plan.queue.clone(),
                         lane: super::release::lane(plan.priority),
@@ -476,7 +555,10 @@ async fn finished(in_flight: &mut Option<(InFlight, Vec<ExecutionId>, Vec<Releas
         Some((writing, _, _)) => writing.await,
         None => std::future::pending().await,
     };
-    let (ids, releases) = in_flight.take().map(|(_, ids, releases)| (ids, releases)).unwrap_or_default();
+    let (ids, releases) = in_flight
+        .take()
+        .map(|(_, ids, releases)| (ids, releases))
+        .unwrap_or_default();
     (result, ids, releases)
 }
 

@@ -70,7 +70,11 @@ impl Pending {
         if self.urgent {
             return Some(tokio::time::Instant::now());
         }
-        if self.executions.is_empty() { None } else { self.lazy_since.map(|since| since + LAZY) }
+        if self.executions.is_empty() {
+            None
+        } else {
+            self.lazy_since.map(|since| since + LAZY)
+        }
     }
 
     pub(super) fn take(&mut self) -> (BTreeSet<ExecutionId>, Vec<Release>) {

@@ -26,8 +26,12 @@ pub(super) struct Leases {
 
 impl Leases {
     pub(super) fn insert(&mut self, token: String, lease: Lease) {
-        self.by_task.insert((lease.subject.execution, lease.subject.task), token.clone());
-        self.by_session.entry(lease.session.clone()).or_default().insert(token.clone());
+        self.by_task
+            .insert((lease.subject.execution, lease.subject.task), token.clone());
+        self.by_session
+            .entry(lease.session.clone())
+            .or_default()
+            .insert(token.clone());
         self.by_token.insert(token, lease);
     }
 
@@ -61,7 +65,10 @@ impl Leases {
     }
 
     pub(super) fn tokens_of_session(&self, session: &str) -> Vec<String> {
-        self.by_session.get(session).map(|tokens| tokens.iter().cloned().collect()).unwrap_or_default()
+        self.by_session
+            .get(session)
+            .map(|tokens| tokens.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     pub(super) fn expired(&self, now: i64) -> Vec<String> {
@@ -80,8 +87,17 @@ mod tests {
     use uuid::Uuid;
 
     fn lease(task: u32, session: &str, expires_at: i64) -> Lease {
-        let subject = TokenSubject { execution: ExecutionId(Uuid::nil()), task, attempt: 1 };
-        Lease { subject, session: session.into(), expires_at, cancelled: None }
+        let subject = TokenSubject {
+            execution: ExecutionId(Uuid::nil()),
+            task,
+            attempt: 1,
+        };
+        Lease {
+            subject,
+            session: session.into(),
+            expires_at,
+            cancelled: None,
+        }
     }
 
     #[test]
@@ -90,7 +106,10 @@ mod tests {
         leases.insert("a".into(), lease(1, "s", 10));
         leases.insert("b".into(), lease(2, "s", 20));
         assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 2), Some("b"));
-        assert!(leases.of_session("a", "other").is_none(), "a token is worth nothing in another session");
+        assert!(
+            leases.of_session("a", "other").is_none(),
+            "a token is worth nothing in another session"
+        );
         assert_eq!(leases.expired(10), ["a"]);
         leases.remove("a");
         assert_eq!(leases.tokens_of_session("s"), ["b"]);

@@ -29,7 +29,8 @@ pub(super) struct Live {
 impl Live {
     /// Takes note of what was decided.
     pub(super) fn record(&mut self, transition: &Transition) {
-        self.dirty.extend(transition.events.iter().filter_map(|event| event.fact.task()));
+        self.dirty
+            .extend(transition.events.iter().filter_map(|event| event.fact.task()));
         self.events.extend(transition.events.iter().cloned());
     }
 
@@ -39,7 +40,10 @@ impl Live {
             return None;
         }
         let execution = &self.execution;
-        let tasks = self.dirty.iter().map(|position| task_row(*position, &execution.tasks[*position as usize]));
+        let tasks = self
+            .dirty
+            .iter()
+            .map(|position| task_row(*position, &execution.tasks[*position as usize]));
         let fresh = self.written == 0;
         let change = Change {
             before: self.written,
@@ -57,7 +61,11 @@ impl Live {
                 started_at: execution.started_at,
                 finished_at: execution.finished_at,
                 failure: execution.failure.clone(),
-                params: if fresh { Arc::from(execution.params.to_string()) } else { Arc::default() },
+                params: if fresh {
+                    Arc::from(execution.params.to_string())
+                } else {
+                    Arc::default()
+                },
                 output: execution.output.as_ref().map(|output| Arc::clone(output.text())),
             },
             tasks: tasks.collect(),

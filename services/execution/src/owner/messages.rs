@@ -125,16 +125,38 @@ pub struct TokenSubject {
 
 /// What is asked of the loop.
 pub(super) enum Message {
-    Start { new: Box<NewExecution>, reply: oneshot::Sender<Result<Started, OwnerError>> },
-    Cancel { id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>> },
-    Grant { pointers: Vec<Pointer>, session: SessionRef, reply: oneshot::Sender<Vec<Granted>> },
+    Start {
+        new: Box<NewExecution>,
+        reply: oneshot::Sender<Result<Started, OwnerError>>,
+    },
+    Cancel {
+        id: ExecutionId,
+        reason: String,
+        reply: oneshot::Sender<Result<(), OwnerError>>,
+    },
+    Grant {
+        pointers: Vec<Pointer>,
+        session: SessionRef,
+        reply: oneshot::Sender<Vec<Granted>>,
+    },
     Report {
         reports: Vec<(String, Outcome)>,
         session: SessionRef,
         free_slots: u32,
         reply: oneshot::Sender<Reported>,
     },
-    Heartbeat { session: String, tokens: Vec<String>, reply: oneshot::Sender<Vec<Verdict>> },
-    Subjects { session: String, tokens: Vec<String>, reply: oneshot::Sender<Vec<Option<TokenSubject>>> },
-    SessionClosed { session: String, reason: String },
+    Heartbeat {
+        session: String,
+        tokens: Vec<String>,
+        reply: oneshot::Sender<Vec<Verdict>>,
+    },
+    Subjects {
+        session: String,
+        tokens: Vec<String>,
+        reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
+    },
+    SessionClosed {
+        session: String,
+        reason: String,
+    },
 }

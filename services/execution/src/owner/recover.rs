@@ -32,7 +32,9 @@ impl Actor {
         let mut after = None;
         loop {
             let page = self.dependencies.store.open_executions(after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(recovered) };
+            let Some((last, _)) = page.last() else {
+                return Ok(recovered);
+            };
             after = Some(last.id);
             for (row, tasks) in page {
                 let id = row.id;
@@ -54,8 +56,13 @@ impl Actor {
         let loaded = loaded.map_err(|error| error.to_string())?;
         let params = serde_json::from_str(&row.params).map_err(|error| format!("its params: {error}"))?;
         let id = row.id;
-        let mut execution =
-            Execution::new(id.to_string(), Arc::clone(&loaded.plan), Arc::new(params), id.seed(), row.created_at);
+        let mut execution = Execution::new(
+            id.to_string(),
+            Arc::clone(&loaded.plan),
+            Arc::new(params),
+            id.seed(),
+            row.created_at,
+        );
         execution.state = row.state;
         execution.closing = row.closing;
         execution.closing_reason = row.closing_reason;
@@ -63,7 +70,10 @@ impl Actor {
         execution.started_at = row.started_at;
         for task in tasks {
             let position = task.position as usize;
-            let slot = execution.tasks.get_mut(position).ok_or("it has more tasks than its revision")?;
+            let slot = execution
+                .tasks
+                .get_mut(position)
+                .ok_or("it has more tasks than its revision")?;
             recovered.finished_tasks += u32::from(task.state.is_terminal());
             restore(slot, task);
         }
@@ -82,7 +92,11 @@ impl Actor {
         };
         self.executions.insert(id, live);
         recovered.interrupted += self.give_back_running(id);
-        let owed = self.executions.get(&id).map(|live| resume(&live.execution)).unwrap_or_default();
+        let owed = self
+            .executions
+            .get(&id)
+            .map(|live| resume(&live.execution))
+            .unwrap_or_default();
         self.pending.release_effects(id, owed);
         Ok(())
     }
@@ -90,12 +104,21 @@ impl Actor {
     /// Ends the leases of a former owner: nobody knows them any more.
     fn give_back_running(&mut self, id: ExecutionId) -> u32 {
         let now = (self.dependencies.clock)();
-        let Some(live) = self.executions.get_mut(&id) else { return 0 };
-        let running = (0_u32..).zip(&live.execution.tasks).filter(|(_, task)| task.state == TaskState::Running);
+        let Some(live) = self.executions.get_mut(&id) else {
+            return 0;
+        };
+        let running = (0_u32..)
+            .zip(&live.execution.tasks)
+            .filter(|(_, task)| task.state == TaskState::Running);
         let running: Vec<(u32, u32)> = running.map(|(position, task)| (position, task.leases)).collect();
         for (task, attempt) in &running {
             let reason = "NEXUS was restarted while the attempt was running".to_owned();
-            let lose = Command::Lose { task: *task, attempt: *attempt, reason, counted: false };
+            let lose = Command::Lose {
+                task: *task,
+                attempt: *attempt,
+                reason,
+                counted: false,
+            };
             // The effects are left alone: what the execution is owed is derived once, at the end.
             if let Ok(transition) = decide(&mut live.execution, lose, now) {
                 live.record(&transition);

@@ -28,9 +28,22 @@ impl Actor {
 
     fn bring_about(&mut self, id: ExecutionId, effect: Effect, entries: &mut Vec<Entry>) {
         match effect {
-            Effect::Dispatch { task, attempt, queue, priority } => {
-                let pointer = Pointer { execution: id.bytes(), task, attempt };
-                entries.push(Entry { queue, lane: lane(priority), pointer });
+            Effect::Dispatch {
+                task,
+                attempt,
+                queue,
+                priority,
+            } => {
+                let pointer = Pointer {
+                    execution: id.bytes(),
+                    task,
+                    attempt,
+                };
+                entries.push(Entry {
+                    queue,
+                    lane: lane(priority),
+                    pointer,
+                });
             }
             Effect::SetTimer { timer, at } => self.timers.set(at, id, timer),
             Effect::CancelAttempt { task, attempt, reason } => self.stop(id, task, attempt, reason),
@@ -45,7 +58,9 @@ impl Actor {
 
     /// Tells the worker that holds an attempt to stop it.
     fn stop(&mut self, id: ExecutionId, task: u32, attempt: u32, reason: String) {
-        let Some(token) = self.leases.token_of(id, task).map(str::to_owned) else { return };
+        let Some(token) = self.leases.token_of(id, task).map(str::to_owned) else {
+            return;
+        };
         let runs = self.executions.get(&id).is_some_and(|live| {
             let current = &live.execution.tasks[task as usize];
             current.state == TaskState::Running && current.leases == attempt
@@ -53,17 +68,25 @@ impl Actor {
         if runs {
             if let Some(lease) = self.leases.get_mut(&token) {
                 lease.cancelled = Some(reason.clone());
-                self.dependencies.sessions.direct(&lease.session, &token, &Verdict::Cancel(reason));
+                self.dependencies
+                    .sessions
+                    .direct(&lease.session, &token, &Verdict::Cancel(reason));
             }
         } else if let Some(lease) = self.leases.remove(&token) {
             // The engine is done with the attempt: whatever its worker still says is stale.
-            self.dependencies.sessions.direct(&lease.session, &token, &Verdict::Lost);
+            self.dependencies
+                .sessions
+                .direct(&lease.session, &token, &Verdict::Lost);
         }
     }
 
     /// Lets a terminal execution go once the store has all of it.
     pub(super) fn forget_if_done(&mut self, id: ExecutionId) {
-        if self.executions.get(&id).is_some_and(|live| live.closed && live.events.is_empty()) {
+        if self
+            .executions
+            .get(&id)
+            .is_some_and(|live| live.closed && live.events.is_empty())
+        {
             self.executions.remove(&id);
         }
     }

@@ -81,7 +81,11 @@ pub fn closing_number(closing: Option<Closing>) -> i64 {
 
 /// The closing of a number.
 pub fn closing(number: i64) -> Result<Option<Closing>, StoreError> {
-    if number == 0 { Ok(None) } else { value(&CLOSINGS, number, "closing").map(Some) }
+    if number == 0 {
+        Ok(None)
+    } else {
+        value(&CLOSINGS, number, "closing").map(Some)
+    }
 }
 
 /// A failure as JSON text.
@@ -92,10 +96,8 @@ pub fn failure_text(failure: Option<&Failure>) -> Option<String> {
 
 /// The failure of a JSON text.
 pub fn failure(text: Option<&str>) -> Result<Option<Failure>, StoreError> {
-    text.map(|text| {
-        serde_json::from_str(text).map_err(|error| StoreError::Inconsistent(format!("a failure: {error}")))
-    })
-    .transpose()
+    text.map(|text| serde_json::from_str(text).map_err(|error| StoreError::Inconsistent(format!("a failure: {error}"))))
+        .transpose()
 }
 
 /// An event as columns.
@@ -133,25 +135,78 @@ pub fn event_columns(event: &Event) -> EventColumns {
     let (kind, attempt, state, data) = match &event.fact {
         Fact::ExecutionCreated => (1, 0, 0, Data::default()),
         Fact::ExecutionStarted => (2, 0, 0, Data::default()),
-        Fact::ExecutionCancelling { closing, reason } => {
-            (3, 0, closing_number(Some(*closing)), Data { reason: Some(reason.clone()), ..Data::default() })
-        }
-        Fact::ExecutionFinished { state, failure, .. } => {
-            (4, 0, execution_state_number(*state), Data { failure: failure.clone(), ..Data::default() })
-        }
+        Fact::ExecutionCancelling { closing, reason } => (
+            3,
+            0,
+            closing_number(Some(*closing)),
+            Data {
+                reason: Some(reason.clone()),
+                ..Data::default()
+            },
+        ),
+        Fact::ExecutionFinished { state, failure, .. } => (
+            4,
+            0,
+            execution_state_number(*state),
+            Data {
+                failure: failure.clone(),
+                ..Data::default()
+            },
+        ),
         Fact::TaskScheduled { attempt, .. } => (5, *attempt, 0, Data::default()),
-        Fact::TaskStarted { attempt, worker, .. } => {
-            (6, *attempt, 0, Data { worker: Some(Arc::clone(worker)), ..Data::default() })
-        }
-        Fact::TaskRetrying { attempt, failure, next_at, .. } => {
-            (7, *attempt, 0, Data { failure: Some(failure.clone()), next_at: Some(*next_at), ..Data::default() })
-        }
-        Fact::TaskLost { attempt, failure, counted, .. } => {
-            (8, *attempt, 0, Data { failure: Some(failure.clone()), counted: *counted, ..Data::default() })
-        }
-        Fact::TaskFinished { attempt, state, failure, .. } => {
-            (9, *attempt, task_state_number(*state), Data { failure: failure.clone(), ..Data::default() })
-        }
+        Fact::TaskStarted { attempt, worker, .. } => (
+            6,
+            *attempt,
+            0,
+            Data {
+                worker: Some(Arc::clone(worker)),
+                ..Data::default()
+            },
+        ),
+        Fact::TaskRetrying {
+            attempt,
+            failure,
+            next_at,
+            ..
+        } => (
+            7,
+            *attempt,
+            0,
+            Data {
+                failure: Some(failure.clone()),
+                next_at: Some(*next_at),
+                ..Data::default()
+            },
+        ),
+        Fact::TaskLost {
+            attempt,
+            failure,
+            counted,
+            ..
+        } => (
+            8,
+            *attempt,
+            0,
+            Data {
+                failure: Some(failure.clone()),
+                counted: *counted,
+                ..Data::default()
+            },
+        ),
+        Fact::TaskFinished {
+            attempt,
+            state,
+            failure,
+            ..
+        } => (
+            9,
+            *attempt,
+            task_state_number(*state),
+            Data {
+                failure: failure.clone(),
+                ..Data::default()
+            },
+        ),
     };
     let data = serde_json::to_string(&data).unwrap_or_default();
     EventColumns {
@@ -182,20 +237,39 @@ pub fn event(sequence: u64, at: i64, columns: &EventColumns) -> Result<Event, St
         },
         4 => {
             let state = execution_state(columns.state)?;
-            Fact::ExecutionFinished { state, output: None, failure: data.failure }
+            Fact::ExecutionFinished {
+                state,
+                output: None,
+                failure: data.failure,
+            }
         }
         5 => Fact::TaskScheduled { task: task()?, attempt },
-        6 => Fact::TaskStarted { task: task()?, attempt, worker: data.worker.unwrap_or_default() },
+        6 => Fact::TaskStarted {
+            task: task()?,
+            attempt,
+            worker: data.worker.unwrap_or_default(),
+        },
         7 => Fact::TaskRetrying {
             task: task()?,
             attempt,
             failure: failure()?,
             next_at: data.next_at.ok_or_else(|| broken("no time"))?,
         },
-        8 => Fact::TaskLost { task: task()?, attempt, failure: failure()?, counted: data.counted },
+        8 => Fact::TaskLost {
+            task: task()?,
+            attempt,
+            failure: failure()?,
+            counted: data.counted,
+        },
         9 => {
             let state = task_state(columns.state)?;
-            Fact::TaskFinished { task: task()?, attempt, state, output: None, failure: data.failure }
+            Fact::TaskFinished {
+                task: task()?,
+                attempt,
+                state,
+                output: None,
+                failure: data.failure,
+            }
         }
         other => return Err(broken(&format!("kind {other} is unknown"))),
     };
@@ -213,13 +287,40 @@ mod tests {
         let facts = [
             Fact::ExecutionCreated,
             Fact::ExecutionStarted,
-            Fact::ExecutionCancelling { closing: Closing::FailFast, reason: "why".into() },
-            Fact::ExecutionFinished { state: ExecutionState::TimedOut, output: None, failure: Some(failure.clone()) },
+            Fact::ExecutionCancelling {
+                closing: Closing::FailFast,
+                reason: "why".into(),
+            },
+            Fact::ExecutionFinished {
+                state: ExecutionState::TimedOut,
+                output: None,
+                failure: Some(failure.clone()),
+            },
             Fact::TaskScheduled { task: 0, attempt: 1 },
-            Fact::TaskStarted { task: 7, attempt: 2, worker: "w".into() },
-            Fact::TaskRetrying { task: 7, attempt: 2, failure: failure.clone(), next_at: 99 },
-            Fact::TaskLost { task: 7, attempt: 3, failure: failure.clone(), counted: true },
-            Fact::TaskFinished { task: 7, attempt: 4, state: TaskState::Unknown, output: None, failure: Some(failure) },
+            Fact::TaskStarted {
+                task: 7,
+                attempt: 2,
+                worker: "w".into(),
+            },
+            Fact::TaskRetrying {
+                task: 7,
+                attempt: 2,
+                failure: failure.clone(),
+                next_at: 99,
+            },
+            Fact::TaskLost {
+                task: 7,
+                attempt: 3,
+                failure: failure.clone(),
+                counted: true,
+            },
+            Fact::TaskFinished {
+                task: 7,
+                attempt: 4,
+                state: TaskState::Unknown,
+                output: None,
+                failure: Some(failure),
+            },
         ];
         for (sequence, fact) in (1..).zip(facts) {
             let written = Event { sequence, at: 5, fact };
@@ -238,7 +339,10 @@ mod tests {
         }
         for state in TASK_STATES {
             let number = i32::try_from(task_state_number(state)).expect("small");
-            assert_eq!(task::State::try_from(number).expect("in the contract").as_str_name(), state.name());
+            assert_eq!(
+                task::State::try_from(number).expect("in the contract").as_str_name(),
+                state.name()
+            );
         }
         assert!(execution_state(0).is_err() && task_state(16).is_err());
     }

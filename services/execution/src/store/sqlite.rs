@@ -20,8 +20,11 @@ const EXECUTIONS: &[Migration] = &[Migration {
     name: "executions",
     sql: include_str!("../../migrations/sqlite/0001_executions.sql"),
 }];
-const LOGS: &[Migration] =
-    &[Migration { number: 1, name: "logs", sql: include_str!("../../migrations/sqlite/0001_logs.sql") }];
+const LOGS: &[Migration] = &[Migration {
+    number: 1,
+    name: "logs",
+    sql: include_str!("../../migrations/sqlite/0001_logs.sql"),
+}];
 
 /// The execution service's store in SQLite files.
 #[derive(Debug, Clone)]

@@ -17,7 +17,19 @@ pub(crate) async fn heartbeat(
         return Err(error.into());
     }
     let session = session(context, &request.session)?;
-    let verdicts = context.owner.heartbeat(session.session, request.tokens.clone()).await.map_err(status)?;
-    let directives = request.tokens.iter().zip(&verdicts).map(|(token, verdict)| directive(token, verdict)).collect();
-    Ok(HeartbeatTasksResponse { directives, drain: context.shutdown.is_cancelled() })
+    let verdicts = context
+        .owner
+        .heartbeat(session.session, request.tokens.clone())
+        .await
+        .map_err(status)?;
+    let directives = request
+        .tokens
+        .iter()
+        .zip(&verdicts)
+        .map(|(token, verdict)| directive(token, verdict))
+        .collect();
+    Ok(HeartbeatTasksResponse {
+        directives,
+        drain: context.shutdown.is_cancelled(),
+    })
 }

@@ -46,12 +46,21 @@ pub(super) async fn prepare(context: &Context, granted: Vec<Granted>, session: &
 
 fn task(lease: &Granted) -> Result<LeasedTask, Failure> {
     let planned = &lease.plan.tasks[lease.task as usize];
-    let rendered = planned.input.render(&lease.scope).map_err(|error| Failure::expression(error.to_string()))?;
+    let rendered = planned
+        .input
+        .render(&lease.scope)
+        .map_err(|error| Failure::expression(error.to_string()))?;
     let input = rendered.value.to_string();
     if input.len() > MAX_OUTPUT {
-        let message = format!("the task's input has {} bytes, at most {MAX_OUTPUT} are taken", input.len());
+        let message = format!(
+            "the task's input has {} bytes, at most {MAX_OUTPUT} are taken",
+            input.len()
+        );
         let failure = Failure::new(FailureKind::User, "InputTooLarge", message);
-        return Err(Failure { non_retryable: true, ..failure });
+        return Err(Failure {
+            non_retryable: true,
+            ..failure
+        });
     }
     let secrets = rendered.secrets.into_iter();
     Ok(LeasedTask {
@@ -64,7 +73,10 @@ fn task(lease: &Granted) -> Result<LeasedTask, Failure> {
         kind: planned.kind.to_owned(),
         input,
         secrets: secrets
-            .map(|secret| SecretPlaceholder { placeholder: secret.placeholder, name: secret.name })
+            .map(|secret| SecretPlaceholder {
+                placeholder: secret.placeholder,
+                name: secret.name,
+            })
             .collect(),
         timeout: Some(duration(planned.timeout.micros())),
         lease_expire_time: Some(timestamp(lease.expires_at)),

@@ -50,7 +50,10 @@ pub(crate) async fn deregister(
 ) -> Result<DeregisterWorkerResponse, Status> {
     // Ending a session twice is no error.
     if context.sessions.close(&request.session) {
-        context.owner.session_closed(request.session, "the worker ended without finishing it".to_owned()).await;
+        context
+            .owner
+            .session_closed(request.session, "the worker ended without finishing it".to_owned())
+            .await;
     }
     Ok(DeregisterWorkerResponse {})
 }

@@ -30,16 +30,28 @@ pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Re
         tokens.push(token.clone());
         outcomes.push((token, outcome));
     }
-    let reported = context.owner.report(outcomes, session.clone(), request.free_slots).await.map_err(status)?;
-    let results = tokens.into_iter().zip(problems).zip(reported.accepted).map(|((token, problem), accepted)| {
-        use report_result::Status::{Accepted, Invalid, Stale};
-        let (status, message) = match (accepted, problem) {
-            (false, _) => (Stale, "the attempt is no longer current; nothing changed".to_owned()),
-            (true, Some(problem)) => (Invalid, problem),
-            (true, None) => (Accepted, String::new()),
-        };
-        ReportResult { token, status: status.into(), message }
-    });
+    let reported = context
+        .owner
+        .report(outcomes, session.clone(), request.free_slots)
+        .await
+        .map_err(status)?;
+    let results = tokens
+        .into_iter()
+        .zip(problems)
+        .zip(reported.accepted)
+        .map(|((token, problem), accepted)| {
+            use report_result::Status::{Accepted, Invalid, Stale};
+            let (status, message) = match (accepted, problem) {
+                (false, _) => (Stale, "the attempt is no longer current; nothing changed".to_owned()),
+                (true, Some(problem)) => (Invalid, problem),
+                (true, None) => (Accepted, String::new()),
+            };
+            ReportResult {
+                token,
+                status: status.into(),
+                message,
+            }
+        });
     let results = results.collect();
     let tasks = lease::prepare(context, reported.granted, &session).await;
     Ok(ReportTasksResponse { results, tasks })
@@ -69,7 +81,10 @@ fn outcome(report: TaskReport) -> Result<(Outcome, Option<String>), Status> {
 fn check_output(text: &str) -> Result<&str, Failure> {
     let refuse = |error_type: &str, message: String| {
         let failure = Failure::new(FailureKind::User, error_type, message);
-        Failure { non_retryable: true, ..failure }
+        Failure {
+            non_retryable: true,
+            ..failure
+        }
     };
     if text.is_empty() {
         return Ok("null");
@@ -92,14 +107,22 @@ fn bounded(failure: Failure) -> Failure {
         error_type: cut(failure.error_type, 256),
         message: cut(failure.message, MAX_MESSAGE),
         stack_trace: cut(failure.stack_trace, MAX_STACK_TRACE),
-        details: if failure.details.len() > MAX_MESSAGE { String::new() } else { failure.details },
+        details: if failure.details.len() > MAX_MESSAGE {
+            String::new()
+        } else {
+            failure.details
+        },
         ..failure
     }
 }
 
 /// The beginning of a text, at a character's end, without NUL characters (Postgres takes none).
 fn cut(text: String, most: usize) -> String {
-    let mut text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
+    let mut text = if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    };
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most - 4));
         text.push_str(" ...");

@@ -33,7 +33,13 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let (credits, credits_seen) = watch::channel(ready.max_tasks);
     let context = context.clone();
     tokio::spawn(async move {
-        let feeder = tokio::spawn(feed(context.clone(), session.clone(), credits.clone(), credits_seen, outbox.clone()));
+        let feeder = tokio::spawn(feed(
+            context.clone(),
+            session.clone(),
+            credits.clone(),
+            credits_seen,
+            outbox.clone(),
+        ));
         loop {
             tokio::select! {
                 message = incoming.message() => match message {
@@ -49,7 +55,10 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
         }
         feeder.abort();
         if context.sessions.close(&session.session) {
-            context.owner.session_closed(session.session, "the worker's stream broke".to_owned()).await;
+            context
+                .owner
+                .session_closed(session.session, "the worker's stream broke".to_owned())
+                .await;
         }
     });
     Ok(ReceiverStream::new(messages))
@@ -70,7 +79,13 @@ async fn take(
         In::Heartbeat(mut request) => {
             request.session.clone_from(&session.session);
             let answer = heartbeat::heartbeat(context, request).await;
-            drop(outbox.send(answer.map(|answer| StreamTasksResponse { message: Some(Out::Heartbeat(answer)) })).await);
+            drop(
+                outbox
+                    .send(answer.map(|answer| StreamTasksResponse {
+                        message: Some(Out::Heartbeat(answer)),
+                    }))
+                    .await,
+            );
         }
         In::Report(mut request) => {
             request.session.clone_from(&session.session);
@@ -78,10 +93,14 @@ async fn take(
             tokio::spawn(async move {
                 let free = request.free_slots;
                 let answer = report::report(&context, request).await;
-                let used = answer.as_ref().map_or(0, |answer| u32::try_from(answer.tasks.len()).unwrap_or(u32::MAX));
+                let used = answer
+                    .as_ref()
+                    .map_or(0, |answer| u32::try_from(answer.tasks.len()).unwrap_or(u32::MAX));
                 // Slots that the answer does not fill are filled by the feeder.
                 credits.send_modify(|credits| *credits = credits.saturating_add(free.saturating_sub(used)));
-                let answer = answer.map(|answer| StreamTasksResponse { message: Some(Out::ReportResults(answer)) });
+                let answer = answer.map(|answer| StreamTasksResponse {
+                    message: Some(Out::ReportResults(answer)),
+                });
                 drop(outbox.send(answer).await);
             });
         }
@@ -122,7 +141,10 @@ async fn feed(
         };
         let used = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         credits.send_modify(|credits| *credits = credits.saturating_sub(used));
-        let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse { tasks, drain: false }));
+        let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
+            tasks,
+            drain: false,
+        }));
         if outbox.send(Ok(StreamTasksResponse { message })).await.is_err() {
             return;
         }
@@ -130,6 +152,9 @@ async fn feed(
 }
 
 async fn drain(outbox: &Outbox) {
-    let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse { tasks: Vec::new(), drain: true }));
+    let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
+        tasks: Vec::new(),
+        drain: true,
+    }));
     drop(outbox.send(Ok(StreamTasksResponse { message })).await);
 }

@@ -36,13 +36,24 @@ impl Clients {
 
     /// An error of a call: a status that no server sent says that there is none.
     pub(super) fn error(&self, status: Status) -> CliError {
-        if status.code() == Code::Unavailable && nexus_api::error::reason_of(&status).is_none() {
+        if is_away(&status) && nexus_api::error::reason_of(&status).is_none() {
             return CliError::Unreachable {
                 address: self.address.clone(),
                 problem: innermost(&status),
             };
         }
         status.into()
+    }
+}
+
+/// True when the server is away, so that the call may be repeated: it says so itself, or the connection broke. A stream
+/// that breaks in the middle has another code than a call that never began, but it has the transport's error inside.
+pub(super) fn is_away(status: &Status) -> bool {
+    let broken = std::error::Error::source(status).is_some();
+    match status.code() {
+        Code::Unavailable => true,
+        Code::Unknown | Code::Internal | Code::Cancelled => broken,
+        _ => false,
     }
 }
 
@@ -57,5 +68,23 @@ fn innermost(status: &Status) -> String {
         status.message().to_owned()
     } else {
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_connection_or_the_server_itself_says_away() {
+        let broken = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let mut status = Status::unknown("h2 protocol error");
+        assert!(!is_away(&status));
+        status.set_source(std::sync::Arc::new(broken()));
+        assert!(is_away(&status));
+        let mut status = Status::not_found("no such execution");
+        status.set_source(std::sync::Arc::new(broken()));
+        assert!(!is_away(&status));
+        assert!(is_away(&Status::unavailable("shutting down")));
     }
 }

@@ -62,9 +62,11 @@ impl CliError {
             Self::Server(status) => {
                 let details = status.get_error_details();
                 if let Some(request) = details.bad_request() {
-                    for violation in &request.field_violations {
-                        lines.push(format!("  {}: {}", violation.field, violation.description));
-                    }
+                    let told = |text: &str| status.message() == text;
+                    let violations = request.field_violations.iter();
+                    let lines_of =
+                        violations.map(|violation| format!("{}: {}", violation.field, violation.description));
+                    lines.extend(lines_of.filter(|line| !told(line)).map(|line| format!("  {line}")));
                 }
                 if let Some(hint) = hint(status) {
                     lines.push(format!("hint: {hint}"));

@@ -9,7 +9,7 @@ use nexus_api::execution::v1::{
 use tokio::time::Instant;
 
 use super::args::{Executions, Global, Page};
-use super::client::Clients;
+use super::client::{Clients, is_away};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{self, Output};
@@ -283,7 +283,7 @@ pub(super) async fn wait_for(clients: &Clients, id: &str, limit: Option<Duration
         match clients.executions.clone().wait_execution(request).await {
             Ok(answer) if answer.get_ref().done => return Ok(()),
             Ok(_) => failures = 0,
-            Err(status) if status.code() == tonic::Code::Unavailable && failures < MAX_RECONNECTS => {
+            Err(status) if is_away(&status) && failures < MAX_RECONNECTS => {
                 failures += 1;
                 tokio::time::sleep(watch::pause(failures)).await;
             }

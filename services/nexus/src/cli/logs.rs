@@ -1,10 +1,9 @@
 //! `nexus logs`: what tasks wrote.
 
 use nexus_api::execution::v1::{LogLine, TailLogsRequest, log_line};
-use tonic::Code;
 
 use super::args::{Global, LogsArgs};
-use super::client::Clients;
+use super::client::{Clients, is_away};
 use super::error::CliError;
 use super::executions::MAX_RECONNECTS;
 use super::exit::Exit;
@@ -24,7 +23,7 @@ pub(super) async fn run(args: &LogsArgs, global: &Global, output: &Output) -> Re
     loop {
         match tail(&clients, &mut request, args.task.is_none(), output, &mut failures).await {
             Ok(()) => return Ok(Exit::Ok),
-            Err(Tail::Status(status)) if status.code() == Code::Unavailable && failures < MAX_RECONNECTS => {
+            Err(Tail::Status(status)) if is_away(&status) && failures < MAX_RECONNECTS => {
                 failures += 1;
                 tokio::time::sleep(watch::pause(failures)).await;
             }

@@ -24,12 +24,19 @@ pub(super) fn ready(args: &DevArgs, address: SocketAddr, slots: u32, took: Durat
         env!("CARGO_PKG_VERSION"),
         args.data.display()
     );
-    eprintln!("  ✓ ready in {:.2} s   http://{address}   (gRPC, health and reflection)", took.as_secs_f64());
+    eprintln!(
+        "  ✓ ready in {:.2} s   http://{address}   (gRPC, health and reflection)",
+        took.as_secs_f64()
+    );
 }
 
 /// Says what goes on after a restart.
 pub(super) fn recovered(recovered: Recovered) {
-    let Recovered { executions, finished_tasks, interrupted } = recovered;
+    let Recovered {
+        executions,
+        finished_tasks,
+        interrupted,
+    } = recovered;
     if executions == 0 {
         return;
     }
@@ -46,7 +53,11 @@ pub(super) fn recovered(recovered: Recovered) {
 pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
     let run = async {
         let mut definitions = DefinitionsServiceClient::new(transport.clone());
-        let known = definitions.get_workflow(GetWorkflowRequest { workflow: SAMPLE_NAME.into() }).await;
+        let known = definitions
+            .get_workflow(GetWorkflowRequest {
+                workflow: SAMPLE_NAME.into(),
+            })
+            .await;
         if known.is_err_and(|status| status.code() == tonic::Code::NotFound) {
             let request = ApplyWorkflowRequest {
                 source: SAMPLE.into(),
@@ -56,7 +67,10 @@ pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
             };
             definitions.apply_workflow(request).await?;
         }
-        let request = StartExecutionRequest { workflow: SAMPLE_NAME.into(), ..StartExecutionRequest::default() };
+        let request = StartExecutionRequest {
+            workflow: SAMPLE_NAME.into(),
+            ..StartExecutionRequest::default()
+        };
         ExecutionServiceClient::new(transport).start_execution(request).await
     };
     let started = tokio::select! {

@@ -30,7 +30,11 @@ pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: 
     for file in files(&folder) {
         loaded += u32::from(apply(&mut definitions, &file, true).await);
     }
-    let watching = if watcher.is_some() { "; watching for changes" } else { "" };
+    let watching = if watcher.is_some() {
+        "; watching for changes"
+    } else {
+        ""
+    };
     eprintln!("  ✓ {loaded} workflows loaded from {}{watching}", folder.display());
     loop {
         let first = tokio::select! {
@@ -62,19 +66,29 @@ fn watch(folder: &Path, sender: mpsc::Sender<PathBuf>) -> Option<notify::Recomme
     match watcher.watch(folder, RecursiveMode::NonRecursive) {
         Ok(()) => Some(watcher),
         Err(error) => {
-            eprintln!("  ! {} cannot be watched ({error}); restart to load changes", folder.display());
+            eprintln!(
+                "  ! {} cannot be watched ({error}); restart to load changes",
+                folder.display()
+            );
             None
         }
     }
 }
 
 fn is_workflow(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    !hidden && path.extension().is_some_and(|kind| ["yaml", "yml", "json"].iter().any(|known| kind == *known))
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    !hidden
+        && path
+            .extension()
+            .is_some_and(|kind| ["yaml", "yml", "json"].iter().any(|known| kind == *known))
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
     let mut files: Vec<PathBuf> = paths.filter(|path| path.is_file() && is_workflow(path)).collect();
     files.sort();
@@ -91,12 +105,19 @@ async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Pat
             return false;
         }
     };
-    let request = ApplyWorkflowRequest { source, file: shown.clone(), ..ApplyWorkflowRequest::default() };
+    let request = ApplyWorkflowRequest {
+        source,
+        file: shown.clone(),
+        ..ApplyWorkflowRequest::default()
+    };
     match definitions.apply_workflow(request).await {
         Ok(answer) => {
             let answer = answer.into_inner();
             for warning in &answer.diagnostics {
-                eprintln!("  ! {shown}:{}:{} {} {}", warning.line, warning.column, warning.code, warning.message);
+                eprintln!(
+                    "  ! {shown}:{}:{} {} {}",
+                    warning.line, warning.column, warning.code, warning.message
+                );
             }
             let outcome = answer.outcome();
             let workflow = answer.workflow.unwrap_or_default();
@@ -106,13 +127,19 @@ async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Pat
                 ApplyOutcome::Unchanged | ApplyOutcome::Unspecified => "unchanged",
             };
             if !quiet && outcome != ApplyOutcome::Unchanged {
-                eprintln!("  ✓ {} {what}: revision {} from {shown}", workflow.name, workflow.latest_revision);
+                eprintln!(
+                    "  ✓ {} {what}: revision {} from {shown}",
+                    workflow.name, workflow.latest_revision
+                );
             }
             true
         }
         Err(status) => {
             let details = status.get_error_details();
-            let violations = details.bad_request().map(|request| request.field_violations.clone()).unwrap_or_default();
+            let violations = details
+                .bad_request()
+                .map(|request| request.field_violations.clone())
+                .unwrap_or_default();
             if violations.is_empty() {
                 eprintln!("  ✗ {shown}: {}", status.message());
             }

@@ -45,18 +45,29 @@ pub(super) async fn print(
     }
 }
 
-async fn follow(
-    mut client: ExecutionServiceClient<Transport>,
-    id: ExecutionId,
-) -> Result<(), tonic::Status> {
-    let request = GetExecutionRequest { execution: id.to_string(), view: 0 };
-    let execution = client.get_execution(request).await?.into_inner().execution.unwrap_or_default();
+async fn follow(mut client: ExecutionServiceClient<Transport>, id: ExecutionId) -> Result<(), tonic::Status> {
+    let request = GetExecutionRequest {
+        execution: id.to_string(),
+        view: 0,
+    };
+    let execution = client
+        .get_execution(request)
+        .await?
+        .into_inner()
+        .execution
+        .unwrap_or_default();
     // One that has ended is told by those who saw it; its last commit may still be heard here.
     if execution.finish_time.is_some() && execution.last_event > 50 {
         return Ok(());
     }
-    let mut progress = Progress { name: format!("{} {}", execution.workflow, short(&execution.id)), started: 0 };
-    let request = WatchExecutionRequest { execution: id.to_string(), after_sequence: 0 };
+    let mut progress = Progress {
+        name: format!("{} {}", execution.workflow, short(&execution.id)),
+        started: 0,
+    };
+    let request = WatchExecutionRequest {
+        execution: id.to_string(),
+        after_sequence: 0,
+    };
     let mut stream = client.watch_execution(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
         for event in &message.events {
@@ -85,7 +96,11 @@ impl Progress {
         #[allow(clippy::cast_precision_loss, reason = "milliseconds on a screen")]
         let after = |since: i64| (at - since) as f64 / 1e6;
         let name = &self.name;
-        let why = event.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+        let why = event
+            .error
+            .as_ref()
+            .map(|error| error.message.as_str())
+            .unwrap_or_default();
         match event.r#type() {
             event::Type::ExecutionCreated => {
                 self.started = at;
@@ -95,7 +110,10 @@ impl Progress {
                 let next = event.next_attempt_time.as_ref().map_or(0, micros);
                 #[allow(clippy::cast_precision_loss, reason = "milliseconds on a screen")]
                 let wait = (next - at) as f64 / 1e6;
-                Some(format!("    {name}  ↻ {} attempt {} failed: {why}; again in {wait:.1} s", event.task, event.attempt))
+                Some(format!(
+                    "    {name}  ↻ {} attempt {} failed: {why}; again in {wait:.1} s",
+                    event.task, event.attempt
+                ))
             }
             event::Type::TaskLost => Some(format!("    {name}  ↻ {} was interrupted: {why}", event.task)),
             event::Type::TaskFinished => {
@@ -104,7 +122,11 @@ impl Progress {
                     task::State::Skipped => ("–", " skipped".to_owned()),
                     state => ("✗", format!(" {}: {why}", state.as_str_name().to_lowercase())),
                 };
-                Some(format!("    {name}  {glyph} {}{rest}  {:.2} s", event.task, after(self.started)))
+                Some(format!(
+                    "    {name}  {glyph} {}{rest}  {:.2} s",
+                    event.task,
+                    after(self.started)
+                ))
             }
             event::Type::ExecutionFinished => {
                 let (glyph, state) = match event.execution_state() {
@@ -126,8 +148,14 @@ mod tests {
 
     #[test]
     fn lines_tell_what_happened() {
-        let mut progress = Progress { name: "etl 1a2b3c".into(), started: 0 };
-        let error = Some(Failure { message: "503".into(), ..Failure::default() });
+        let mut progress = Progress {
+            name: "etl 1a2b3c".into(),
+            started: 0,
+        };
+        let error = Some(Failure {
+            message: "503".into(),
+            ..Failure::default()
+        });
         let event = |kind: event::Type, at: i64| Event {
             r#type: kind.into(),
             time: Some(timestamp(at)),
@@ -143,13 +171,19 @@ mod tests {
         };
         let line = progress.line(&retry).expect("line");
         assert_eq!(line, "    etl 1a2b3c  ↻ load attempt 1 failed: 503; again in 1.5 s");
-        let done = Event { task_state: task::State::Succeeded.into(), ..event(event::Type::TaskFinished, 4_000_000) };
+        let done = Event {
+            task_state: task::State::Succeeded.into(),
+            ..event(event::Type::TaskFinished, 4_000_000)
+        };
         assert_eq!(progress.line(&done).expect("line"), "    etl 1a2b3c  ✓ load  3.00 s");
         let end = Event {
             execution_state: execution::State::TimedOut.into(),
             error,
             ..event(event::Type::ExecutionFinished, 5_000_000)
         };
-        assert_eq!(progress.line(&end).expect("line"), "  ✗ etl 1a2b3c timed_out: 503  4.00 s");
+        assert_eq!(
+            progress.line(&end).expect("line"),
+            "  ✗ etl 1a2b3c timed_out: 503  4.00 s"
+        );
     }
 }

@@ -43,7 +43,10 @@ impl Mesh {
         let lock = DirectoryLock::take(&args.data)?;
         // The port is taken before anything runs: a start that fails has done nothing.
         let listener = Listener::bind(args.listen).await?;
-        let stores = (DefinitionsStore::open(&args.data).await?, ExecutionStore::open(&args.data).await?);
+        let stores = (
+            DefinitionsStore::open(&args.data).await?,
+            ExecutionStore::open(&args.data).await?,
+        );
         let definitions = Definitions::new(Arc::new(stores.0.clone()), system_clock());
         let dependencies = Dependencies {
             store: Arc::new(stores.1.clone()),
@@ -60,9 +63,17 @@ impl Mesh {
             .add_service(execution.execution_server())
             .add_service(execution.worker_server());
         let (health_reporter, health) = tonic_health::server::health_reporter();
-        health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        for service in ["nexus.definitions.v1.DefinitionsService", "nexus.execution.v1.ExecutionService", "nexus.worker.v1.WorkerService"] {
-            health_reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+        health_reporter
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await;
+        for service in [
+            "nexus.definitions.v1.DefinitionsService",
+            "nexus.execution.v1.ExecutionService",
+            "nexus.worker.v1.WorkerService",
+        ] {
+            health_reporter
+                .set_service_status(service, tonic_health::ServingStatus::Serving)
+                .await;
         }
         let server = tokio::spawn(listener.serve(routes, health, stop.services.clone()));
         let options = worker_options(args)?;
@@ -71,13 +82,26 @@ impl Mesh {
             Routes::new(execution.worker_server()),
         ));
         let worker = tokio::spawn(Worker::new(options, client).run(stop.worker.clone()));
-        Ok(Self { execution, definitions, stores, recovered, address, slots, server, worker, owner, _lock: lock })
+        Ok(Self {
+            execution,
+            definitions,
+            stores,
+            recovered,
+            address,
+            slots,
+            server,
+            worker,
+            owner,
+            _lock: lock,
+        })
     }
 
     /// A way to all services for this process itself.
     pub(super) fn local_transport(&self) -> Transport {
         let mut routes = Routes::builder();
-        routes.add_service(self.definitions.server()).add_service(self.execution.execution_server());
+        routes
+            .add_service(self.definitions.server())
+            .add_service(self.execution.execution_server());
         transport::in_process(routes.routes())
     }
 

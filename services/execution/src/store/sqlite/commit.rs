@@ -53,11 +53,7 @@ pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -
 }
 
 /// Refuses a batch of somebody who no longer owns the shards.
-async fn require_fence(
-    connection: &mut SqliteConnection,
-    fence: Fence,
-    changes: &[Change],
-) -> Result<(), StoreError> {
+async fn require_fence(connection: &mut SqliteConnection, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
     let shards: BTreeSet<u16> = changes.iter().map(|change| change.execution.id.shard()).collect();
     let owned: i64 = sqlx::query(
         "SELECT count(*) FROM shards WHERE id IN (SELECT value FROM json_each(?1)) AND owner = ?2 AND epoch = ?3",
@@ -70,7 +66,11 @@ async fn require_fence(
     .map_err(database)?
     .try_get(0)
     .map_err(database)?;
-    if usize::try_from(owned).ok() == Some(shards.len()) { Ok(()) } else { Err(StoreError::Fenced) }
+    if usize::try_from(owned).ok() == Some(shards.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::Fenced)
+    }
 }
 
 /// Whether the store has the batch already: its answer was lost, and it comes again. A batch is written whole or not at
@@ -81,7 +81,11 @@ async fn already_written(connection: &mut SqliteConnection, change: &Change) -> 
         .fetch_optional(&mut *connection)
         .await
         .map_err(database)?;
-    let stored: i64 = row.map(|row| row.try_get(0)).transpose().map_err(database)?.unwrap_or_default();
+    let stored: i64 = row
+        .map(|row| row.try_get(0))
+        .transpose()
+        .map_err(database)?
+        .unwrap_or_default();
     Ok(u64::try_from(stored).ok() == Some(change.execution.sequence))
 }
 
@@ -97,7 +101,11 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str, rows: Vec<Val
     if rows.is_empty() {
         return Ok(0);
     }
-    let result = sqlx::query(sql).bind(Value::from(rows).to_string()).execute(connection).await.map_err(database)?;
+    let result = sqlx::query(sql)
+        .bind(Value::from(rows).to_string())
+        .execute(connection)
+        .await
+        .map_err(database)?;
     Ok(result.rows_affected())
 }
 
@@ -136,7 +144,9 @@ async fn write_executions(connection: &mut SqliteConnection, changes: &[Change])
     let updated = run(connection, UPDATE_EXECUTIONS, grown.iter().map(columns).collect()).await?;
     // Every update compares the sequence; one that matched nothing means that the store went on without this owner.
     if usize::try_from(updated).ok() != Some(grown.len()) {
-        let execution = grown.first().map_or(changes[0].execution.id, |change| change.execution.id);
+        let execution = grown
+            .first()
+            .map_or(changes[0].execution.id, |change| change.execution.id);
         return Err(StoreError::Conflict { execution });
     }
     Ok(())

@@ -48,7 +48,10 @@ pub(super) async fn list(store: &Database, query: LogQuery) -> Result<Vec<LogRow
     .fetch_all(store.reader())
     .await
     .map_err(database)?;
-    rows.iter().map(|row| line(row, query.execution)).collect::<Result<_, _>>().map_err(database)
+    rows.iter()
+        .map(|row| line(row, query.execution))
+        .collect::<Result<_, _>>()
+        .map_err(database)
 }
 
 fn line(row: &SqliteRow, execution: ExecutionId) -> Result<LogRow, sqlx::Error> {

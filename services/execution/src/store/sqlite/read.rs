@@ -60,7 +60,8 @@ pub(super) async fn request(store: &Database, key: &str) -> Result<Option<(Execu
         .fetch_optional(store.reader())
         .await
         .map_err(database)?;
-    row.map(|row| Ok((execution_id(&row, 0)?, row.try_get(1).map_err(database)?))).transpose()
+    row.map(|row| Ok((execution_id(&row, 0)?, row.try_get(1).map_err(database)?)))
+        .transpose()
 }
 
 pub(super) async fn execution(store: &Database, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
@@ -103,7 +104,11 @@ pub(super) async fn list(
 ) -> Result<Vec<ExecutionRow>, StoreError> {
     let labels: Vec<Value> = filter.labels.iter().map(|(key, value)| json!([key, value])).collect();
     // Without a workflow the primary key gives the order; with one, its index does. Both are walked backwards.
-    let workflow = if filter.workflow.is_some() { "e.workflow = ?1" } else { "?1 IS NULL" };
+    let workflow = if filter.workflow.is_some() {
+        "e.workflow = ?1"
+    } else {
+        "?1 IS NULL"
+    };
     let sql = format!(
         "SELECT {}, '', NULL FROM executions e
          WHERE {workflow} AND (?2 IS NULL OR e.id < ?2) AND (?3 IS NULL OR e.state = ?3)
@@ -225,7 +230,9 @@ pub(super) async fn durations(
 
 fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreError> {
     let bytes: Vec<u8> = row.try_get(column).map_err(database)?;
-    let bytes = bytes.try_into().map_err(|_| StoreError::Inconsistent("an id has not 16 bytes".into()))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StoreError::Inconsistent("an id has not 16 bytes".into()))?;
     Ok(ExecutionId::from_bytes(bytes))
 }
 

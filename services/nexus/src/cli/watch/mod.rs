@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use nexus_api::execution::v1::{Event, WatchExecutionRequest, WatchExecutionResponse};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
-use super::client::Clients;
+use super::client::{Clients, is_away};
 use super::error::CliError;
 use super::executions::{self, MAX_RECONNECTS};
 use super::exit::Exit;
@@ -91,7 +91,7 @@ async fn next(
     loop {
         match step(&clients, &id, after, &mut stream).await {
             Ok(news) => return (stream, Ok(news)),
-            Err(status) if status.code() == Code::Unavailable && failures < MAX_RECONNECTS => {
+            Err(status) if is_away(&status) && failures < MAX_RECONNECTS => {
                 stream = None;
                 failures += 1;
                 sleep(pause(failures)).await;

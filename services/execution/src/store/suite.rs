@@ -1,0 +1,373 @@
+//! What every adapter must do: generic over the port, stamped for each adapter below.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_engine::{Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
+
+use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow};
+use crate::ids::{ExecutionId, Ids};
+
+fn execution(id: ExecutionId) -> ExecutionRow {
+    ExecutionRow {
+        id,
+        workflow: "w".into(),
+        revision: 3,
+        state: ExecutionState::Pending,
+        closing: None,
+        closing_reason: String::new(),
+        labels: BTreeMap::from([("team".to_owned(), "data".to_owned())]),
+        traceparent: "00-1-2-01".into(),
+        sequence: 2,
+        created_at: 1_000,
+        started_at: None,
+        finished_at: None,
+        failure: None,
+        params: Arc::from(r#"{"big":12345678901234567890}"#),
+        output: None,
+    }
+}
+
+fn task(position: u32, state: TaskState) -> TaskRow {
+    TaskRow {
+        position,
+        state,
+        leases: 1,
+        returned: 0,
+        infra_losses: 0,
+        scheduled_at: Some(1_000),
+        ready_at: Some(1_000),
+        started_at: None,
+        attempt_started_at: None,
+        finished_at: None,
+        next_at: None,
+        worker: None,
+        failure: None,
+        output: None,
+    }
+}
+
+fn event(sequence: u64, fact: Fact) -> Event {
+    Event {
+        sequence,
+        at: 1_000,
+        fact,
+    }
+}
+
+/// A new execution with one ready task.
+fn fresh(id: ExecutionId) -> Change {
+    Change {
+        before: 0,
+        execution: execution(id),
+        tasks: vec![task(0, TaskState::Scheduled)],
+        events: vec![
+            event(1, Fact::ExecutionCreated),
+            event(2, Fact::TaskScheduled { task: 0, attempt: 1 }),
+        ],
+        request: None,
+    }
+}
+
+/// The same execution once its task has succeeded.
+fn finished(id: ExecutionId) -> Change {
+    let done = TaskRow {
+        attempt_started_at: Some(2_000_000),
+        started_at: Some(2_000_000),
+        finished_at: Some(3_500_000),
+        output: Some(Arc::from("[1]")),
+        worker: Some(Arc::from("worker \"one\"")),
+        ..task(0, TaskState::Succeeded)
+    };
+    let end = Fact::TaskFinished {
+        task: 0,
+        attempt: 1,
+        state: TaskState::Succeeded,
+        output: None,
+        failure: None,
+    };
+    Change {
+        before: 2,
+        execution: ExecutionRow {
+            state: ExecutionState::Succeeded,
+            sequence: 3,
+            started_at: Some(2_000_000),
+            finished_at: Some(3_500_000),
+            output: Some(Arc::from("{\"x\":1}")),
+            params: Arc::default(),
+            ..execution(id)
+        },
+        tasks: vec![done],
+        events: vec![event(3, end)],
+        request: None,
+    }
+}
+
+async fn claimed(store: &dyn Store) -> Fence {
+    store.claim(Ids::system().random()).await.expect("claim")
+}
+
+fn id() -> ExecutionId {
+    Ids::system().execution(None)
+}
+
+async fn what_is_committed_is_read_back(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let id = id();
+    store.commit(fence, &[fresh(id)]).await.expect("commit");
+    assert_eq!(store.execution(id).await.expect("read"), Some(execution(id)));
+    assert_eq!(store.open_executions(None, 10).await.expect("open").len(), 1);
+    store.commit(fence, &[finished(id)]).await.expect("commit");
+    let expected = ExecutionRow {
+        params: execution(id).params,
+        ..finished(id).execution
+    };
+    assert_eq!(store.execution(id).await.expect("read"), Some(expected));
+    assert_eq!(store.tasks(id, 0, 10).await.expect("tasks"), finished(id).tasks);
+    assert_eq!(
+        store.task_counts(&[id]).await.expect("counts"),
+        [(id, TaskState::Succeeded, 1)]
+    );
+    assert!(
+        store.open_executions(None, 10).await.expect("open").is_empty(),
+        "terminal ones are not loaded"
+    );
+    let history = store.history(id, None, 0, 10).await.expect("history");
+    assert_eq!(history, [fresh(id).events, finished(id).events].concat());
+    assert_eq!(
+        store.history(id, Some(0), 2, 10).await.expect("history"),
+        finished(id).events
+    );
+    let digits = id.0.simple().to_string();
+    assert_eq!(store.ids_with_prefix(&digits[..12]).await.expect("prefix"), [id]);
+    assert!(store.ids_with_prefix("ffffffff").await.expect("prefix").is_empty());
+}
+
+async fn an_older_owner_is_shut_out(store: &dyn Store) {
+    let old = claimed(store).await;
+    let id = id();
+    store.commit(old, &[fresh(id)]).await.expect("commit");
+    let new = claimed(store).await;
+    assert!(new.epoch > old.epoch);
+    let refused = store.commit(old, &[finished(id)]).await.expect_err("fenced");
+    assert!(matches!(refused, StoreError::Fenced), "{refused}");
+    let impostor = Fence {
+        epoch: new.epoch,
+        ..old
+    };
+    let refused = store
+        .commit(impostor, &[finished(id)])
+        .await
+        .expect_err("the right epoch of another owner");
+    assert!(matches!(refused, StoreError::Fenced), "{refused}");
+    store.commit(new, &[finished(id)]).await.expect("the new owner may");
+}
+
+async fn a_batch_is_written_whole_or_not_at_all_and_once(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let (first, second) = (id(), id());
+    store.commit(fence, &[fresh(first)]).await.expect("commit");
+    store
+        .commit(fence, &[fresh(first)])
+        .await
+        .expect("a repeated batch is recognised");
+    let stale = Change {
+        before: 7,
+        ..finished(first)
+    };
+    let stale = Change {
+        execution: ExecutionRow {
+            sequence: 8,
+            ..stale.execution
+        },
+        ..stale
+    };
+    let refused = store
+        .commit(fence, &[stale, fresh(second)])
+        .await
+        .expect_err("conflict");
+    assert!(matches!(refused, StoreError::Conflict { .. }), "{refused}");
+    assert_eq!(
+        store.execution(second).await.expect("read"),
+        None,
+        "nothing of the batch was written"
+    );
+    assert_eq!(store.history(first, None, 0, 10).await.expect("history").len(), 2);
+}
+
+async fn idempotency_keys_are_unique(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let request = Some(RequestKey {
+        key: "k".into(),
+        fingerprint: "f".into(),
+    });
+    let first = id();
+    store
+        .commit(
+            fence,
+            &[Change {
+                request: request.clone(),
+                ..fresh(first)
+            }],
+        )
+        .await
+        .expect("commit");
+    assert_eq!(store.request("k").await.expect("request"), Some((first, "f".into())));
+    assert_eq!(store.request("other").await.expect("request"), None);
+    let again = store.commit(fence, &[Change { request, ..fresh(id()) }]).await;
+    assert!(matches!(again, Err(StoreError::Database(error)) if error.kind() == nexus_storage::ErrorKind::Duplicate));
+}
+
+async fn lists_are_newest_first_and_filtered(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let ids: Vec<ExecutionId> = (0..5).map(|_| id()).collect();
+    for id in &ids {
+        store.commit(fence, &[fresh(*id)]).await.expect("commit");
+    }
+    store.commit(fence, &[finished(ids[1])]).await.expect("commit");
+    let list = async |filter: ListFilter, before| {
+        let rows = store.list(&filter, before, 3).await.expect("list");
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(ListFilter::default(), None).await, [ids[4], ids[3], ids[2]]);
+    assert_eq!(list(ListFilter::default(), Some(ids[2])).await, [ids[1], ids[0]]);
+    let succeeded = ListFilter {
+        state: Some(ExecutionState::Succeeded),
+        ..ListFilter::default()
+    };
+    assert_eq!(list(succeeded, None).await, [ids[1]]);
+    let other = ListFilter {
+        workflow: Some("other".into()),
+        ..ListFilter::default()
+    };
+    assert!(list(other, None).await.is_empty());
+    let labelled = ListFilter {
+        labels: vec![("team".into(), "ops".into())],
+        ..ListFilter::default()
+    };
+    assert!(list(labelled, None).await.is_empty());
+    let timed = ListFilter {
+        created_after: Some(999),
+        created_before: Some(1_001),
+        ..ListFilter::default()
+    };
+    assert_eq!(list(timed, None).await.len(), 3);
+}
+
+async fn log_lines_are_kept_once_and_in_order(store: &dyn Store) {
+    let execution = id();
+    let line = |task, line, text: &str| LogRow {
+        sequence: 0,
+        execution,
+        task,
+        attempt: 1,
+        line,
+        at: 5,
+        stream: 1,
+        text: text.into(),
+    };
+    store
+        .append_logs(&[line(0, 0, "a"), line(1, 0, "b")])
+        .await
+        .expect("append");
+    store
+        .append_logs(&[line(0, 0, "again"), line(0, 1, "ü\"c")])
+        .await
+        .expect("append");
+    let query = LogQuery {
+        execution,
+        task: None,
+        attempt: None,
+        after: 0,
+        limit: 10,
+    };
+    let all = store.logs(query).await.expect("logs");
+    assert_eq!(
+        all.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(),
+        ["a", "b", "ü\"c"]
+    );
+    let rest = store
+        .logs(LogQuery {
+            after: all[0].sequence,
+            task: Some(0),
+            ..query
+        })
+        .await
+        .expect("logs");
+    assert_eq!(rest.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["ü\"c"]);
+    assert!(
+        store
+            .logs(LogQuery {
+                attempt: Some(2),
+                ..query
+            })
+            .await
+            .expect("logs")
+            .is_empty()
+    );
+}
+
+async fn durations_are_means_over_successes(store: &dyn Store) {
+    let fence = claimed(store).await;
+    for _ in 0..2 {
+        let id = id();
+        store.commit(fence, &[fresh(id)]).await.expect("commit");
+        store.commit(fence, &[finished(id)]).await.expect("commit");
+    }
+    let (durations, executions) = store.durations("w", 100).await.expect("durations");
+    assert_eq!((executions, durations.len()), (2, 1));
+    assert_eq!(
+        (durations[0].revision, durations[0].position, durations[0].samples),
+        (3, 0, 2)
+    );
+    assert!((durations[0].mean_seconds - 1.5).abs() < 1e-9);
+}
+
+async fn failures_survive(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let id = id();
+    let failure = Failure {
+        stack_trace: "line 1\nline 2".into(),
+        next_retry_delay: Some(7),
+        details: "{\"a\":1}".into(),
+        ..Failure::new(FailureKind::Timeout, "Timeout", "it's \"late\" ✓")
+    };
+    let mut change = fresh(id);
+    change.tasks[0].failure = Some(failure.clone());
+    change.execution.failure = Some(failure.clone());
+    store.commit(fence, &[change]).await.expect("commit");
+    assert_eq!(
+        store.tasks(id, 0, 1).await.expect("tasks")[0].failure,
+        Some(failure.clone())
+    );
+    let (row, tasks) = store.open_executions(None, 1).await.expect("open").remove(0);
+    assert_eq!((row.failure, tasks.len()), (Some(failure), 1));
+}
+
+macro_rules! suite {
+    ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
+        mod $adapter {
+            $(#[tokio::test]
+            async fn $test() {
+                let directory = tempfile::tempdir().expect("directory");
+                let store = $open(directory.path()).await.expect("open");
+                super::$test(&store).await;
+            })+
+        }
+    };
+}
+
+suite!(
+    sqlite,
+    crate::store::sqlite::SqliteStore::open,
+    [
+        what_is_committed_is_read_back,
+        an_older_owner_is_shut_out,
+        a_batch_is_written_whole_or_not_at_all_and_once,
+        idempotency_keys_are_unique,
+        lists_are_newest_first_and_filtered,
+        log_lines_are_kept_once_and_in_order,
+        durations_are_means_over_successes,
+        failures_survive,
+    ]
+);
