@@ -25,7 +25,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use duration::Span;
 pub use input::{Effective, InputTemplate};
 pub use model::{Kind, Task, Workflow};
-pub use params::validate_params;
+pub use params::{ParamError, validate_params};
 pub use parse::{ParseOutcome, parse};
 pub use suggest::nearest;
 pub use yaml::to_yaml;

