@@ -174,7 +174,9 @@ fn every_look_at_a_workflow_works() {
     let revisions = as_json(&nexus(&dev, &["workflows", "revisions", "good", "-o", "json"]));
     assert_eq!(revisions["revisions"].as_array().expect("revisions").len(), 2);
     let diff = nexus(&dev, &["workflows", "diff", "good"]);
-    assert!(stdout(&diff).contains("/tasks/b"), "{}", stdout(&diff));
+    assert!(stdout(&diff).contains("+  b: {noop"), "{}", stdout(&diff));
+    let changes = as_json(&nexus(&dev, &["workflows", "diff", "good", "-o", "json"]));
+    assert!(changes["changes"].to_string().contains("/tasks/b"), "{changes}");
     for (format, part) in [
         ("mermaid", "flowchart"),
         ("dot", "digraph"),

@@ -34,6 +34,12 @@ pub struct DevArgs {
     /// Tasks that run at a time; two for each core, and at least 8, when not said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub slots: Option<u32>,
+    /// Which log lines are written, such as `info` or `nexus_execution=debug`
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
+    pub log: String,
+    /// Address of an OpenTelemetry collector (gRPC) that traces are sent to
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp: Option<String>,
     /// File with secrets and connections, as NAME=VALUE lines; also read from NEXUS_SECRET_* and NEXUS_CONNECTION_*
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
@@ -68,6 +74,9 @@ pub enum DevError {
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
+    /// Logs and traces cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] nexus_telemetry::TelemetryError),
     /// The secrets cannot be read.
     #[error("there is no file {}; --secrets names a file of NAME=VALUE lines", .0.display())]
     Secrets(PathBuf),
@@ -89,6 +98,14 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
     if !args.listen.ip().is_loopback() {
         return Err(DevError::NotLoopback(args.listen));
     }
+    let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
+        log_filter: args.log.clone(),
+        log_format: nexus_telemetry::LogFormat::Auto,
+        otlp_endpoint: args.otlp.clone(),
+        service_name: "nexus-dev".into(),
+    })?;
+    nexus_execution::metrics::describe();
+    nexus_worker::metrics::describe();
     let stop = Stop::default();
     let mut mesh = Mesh::start(&args, &stop).await?;
     let local = mesh.local_transport();
@@ -126,6 +143,8 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
     loading.abort();
     // The printer ends with the services; it may have a last line to write.
     drop(tokio::time::timeout(Duration::from_secs(1), printing).await);
+    // Sending the last spans may take a moment and blocks.
+    drop(tokio::task::spawn_blocking(move || telemetry.flush()).await);
     eprintln!("  stopped");
     Ok(())
 }
