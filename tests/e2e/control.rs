@@ -140,3 +140,21 @@ async fn a_task_without_a_worker_times_out() {
     let task = dev.task(&execution.id, "a").await;
     assert_eq!((task.state(), task.attempts), (task::State::TimedOut, 0));
 }
+
+#[tokio::test]
+async fn an_input_that_cannot_be_evaluated_fails_its_task_and_frees_the_slot() {
+    let dev = Dev::start_with(nexus_tests::DevOptions {
+        args: vec!["--no-sample".into(), "--slots=1".into()],
+        ..Default::default()
+    });
+    let source = "name: wrong\ntasks:\n  a: {noop: {output: {x: 1}}}\n  b: {noop: {output: '{{ tasks.a.output.y.z }}'}}\n  \
+                  c: {needs: [a], noop: {output: fine}}\n";
+    for _ in 0..3 {
+        let execution = dev.run(source, "").await;
+        assert_eq!(execution.state(), execution::State::Failed);
+        let error = dev.task(&execution.id, "b").await.error.expect("error");
+        assert_eq!(error.r#type, "Expression");
+        assert!(error.message.contains("tasks.a.output.y"), "{}", error.message);
+        assert_eq!(dev.task(&execution.id, "c").await.state(), task::State::Succeeded);
+    }
+}

@@ -61,6 +61,16 @@ async fn workflow_files_are_loaded_and_loaded_again_when_saved() {
 }
 
 #[tokio::test]
+async fn a_folder_that_comes_later_is_found() {
+    let mut dev = Dev::start();
+    let workflows = dev.folder().join("workflows");
+    std::fs::create_dir(&workflows).expect("folder");
+    dev.wait_for_line("watching for changes");
+    std::fs::write(workflows.join("late.yaml"), "name: late\ntasks: {a: {noop: {}}}\n").expect("write");
+    dev.wait_for_line("late created");
+}
+
+#[tokio::test]
 async fn a_second_process_on_the_same_data_is_refused() {
     let dev = Dev::start();
     let output = Command::new(binary())

@@ -5,6 +5,7 @@
 //! begins. So a lone step pays one commit, and under load one commit carries many steps, without any timer.
 
 mod actor;
+mod commands;
 mod commit;
 mod leases;
 mod live;

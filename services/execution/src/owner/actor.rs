@@ -4,34 +4,26 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_engine::{Command, Effect, Execution, Outcome, Plan, Rejection, TaskState, Timer, Transition, decide};
-use nexus_spec::model::Delivery;
+use nexus_engine::{Command, Effect, Rejection, TaskState, Timer, Transition, decide};
 use nexus_streams::{Entry, Pointer};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Dependencies;
 use super::commit::{self, InFlight, Pending, Release};
-use super::leases::{LEASE, Lease, Leases};
+use super::leases::{LEASE, Leases};
 use super::live::Live;
-use super::messages::{
-    Granted, Message, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict,
-};
+use super::messages::{Message, OwnerError, TokenSubject};
 use super::recover::Recovered;
 use super::timers::Timers;
 use crate::ids::ExecutionId;
-use crate::metrics;
 use crate::store::Fence;
 
-/// Executions that may be live at a time; one more is refused with RESOURCE_EXHAUSTED.
-const MAX_LIVE: usize = 200_000;
 /// Commands taken before looking at anything else.
 const BURST: usize = 512;
 /// How often leases are looked over, and how often ready tasks that nobody took are offered again.
 const PATROL: Duration = Duration::from_secs(5);
-/// Idempotency keys are kept in memory for this long: longer than any call may last.
-const KEY_MEMORY: Duration = Duration::from_secs(120);
 /// A ready task that nobody took for this long may have lost its pointer.
 const UNTAKEN: i64 = 10_000_000;
 
@@ -43,9 +35,9 @@ pub(super) struct Actor {
     pub(super) leases: Leases,
     pub(super) publisher: mpsc::Sender<Vec<Entry>>,
     /// Idempotency keys of recent starts, so that one who looked into the store too early still finds them.
-    starting: HashMap<String, (ExecutionId, String)>,
+    pub(super) starting: HashMap<String, (ExecutionId, String)>,
     /// The same keys, oldest first.
-    started: VecDeque<(Instant, String)>,
+    pub(super) started: VecDeque<(Instant, String)>,
     fence: Fence,
     inbox: mpsc::Receiver<Message>,
     in_flight: Option<(InFlight, Vec<ExecutionId>, Vec<Release>)>,
@@ -162,12 +154,12 @@ impl Actor {
         }
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         (self.dependencies.clock)()
     }
 
     /// Lets the engine decide, and takes note of what follows. The effects are the caller's to release.
-    fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
+    pub(super) fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
         let now = self.now();
         let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
         let transition: Transition = decide(&mut live.execution, command, now)?;
@@ -176,245 +168,6 @@ impl Actor {
             self.pending.mark(id, urgent);
         }
         Ok(transition.effects)
-    }
-
-    fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
-        if let Some((id, fingerprint)) = new.request.as_ref().and_then(|request| self.starting.get(&request.key)) {
-            let same = new
-                .request
-                .as_ref()
-                .is_some_and(|request| request.fingerprint == *fingerprint);
-            let id = *id;
-            let answer = if same {
-                Ok(Started { id, existing: true })
-            } else {
-                Err(OwnerError::RequestIdReused)
-            };
-            // Also this answer waits for the commit: until then the first start does not exist.
-            return self.pending.reply(move || drop(reply.send(answer)));
-        }
-        if self.executions.len() >= MAX_LIVE {
-            return drop(reply.send(Err(OwnerError::Overloaded)));
-        }
-        let id = new.id;
-        let now = self.now();
-        if let Some(request) = &new.request {
-            self.forget_old_keys();
-            self.started.push_back((Instant::now(), request.key.clone()));
-            self.starting
-                .insert(request.key.clone(), (id, request.fingerprint.clone()));
-        }
-        let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), now);
-        let live = Live {
-            id,
-            execution,
-            labels: new.labels,
-            traceparent: new.traceparent,
-            written: 0,
-            events: Vec::new(),
-            dirty: std::collections::BTreeSet::new(),
-            request: new.request,
-            closed: false,
-        };
-        self.executions.insert(id, live);
-        let effects = self.decide(id, Command::Start, true).unwrap_or_default();
-        self.pending.release_effects(id, effects);
-        self.pending
-            .reply(move || drop(reply.send(Ok(Started { id, existing: false }))));
-        metrics::started();
-    }
-
-    /// Forgets keys that the store has had for longer than any call lasts.
-    fn forget_old_keys(&mut self) {
-        while let Some((at, key)) = self.started.front() {
-            let id = self.starting.get(key).map(|(id, _)| *id);
-            let stored = id
-                .and_then(|id| self.executions.get(&id))
-                .is_none_or(|live| live.written > 0);
-            if at.elapsed() < KEY_MEMORY || !stored {
-                return;
-            }
-            self.starting.remove(key);
-            self.started.pop_front();
-        }
-    }
-
-    fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
-        match self.decide(id, Command::Cancel { reason }, true) {
-            Ok(effects) => {
-                self.pending.release_effects(id, effects);
-                self.pending.reply(move || drop(reply.send(Ok(()))));
-            }
-            Err(_) => drop(reply.send(Err(OwnerError::NotLive(id)))),
-        }
-    }
-
-    fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Vec<Granted>>) {
-        let mut granted = Vec::new();
-        let mut durable = false;
-        for pointer in pointers {
-            let id = ExecutionId::from_bytes(pointer.execution);
-            if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
-                durable |= lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
-                granted.push(lease);
-            }
-        }
-        if durable {
-            // `at_most_once` means: that it was given out is stored before it is given out.
-            self.pending.reply(move || drop(reply.send(granted)));
-        } else {
-            drop(reply.send(granted));
-        }
-    }
-
-    /// Leases one attempt, if it is still the current one.
-    fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
-        let command = Command::Grant {
-            task,
-            attempt,
-            worker: Arc::clone(&session.worker),
-        };
-        let effects = self.decide(id, command, false).ok()?;
-        self.pending.release_lazily(id, effects);
-        let token = self.dependencies.ids.secret();
-        let expires_at = self.now().saturating_add(LEASE);
-        let subject = TokenSubject {
-            execution: id,
-            task,
-            attempt,
-        };
-        let lease = Lease {
-            subject,
-            session: session.session.clone(),
-            expires_at,
-            cancelled: None,
-        };
-        self.leases.insert(token.clone(), lease);
-        let live = self.executions.get(&id)?;
-        let plan: Arc<Plan> = Arc::clone(&live.execution.plan);
-        let references = &plan.tasks[task as usize].input.references().tasks;
-        let scope = live.execution.scope(references, &token);
-        let user_attempt = live.execution.tasks[task as usize].user_attempts();
-        let traceparent = live.traceparent.clone();
-        metrics::leased();
-        Some(Granted {
-            token,
-            execution: id,
-            plan,
-            task,
-            attempt,
-            user_attempt,
-            scope,
-            traceparent,
-            expires_at,
-        })
-    }
-
-    fn report(
-        &mut self,
-        reports: Vec<(String, Outcome)>,
-        session: &SessionRef,
-        free_slots: u32,
-        reply: oneshot::Sender<Reported>,
-    ) {
-        let mut reported = Reported::default();
-        let mut free = free_slots;
-        for (token, outcome) in reports {
-            let accepted = self.record_report(&token, outcome, session, &mut free, &mut reported.granted);
-            metrics::reported(accepted);
-            reported.accepted.push(accepted);
-        }
-        if reported.accepted.contains(&true) {
-            self.pending.reply(move || drop(reply.send(reported)));
-        } else {
-            drop(reply.send(reported));
-        }
-    }
-
-    /// Records one report. Tasks that it frees go to the reporting worker first, as far as it has room.
-    fn record_report(
-        &mut self,
-        token: &str,
-        outcome: Outcome,
-        session: &SessionRef,
-        free: &mut u32,
-        granted: &mut Vec<Granted>,
-    ) -> bool {
-        let Some(subject) = self
-            .leases
-            .of_session(token, &session.session)
-            .map(|lease| lease.subject)
-        else {
-            return false;
-        };
-        self.leases.remove(token);
-        let id = subject.execution;
-        // A task that the worker gives back because it is ending is not offered to it again.
-        let keeps_working = !matches!(outcome, Outcome::Released(_));
-        let command = Command::Report {
-            task: subject.task,
-            attempt: subject.attempt,
-            outcome,
-        };
-        let Ok(effects) = self.decide(id, command, true) else {
-            return false;
-        };
-        let mut rest = Vec::with_capacity(effects.len());
-        for effect in effects {
-            match effect {
-                Effect::Dispatch {
-                    task,
-                    attempt,
-                    ref queue,
-                    ..
-                } if keeps_working && *free > 0 && session.queues.contains(queue) => {
-                    match self.lease(id, task, attempt, session) {
-                        Some(lease) => {
-                            *free -= 1;
-                            granted.push(lease);
-                        }
-                        None => rest.push(effect),
-                    }
-                }
-                other => rest.push(other),
-            }
-        }
-        self.pending.release_effects(id, rest);
-        true
-    }
-
-    fn extend(&mut self, token: &str, session: &str, expires_at: i64) -> Verdict {
-        match self.leases.of_session(token, session) {
-            None => Verdict::Lost,
-            Some(lease) => {
-                lease.expires_at = expires_at;
-                lease
-                    .cancelled
-                    .clone()
-                    .map_or(Verdict::Continue(expires_at), Verdict::Cancel)
-            }
-        }
-    }
-
-    /// A lease ended without a report.
-    fn lose(&mut self, token: &str, reason: &str) {
-        let Some(lease) = self.leases.remove(token) else { return };
-        let TokenSubject {
-            execution: id,
-            task,
-            attempt,
-        } = lease.subject;
-        let command = Command::Lose {
-            task,
-            attempt,
-            reason: reason.to_owned(),
-            counted: true,
-        };
-        if let Ok(effects) = self.decide(id, command, true) {
-            tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
-            metrics::lost();
-            self.pending.release_effects(id, effects);
-        }
     }
 
     fn tick(&mut self) {
@@ -429,6 +182,14 @@ impl Actor {
                     &token,
                     "the worker has not sent a heartbeat for the length of the lease",
                 );
+            }
+            for TokenSubject {
+                execution,
+                task,
+                attempt,
+            } in self.leases.overdue(now)
+            {
+                self.fire(execution, Timer::Attempt { task, attempt });
             }
             self.offer_again(now);
         }

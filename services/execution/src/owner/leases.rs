@@ -13,6 +13,8 @@ pub(super) struct Lease {
     pub(super) subject: TokenSubject,
     pub(super) session: String,
     pub(super) expires_at: i64,
+    /// When the attempt should have ended, whatever its worker says; the net below the worker's own limit.
+    pub(super) overdue_at: i64,
     /// Why the worker was told to stop, once it was.
     pub(super) cancelled: Option<String>,
 }
@@ -76,6 +78,12 @@ impl Leases {
         late.map(|(token, _)| token.clone()).collect()
     }
 
+    /// What leases are about whose attempts should have ended.
+    pub(super) fn overdue(&self, now: i64) -> Vec<TokenSubject> {
+        let late = self.by_token.values().filter(|lease| lease.overdue_at <= now);
+        late.map(|lease| lease.subject).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_token.is_empty()
     }
@@ -96,6 +104,7 @@ mod tests {
             subject,
             session: session.into(),
             expires_at,
+            overdue_at: expires_at + 100,
             cancelled: None,
         }
     }
@@ -111,6 +120,7 @@ mod tests {
             "a token is worth nothing in another session"
         );
         assert_eq!(leases.expired(10), ["a"]);
+        assert_eq!(leases.overdue(115).len(), 1);
         leases.remove("a");
         assert_eq!(leases.tokens_of_session("s"), ["b"]);
         leases.remove("b");

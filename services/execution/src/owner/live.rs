@@ -22,6 +22,8 @@ pub(super) struct Live {
     pub(super) dirty: BTreeSet<u32>,
     /// The idempotency key, until it is stored.
     pub(super) request: Option<RequestKey>,
+    /// Its timers, to be forgotten with it.
+    pub(super) timers: Vec<(i64, u64)>,
     /// It is terminal, and memory lets it go once everything is stored.
     pub(super) closed: bool,
 }

@@ -88,6 +88,7 @@ impl Actor {
             events: Vec::new(),
             dirty: std::collections::BTreeSet::new(),
             request: None,
+            timers: Vec::new(),
             closed: false,
         };
         self.executions.insert(id, live);

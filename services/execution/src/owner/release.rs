@@ -1,6 +1,6 @@
 //! Effects, released after their commit: dispatches, timers, cancels, and the end.
 
-use nexus_engine::{Effect, TaskState};
+use nexus_engine::{Effect, TaskState, Timer};
 use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
 
@@ -45,7 +45,23 @@ impl Actor {
                     pointer,
                 });
             }
-            Effect::SetTimer { timer, at } => self.timers.set(at, id, timer),
+            // Every attempt has one of these: it stands with its lease, or there would be more of them than of anything.
+            Effect::SetTimer {
+                timer: Timer::Attempt { task, attempt },
+                at,
+            } => {
+                let token = self.leases.token_of(id, task).map(str::to_owned);
+                if let Some(lease) = token.and_then(|token| self.leases.get_mut(&token))
+                    && lease.subject.attempt == attempt
+                {
+                    lease.overdue_at = at;
+                }
+            }
+            Effect::SetTimer { timer, at } => {
+                if let Some(live) = self.executions.get_mut(&id) {
+                    live.timers.push(self.timers.set(at, id, timer));
+                }
+            }
             Effect::CancelAttempt { task, attempt, reason } => self.stop(id, task, attempt, reason),
             Effect::Close => {
                 if let Some(live) = self.executions.get_mut(&id) {
@@ -86,8 +102,9 @@ impl Actor {
             .executions
             .get(&id)
             .is_some_and(|live| live.closed && live.events.is_empty())
+            && let Some(live) = self.executions.remove(&id)
         {
-            self.executions.remove(&id);
+            self.timers.forget(&live.timers);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Timers of all live executions, earliest first. Timers are never taken back: one whose subject has moved on is
-//! refused by the engine when it fires.
+//! Timers of all live executions, earliest first. A timer whose subject has moved on is refused by the engine when it
+//! fires; all of an execution's timers are forgotten with it.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,18 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn set(&mut self, at: i64, execution: ExecutionId, timer: Timer) {
+    /// Sets a timer and gives the key to forget it by.
+    pub(super) fn set(&mut self, at: i64, execution: ExecutionId, timer: Timer) -> (i64, u64) {
         self.set += 1;
         self.queue.insert((at, self.set), (execution, timer));
+        (at, self.set)
+    }
+
+    /// Forgets timers of an execution that has ended; those that have fired already are not there any more.
+    pub(super) fn forget(&mut self, keys: &[(i64, u64)]) {
+        for key in keys {
+            self.queue.remove(key);
+        }
     }
 
     /// When the earliest is due.
@@ -43,6 +52,8 @@ mod tests {
     fn timers_come_due_in_order_and_not_before() {
         let id = ExecutionId(Uuid::nil());
         let mut timers = Timers::default();
+        let forgotten = timers.set(15, id, Timer::Total { task: 9 });
+        timers.forget(&[forgotten, (3, 3)]);
         timers.set(20, id, Timer::Execution);
         timers.set(10, id, Timer::Total { task: 1 });
         timers.set(10, id, Timer::Total { task: 2 });

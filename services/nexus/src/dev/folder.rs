@@ -14,14 +14,19 @@ use tonic_types::StatusExt;
 
 /// Editors write a file in several steps; they are waited out.
 const SETTLE: Duration = Duration::from_millis(80);
+/// A folder that is not there yet is looked for this often.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a file at most; larger ones the service would refuse anyway.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Loads the folder's files and then whichever are saved, until the stop.
 pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: CancellationToken) {
     let mut definitions = DefinitionsServiceClient::new(transport);
-    if !folder.is_dir() {
-        return;
+    while !folder.is_dir() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.cancelled() => return,
+        }
     }
     // Watching begins before loading, so that nothing saved in between is missed.
     let (sender, mut changed) = mpsc::channel::<PathBuf>(1_024);
