@@ -33,7 +33,7 @@ async fn workflow_files_are_loaded_and_loaded_again_when_saved() {
         ..DevOptions::default()
     };
     let mut dev = Dev::start_with(options);
-    dev.wait_for_line("1 workflows loaded");
+    dev.wait_for_line("1 workflow loaded");
     let complaint = dev.wait_for_line("broken.yaml:");
     assert!(complaint.contains("nop"), "{complaint}");
     std::fs::write(

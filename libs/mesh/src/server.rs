@@ -12,11 +12,10 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::deadline::DeadlineLayer;
 use crate::trace::ServerSpanLayer;
+use crate::transport::LONGEST_CALL;
 
 /// Streams that one connection may have open at a time; tonic itself sets no limit.
 const MAX_STREAMS: u32 = 256;
-/// Longest time to the first answer of any call; WaitExecution and PollTasks may take 60 s of it.
-const LONGEST_CALL: Duration = Duration::from_secs(90);
 
 /// A server that cannot be started or that broke.
 #[derive(Debug, thiserror::Error)]

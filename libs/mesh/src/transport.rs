@@ -17,8 +17,8 @@ use crate::trace::InjectTraceLayer;
 /// What goes wrong on the way is a status: a peer that cannot be reached is UNAVAILABLE.
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
-/// No call takes longer than this unless it says so itself.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest time to the first answer of any call; WaitExecution and PollTasks may take 60 s of it.
+pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(90);
 
 /// A way over the network, connected when it is first used and again whenever it breaks.
 ///
@@ -47,7 +47,7 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
 {
-    let service = DeadlineLayer::new(None).layer(service.map_err(Into::<BoxError>::into));
+    let service = DeadlineLayer::new(Some(LONGEST_CALL)).layer(service.map_err(Into::<BoxError>::into));
     // A concrete error: the compiler cannot see that calls over a boxed one may change threads.
     let service = service.map_err(|error: BoxError| Status::from_error(error));
     BoxCloneSyncService::new(InjectTraceLayer.layer(service))

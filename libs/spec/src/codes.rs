@@ -44,6 +44,7 @@ codes! {
     VERBATIM_EXPRESSION = "NX1301", "An expression inside code";
     BAD_EXPRESSION = "NX1302", "An expression cannot be read";
     UNKNOWN_PARAM = "NX1303", "Unknown parameter";
+    SECRET_IN_OUTPUT = "NX1304", "A secret in the workflow's output";
     BAD_SCHEMA = "NX1401", "The parameters' schema is not valid";
     BAD_DEFAULT = "NX1402", "A default does not satisfy its schema";
     PYTHON_SOURCE = "NX1501", "A Python task needs either code or a function";

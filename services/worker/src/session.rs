@@ -50,7 +50,8 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(crate) fn new(state: &'a mut State, link: Link) -> Self {
         state.session_name.send_replace(link.session.session.clone());
-        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease);
+        // Stopping takes a grace, and must be over before the server gives the task to somebody else.
+        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease) / 2;
         let session = &link.session;
         let limits = (session.max_output_bytes as usize, session.max_log_bytes as usize);
         let own = (state.options.tasks.max_output_bytes, state.options.tasks.max_log_bytes);

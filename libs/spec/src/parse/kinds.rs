@@ -10,6 +10,8 @@ use crate::model::{Bash, Http, HttpMethod, Kind, Noop, Python, Sql, StatusPatter
 use crate::source::{Data, Entry, Node};
 use crate::{input, sql};
 
+/// Smallest memory limit: less does not start an interpreter.
+const LEAST_MEMORY: u64 = 16 << 20;
 /// Largest memory limit and largest response body that a file may ask for.
 const MOST_MEMORY: u64 = 1 << 40;
 const MOST_BODY: u64 = 64 << 20;
@@ -186,7 +188,7 @@ fn read_python(values: &mut Values<'_, '_>) -> Option<Python> {
         function: function.map(str::to_owned),
         args,
         env,
-        memory: values.size("memory", MOST_MEMORY),
+        memory: values.size("memory", LEAST_MEMORY, MOST_MEMORY),
     })
 }
 
@@ -203,7 +205,7 @@ fn read_bash(values: &mut Values<'_, '_>) -> Option<Bash> {
         );
     }
     let env = values.flat_map("env", is_env_name, "an environment variable");
-    let memory = values.size("memory", MOST_MEMORY);
+    let memory = values.size("memory", LEAST_MEMORY, MOST_MEMORY);
     Some(Bash {
         run: run?.to_owned(),
         env,
@@ -252,7 +254,7 @@ fn read_http(values: &mut Values<'_, '_>) -> Option<Http> {
         form,
         body: values.text("body").map(str::to_owned),
         expect: expect(values),
-        max_size: values.size("max_size", MOST_BODY),
+        max_size: values.size("max_size", 1, MOST_BODY),
         redirects: values.integer("redirects", 0, 20).and_then(|n| u8::try_from(n).ok()),
         url: url?.to_owned(),
     })

@@ -469,3 +469,16 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn secrets_stay_out_of_the_output_and_memory_has_a_floor() {
+    let source = "name: w\ntasks: {a: {noop: {}}}\noutput: {x: [\"{{ secrets.token }}\"]}\n";
+    assert_eq!(codes(source), [codes::SECRET_IN_OUTPUT]);
+    let memory = |size: &str| {
+        codes(&format!(
+            "name: w\ntasks: {{a: {{bash: {{run: x, memory: {size}}}}}}}\n"
+        ))
+    };
+    assert!(memory("16MiB").is_empty());
+    assert_eq!(memory("15MiB"), [codes::BAD_SIZE]);
+}

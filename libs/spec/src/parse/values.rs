@@ -141,12 +141,12 @@ impl<'n> Values<'_, 'n> {
     }
 
     /// A size such as `512MiB`, from 1 byte to `most`.
-    pub(super) fn size(&mut self, key: &str, most: u64) -> Option<String> {
+    pub(super) fn size(&mut self, key: &str, least: u64, most: u64) -> Option<String> {
         let node = self.fields.value(key)?;
         let text = self.text(key)?;
         let problem = match size::parse(text) {
-            Ok(bytes) if (1..=most).contains(&bytes) => return Some(text.to_owned()),
-            Ok(_) => format!("{key} must be from 1B to {}", size::show(most)),
+            Ok(bytes) if (least..=most).contains(&bytes) => return Some(text.to_owned()),
+            Ok(_) => format!("{key} must be from {} to {}", size::show(least), size::show(most)),
             Err(error) => format!("{key}: {error}"),
         };
         let finding = Finding::error(codes::BAD_SIZE, node.place, problem);

@@ -11,6 +11,7 @@ use super::tasks::{self, PRIORITIES, RawTask};
 use super::values::Values;
 use super::{MAX_DESCRIPTION, MAX_TASKS, references};
 use crate::codes;
+use crate::expr::Template;
 use crate::model::{Defaults, Retry, Workflow};
 use crate::params;
 use crate::source::{Data, Node, Place};
@@ -144,7 +145,9 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
     let tasks = read_tasks(&fields, &mut expressions, findings);
     let output = fields.get("output").map(|entry| {
         expressions.value(&entry.value, Path::ROOT.then("output"), findings);
-        entry.value.to_value()
+        let value = entry.value.to_value();
+        refuse_secrets(&value, entry.place, findings);
+        value
     });
     let graph = references::check(&tasks, &expressions, findings);
     let complete = tasks
@@ -374,4 +377,16 @@ fn read_tasks(fields: &Fields<'_>, expressions: &mut Expressions, findings: &mut
         .iter()
         .map(|entry| (entry.key.clone(), tasks::read(entry, path, expressions, findings)))
         .collect()
+}
+
+/// The output is stored and shown, and it is made where secrets are not known.
+fn refuse_secrets(output: &Value, place: Place, findings: &mut Findings) {
+    let Ok(template) = Template::compile(output) else {
+        return;
+    };
+    if let Some(secret) = template.references().secrets.first() {
+        let message = format!("the output refers to the secret {secret:?}; an output is stored and shown");
+        let finding = Finding::error(codes::SECRET_IN_OUTPUT, place, message).path("/output");
+        findings.add(finding.fix("give a secret only to the task that uses it"));
+    }
 }

@@ -17,7 +17,7 @@ use crate::runner::{End, RunContext, exit_of, limits};
 
 pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options) -> Result<String, End> {
     let memory = input::memory(fields.memory.as_deref())?;
-    let bash = program::require(&options.bash, "bash", "`--bash`")?;
+    let bash = program::require(&options.bash, "bash", "PATH")?;
     let scratch = Scratch::new(options.scratch.as_deref()).await?;
     let script = scratch.path().join("task.sh");
     let output = scratch.path().join("output");

@@ -150,7 +150,7 @@ impl Zygote {
     }
 
     fn start(&self) -> Result<Running, Failure> {
-        let python = program::require(&self.python, "Python 3.9 or newer", "`--python`")?;
+        let python = program::require(&self.python, "Python 3.9 or newer", "PATH")?;
         let spawned = || -> io::Result<Running> {
             let (ours, theirs) = StdUnixStream::pair()?;
             ours.set_nonblocking(true)?;

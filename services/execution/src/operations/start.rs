@@ -129,9 +129,7 @@ fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
             .into());
     }
     nexus_spec::validate_params(loaded.workflow.params.as_ref(), &given).map_err(|problems| {
-        let first = problems
-            .first()
-            .map(|problem| format!("{}: {}", problem.path, problem.message));
+        let first = problems.first().map(ToString::to_string);
         let summary = format!(
             "the params do not fit workflow {}: {}{}",
             loaded.workflow.name,

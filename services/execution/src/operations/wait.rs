@@ -9,6 +9,8 @@ use tonic::Status;
 
 use super::{find, get};
 use crate::Context;
+use crate::error::status;
+use crate::owner::OwnerError;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -36,7 +38,11 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
                 }
             }
         });
-        if done || over.await.is_err() {
+        let over = tokio::select! {
+            over = over => over.is_err(),
+            () = context.shutdown.cancelled() => return Err(status(OwnerError::ShuttingDown)),
+        };
+        if done || over {
             return Ok(WaitExecutionResponse {
                 execution: Some(get::shown(context, &row).await?),
                 done,

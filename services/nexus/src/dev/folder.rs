@@ -40,7 +40,11 @@ pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: 
     } else {
         ""
     };
-    eprintln!("  ✓ {loaded} workflows loaded from {}{watching}", folder.display());
+    eprintln!(
+        "  ✓ {loaded} workflow{} loaded from {}{watching}",
+        if loaded == 1 { "" } else { "s" },
+        folder.display()
+    );
     loop {
         let first = tokio::select! {
             first = changed.recv() => first,
