@@ -32,7 +32,8 @@ async fn a_killed_process_goes_on_from_the_last_finished_task() {
     let witness = dev.folder().join("witness");
     let id = dev.launch(&source(&witness), "").await;
     eventually("the slow task runs", async || {
-        dev.task(&id, "slow").await.state() == task::State::Running
+        std::fs::read_to_string(&witness).is_ok_and(|text| text.ends_with("slow\n"))
+            && dev.task(&id, "slow").await.state() == task::State::Running
     })
     .await;
     let mut dev = dev.kill_and_restart(options());
@@ -149,7 +150,10 @@ async fn at_most_once_is_not_repeated_after_a_kill() {
         witness.display()
     );
     let id = dev.launch(&source, "").await;
-    eventually("it has paid", async || witness.exists()).await;
+    eventually("it has paid", async || {
+        std::fs::read_to_string(&witness).is_ok_and(|text| text.ends_with('\n'))
+    })
+    .await;
     let dev = dev.kill_and_restart(options());
     let execution = dev.wait(&id).await;
     assert_eq!(execution.state(), execution::State::Failed);
