@@ -2,7 +2,7 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e examples clean
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e clean
 
 RUN_PROFILE ?= release
 ARGS ?=
@@ -16,13 +16,15 @@ run: setup ## Builds NEXUS, starts `nexus dev` and runs a sample (ARGS="--listen
 	@echo "==> starting; Ctrl-C stops"
 	exec target/$(RUN_PROFILE)/nexus dev $(ARGS)
 
-test: setup lint unit e2e ## Runs every check and every test
+test: setup lint build ## Runs every check and every test
+	cargo test --workspace --locked
 
 setup:
 	@scripts/setup.sh
 
+# Binaries and tests together: so the dependencies are built once, with one set of features.
 build: ## Builds everything for development
-	cargo build --workspace --locked
+	cargo build --workspace --bins --tests --locked
 
 lint: fmt clippy proto-lint ## Checks formatting, lints and contracts
 
@@ -38,11 +40,11 @@ proto-lint:
 deny: ## Checks licences and banned crates of all dependencies (needs cargo-deny)
 	cargo deny --offline check licenses bans sources
 
-unit: ## Unit and integration tests of every crate
-	cargo test --workspace --locked --exclude nexus-tests
+unit: build ## Unit tests of every crate
+	cargo test --workspace --locked --lib --bins
 
 e2e: build ## End-to-end tests and faults over real sockets
-	cargo test --locked -p nexus-tests
+	cargo test --workspace --locked --test e2e
 
 clean: ## Removes what was built
 	cargo clean

@@ -460,3 +460,29 @@ async fn tasks_page_in_the_order_of_the_file() {
     }
     assert_eq!(outputs, (0..25).map(|n| n.to_string()).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_callers_trace_reaches_the_tasks_process() {
+    let dev = Dev::start();
+    dev.apply("name: traced\ntasks: {a: {bash: {run: 'echo \"trace=$TRACEPARENT\" >> $NEXUS_OUTPUT'}}}")
+        .await
+        .expect("apply");
+    let mut request = tonic::Request::new(StartExecutionRequest {
+        workflow: "traced".into(),
+        ..StartExecutionRequest::default()
+    });
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    request
+        .metadata_mut()
+        .insert("traceparent", trace.parse().expect("header"));
+    let started = dev
+        .executions()
+        .start_execution(request)
+        .await
+        .expect("start")
+        .into_inner();
+    let id = started.execution.expect("execution").id;
+    assert_eq!(dev.wait(&id).await.state(), execution::State::Succeeded);
+    let output = dev.task(&id, "a").await.output;
+    assert!(output.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{output}");
+}

@@ -208,7 +208,10 @@ async fn a_released_task_goes_to_somebody_else() {
     let session = register(&dev).await;
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let token = poll(&dev, &session).await.remove(0).token;
-    let released = task_report::Outcome::Released(nexus_api::worker::v1::Released { reason: "drain".into() });
+    let released = task_report::Outcome::Released(nexus_api::worker::v1::Released {
+        reason: "drain".into(),
+        not_started: false,
+    });
     let (status, tasks) = report(
         &dev,
         &session,

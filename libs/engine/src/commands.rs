@@ -72,7 +72,12 @@ pub enum Outcome {
     /// It was stopped because it was told to stop.
     Cancelled,
     /// The worker gives it back unfinished.
-    Released(String),
+    Released {
+        /// Why, for people.
+        reason: String,
+        /// Nothing of the task has run.
+        not_started: bool,
+    },
 }
 
 /// What follows from a command.

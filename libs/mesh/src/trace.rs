@@ -46,6 +46,25 @@ pub fn current_traceparent() -> String {
         .to_owned()
 }
 
+/// The `traceparent` of a call: the span that serves it when traces are recorded, otherwise what the caller sent, so
+/// that a trace goes through even where nobody records it. Empty when there is none, or it is malformed.
+#[must_use]
+pub fn traceparent_of(metadata: &tonic::metadata::MetadataMap) -> String {
+    let current = current_traceparent();
+    if !current.is_empty() {
+        return current;
+    }
+    let sent = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    sent.filter(|sent| is_traceparent(sent)).unwrap_or_default().to_owned()
+}
+
+/// Whether a text has the form of W3C Trace Context, version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn is_traceparent(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    let digits = |c: char| c == '-' || matches!(c, '0'..='9' | 'a'..='f');
+    lengths.eq([2, 32, 16, 2]) && text.chars().all(digits)
+}
+
 /// Makes a span the child of the one that a `traceparent` names. One that is empty or malformed changes nothing.
 pub fn continue_trace(span: &Span, traceparent: &str) {
     let mut headers = HeaderMap::new();
@@ -142,5 +161,21 @@ where
         extract(&span, request.headers());
         let future = { span.in_scope(|| self.inner.call(request)) };
         future.instrument(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_goes_through_where_nobody_records_it() {
+        let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut metadata = tonic::metadata::MetadataMap::new();
+        assert_eq!(traceparent_of(&metadata), "");
+        metadata.insert(TRACEPARENT, sent.parse().expect("header"));
+        assert_eq!(traceparent_of(&metadata), sent);
+        metadata.insert(TRACEPARENT, "00-short-x-01".parse().expect("header"));
+        assert_eq!(traceparent_of(&metadata), "");
     }
 }

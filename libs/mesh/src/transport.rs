@@ -11,7 +11,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::deadline::DeadlineLayer;
-use crate::trace::InjectTraceLayer;
+use crate::trace::{InjectTraceLayer, ServerSpanLayer};
 
 /// A boxed way to a service. Clients that are generated from a contract run over it.
 /// What goes wrong on the way is a status: a peer that cannot be reached is UNAVAILABLE.
@@ -38,7 +38,7 @@ pub fn connect(address: &str) -> Result<Transport, tonic::transport::Error> {
 /// A way to a service of the same process: no socket, the same layers.
 #[must_use]
 pub fn in_process(routes: Routes) -> Transport {
-    framed(routes)
+    framed(ServerSpanLayer.layer(routes))
 }
 
 fn framed<S>(service: S) -> Transport

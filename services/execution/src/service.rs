@@ -28,7 +28,10 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::StartExecutionRequest>,
     ) -> Answer<api::StartExecutionResponse> {
-        start::start(&self.0, request.into_inner()).await.map(Response::new)
+        let traceparent = nexus_mesh::trace::traceparent_of(request.metadata());
+        start::start(&self.0, traceparent, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn get_execution(&self, request: Request<api::GetExecutionRequest>) -> Answer<api::GetExecutionResponse> {

@@ -21,12 +21,13 @@ pub(crate) fn report(token: &str, outcome: Outcome) -> TaskReport {
     }
 }
 
-/// Gives an attempt back.
-pub(crate) fn released(token: &str, reason: &str) -> TaskReport {
+/// Gives an attempt back; `not_started` when nothing of the task has run.
+pub(crate) fn released(token: &str, reason: &str, not_started: bool) -> TaskReport {
     TaskReport {
         token: token.to_owned(),
         outcome: Some(task_report::Outcome::Released(Released {
             reason: reason.to_owned(),
+            not_started,
         })),
     }
 }

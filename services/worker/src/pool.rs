@@ -146,8 +146,11 @@ impl Pool {
         match stop {
             Some(Stop::Lost) => return true,
             Some(Stop::Release) if cancelled => {
-                self.waiting
-                    .push_back(crate::convert::released(&report.token, "the worker is shutting down"));
+                self.waiting.push_back(crate::convert::released(
+                    &report.token,
+                    "the worker is shutting down",
+                    false,
+                ));
             }
             _ => self.waiting.push_back(report),
         }
@@ -156,7 +159,7 @@ impl Pool {
 
     /// Gives an attempt back that was never begun.
     pub(crate) fn refuse(&mut self, token: &str, reason: &str) {
-        self.waiting.push_back(crate::convert::released(token, reason));
+        self.waiting.push_back(crate::convert::released(token, reason, true));
     }
 
     /// The next reports to send: what gathered while the ones before were under way. One batch is under way at a time.

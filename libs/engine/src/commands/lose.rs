@@ -27,24 +27,34 @@ pub(super) fn lose(
             format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
         report::finish(decision, task, TaskState::Unknown, None, Some(failure));
     } else if decision.execution.closing.is_some() {
-        let failure = Failure::new(
-            FailureKind::Cancelled,
-            "Cancelled",
-            decision.execution.closing_reason.clone(),
-        );
-        report::finish(decision, task, TaskState::Cancelled, None, Some(failure));
+        cancelled(decision, task);
     } else if losses >= MAX_INFRA_LOSSES {
         failure.message = format!("{reason}; lost {losses} times, which is the limit");
         report::finish(decision, task, TaskState::Failed, None, Some(failure));
     } else {
-        decision.record(Fact::TaskLost {
-            task,
-            attempt,
-            failure,
-            counted,
-        });
-        let offers = progress::offer(decision.execution, task);
-        decision.transition.effects.extend(offers);
+        give_back(decision, task, attempt, reason, counted);
     }
     Ok(())
+}
+
+/// Makes the task ready again; while the execution is being ended, ends it.
+pub(super) fn give_back(decision: &mut Decision<'_>, task: u32, attempt: u32, reason: &str, counted: bool) {
+    if decision.execution.closing.is_some() {
+        return cancelled(decision, task);
+    }
+    let failure = Failure::new(FailureKind::Infrastructure, "WorkerLost", reason);
+    decision.record(Fact::TaskLost {
+        task,
+        attempt,
+        failure,
+        counted,
+    });
+    let offers = progress::offer(decision.execution, task);
+    decision.transition.effects.extend(offers);
+}
+
+fn cancelled(decision: &mut Decision<'_>, task: u32) {
+    let reason = decision.execution.closing_reason.clone();
+    let failure = Failure::new(FailureKind::Cancelled, "Cancelled", reason);
+    report::finish(decision, task, TaskState::Cancelled, None, Some(failure));
 }

@@ -30,7 +30,12 @@ pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outco
             );
             fail(decision, task, attempt, failure);
         }
-        Outcome::Released(reason) => return lose::lose(decision, task, attempt, &reason, false),
+        // What has not begun cannot have taken effect, so it may go to somebody else whatever its delivery.
+        Outcome::Released {
+            reason,
+            not_started: true,
+        } => lose::give_back(decision, task, attempt, &reason, false),
+        Outcome::Released { reason, .. } => return lose::lose(decision, task, attempt, &reason, false),
     }
     Ok(())
 }

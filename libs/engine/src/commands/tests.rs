@@ -262,7 +262,7 @@ fn lost_workers_spend_no_attempt_until_the_task_is_poison() {
     }
     assert_eq!(run.state("a"), T::Scheduled, "restarts do not count");
     run.grant("a");
-    run.report("a", Outcome::Released("drain".into()));
+    run.report("a", released(false));
     assert_eq!(
         (run.state("a"), run.task("a").infra_losses),
         (T::Scheduled, 4),
@@ -283,6 +283,33 @@ fn at_most_once_ends_unknown() {
     run.lose("a", false);
     assert_eq!((run.state("a"), run.execution.state), (T::Unknown, X::Failed));
     assert_eq!(run.dispatched(), ["a"], "never given out twice");
+}
+
+fn released(not_started: bool) -> Outcome {
+    Outcome::Released {
+        reason: "drain".into(),
+        not_started,
+    }
+}
+
+#[test]
+fn what_never_began_is_given_out_again_even_at_most_once() {
+    let once = json!({"name": "w", "tasks": {"a": with(noop(), json!({"delivery": "at_most_once"}))}});
+    let mut run = Run::new(once.clone());
+    run.grant("a");
+    run.report("a", released(true));
+    assert_eq!((run.state("a"), run.task("a").user_attempts()), (T::Scheduled, 0));
+    run.grant("a");
+    run.report("a", released(false));
+    assert_eq!(run.state("a"), T::Unknown, "it may have begun");
+    let mut closing = Run::new(once);
+    closing.grant("a");
+    closing.send(Command::Cancel { reason: String::new() }).expect("cancel");
+    closing.report("a", released(true));
+    assert_eq!(
+        (closing.state("a"), closing.execution.state),
+        (T::Cancelled, X::Cancelled)
+    );
 }
 
 #[test]

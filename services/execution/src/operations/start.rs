@@ -25,7 +25,11 @@ const MAX_KEY: usize = 128;
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 256;
 
-pub(crate) async fn start(context: &Context, request: StartExecutionRequest) -> Result<StartExecutionResponse, Status> {
+pub(crate) async fn start(
+    context: &Context,
+    traceparent: String,
+    request: StartExecutionRequest,
+) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let key = request_key(&request);
     if let Some(known) = known_start(context, key.as_ref()).await? {
@@ -40,7 +44,7 @@ pub(crate) async fn start(context: &Context, request: StartExecutionRequest) -> 
         plan: Arc::clone(&loaded.plan),
         params: Arc::new(params),
         labels,
-        traceparent: nexus_mesh::trace::current_traceparent(),
+        traceparent,
         request: key,
     };
     let started = context.owner.begin(new).await.map_err(status)?;

@@ -195,7 +195,7 @@ impl Actor {
         self.leases.remove(token);
         let id = subject.execution;
         // A task that the worker gives back because it is ending is not offered to it again.
-        let keeps_working = !matches!(outcome, Outcome::Released(_));
+        let keeps_working = !matches!(outcome, Outcome::Released { .. });
         let command = Command::Report {
             task: subject.task,
             attempt: subject.attempt,
@@ -259,6 +259,27 @@ impl Actor {
             tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
             metrics::lost();
             self.pending.release_effects(id, effects);
+        }
+    }
+
+    /// What some leases are about. Answered once the leases are stored: what a task wrote must not be kept under the
+    /// number of an attempt that a crash would make forgotten, and so be used again.
+    pub(super) fn subjects(
+        &mut self,
+        session: &str,
+        tokens: &[String],
+        reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
+    ) {
+        let subject = |token: &String| self.leases.of_session(token, session).map(|lease| lease.subject);
+        let subjects: Vec<Option<TokenSubject>> = tokens.iter().map(subject).collect();
+        if subjects
+            .iter()
+            .flatten()
+            .any(|subject| self.is_unstored(subject.execution))
+        {
+            self.pending.reply(move || drop(reply.send(subjects)));
+        } else {
+            drop(reply.send(subjects));
         }
     }
 }

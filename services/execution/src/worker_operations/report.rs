@@ -74,7 +74,11 @@ fn outcome(report: TaskReport) -> Result<(Outcome, Option<String>), Status> {
         },
         Reported::Failed(failure) => (Outcome::Failed(bounded(failure_from(failure))), None),
         Reported::Cancelled(_) => (Outcome::Cancelled, None),
-        Reported::Released(released) => (Outcome::Released(cut(released.reason, MAX_MESSAGE)), None),
+        Reported::Released(released) => {
+            let reason = cut(released.reason, MAX_MESSAGE);
+            let not_started = released.not_started;
+            (Outcome::Released { reason, not_started }, None)
+        }
     })
 }
 

@@ -78,9 +78,13 @@ pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
         () = stop.cancelled() => return,
     };
     match started {
-        Ok(_) => eprintln!(
-            "  Next:  nexus run {SAMPLE_NAME} -p name=you --watch     or put a workflow file into ./workflows\n"
-        ),
+        Ok(_) => {
+            // As it was called, so that the line can be copied also when the binary is not on the path.
+            let nexus = std::env::args().next().unwrap_or_else(|| "nexus".to_owned());
+            eprintln!(
+                "  Next:  {nexus} run {SAMPLE_NAME} -p name=you --watch     or put a workflow file into ./workflows\n"
+            );
+        }
         Err(status) => eprintln!("  ! the sample did not start: {}", status.message()),
     }
 }
