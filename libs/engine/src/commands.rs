@@ -1,6 +1,7 @@
 //! What can happen to an execution. One file a command; this one only dispatches.
 
 mod cancel;
+mod carry_on;
 mod grant;
 mod lose;
 mod report;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use crate::effect::{Effect, Timer};
 use crate::event::{Event, Fact};
 use crate::failure::Failure;
+use crate::planted::{Bug, planted};
 use crate::state::{Execution, Output};
 
 pub(crate) use cancel::close;
@@ -55,6 +57,8 @@ pub enum Command {
     },
     /// A timer that an effect set is due.
     TimerFired(Timer),
+    /// The rest of a decision that was cut is due.
+    Continue,
     /// Somebody cancels the execution.
     Cancel {
         /// Why, for people.
@@ -126,6 +130,19 @@ impl Decision<'_> {
     pub(crate) fn then(&mut self, effect: Effect) {
         self.transition.effects.push(effect);
     }
+
+    /// Whether the decision is large enough; the rest is for the next one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.transition.events.len().max(self.transition.effects.len()) >= self.execution.slice
+    }
+
+    /// Leaves the rest to the next decision.
+    pub(crate) fn go_on_later(&mut self) {
+        self.execution.backlog.continued = true;
+        if !planted(Bug::ContinueForgotten) {
+            self.then(Effect::Continue);
+        }
+    }
 }
 
 /// Decides what follows from a command at a time (microseconds since the epoch), and applies it.
@@ -151,6 +168,7 @@ pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<T
             lose::lose(&mut decision, task, attempt, &reason, counted)?;
         }
         Command::TimerFired(timer) => timer::fired(&mut decision, timer)?,
+        Command::Continue => carry_on::carry_on(&mut decision)?,
         Command::Cancel { reason } => cancel::cancel(&mut decision, reason)?,
     }
     Ok(decision.transition)

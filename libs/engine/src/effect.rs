@@ -33,6 +33,8 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Send [`crate::Command::Continue`]: the decision was cut, and the rest of it is owed.
+    Continue,
     /// The execution is terminal: it need not be kept in memory.
     Close,
 }

@@ -8,19 +8,23 @@
 //! - Every change of state is an [`Event`]; [`Execution::apply`] is the only function that changes an execution, so
 //!   folding the events from the beginning gives the same execution again.
 //! - A rejected command has changed nothing.
-//! - A decision costs time in the number of tasks that it touches, never in the size of the graph.
+//! - A decision costs time in the number of tasks that it touches, never in the size of the graph; one that would touch
+//!   thousands is cut into slices ([`Effect::Continue`]).
 
+mod backlog;
 mod commands;
 mod effect;
 mod event;
 mod failure;
 mod plan;
+pub mod planted;
 mod progress;
 mod retry;
 mod rules;
 mod state;
 mod transitions;
 
+pub use backlog::Backlog;
 pub use commands::{Command, Outcome, Rejection, Transition, decide, resume};
 pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};

@@ -1,7 +1,7 @@
 //! How an execution goes on: when a task has ended, the tasks that need it are judged, and when none is left the
 //! execution ends. Iterative, so that a chain of skips of any length costs no stack.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::commands::Decision;
 use crate::effect::{Effect, Timer};
@@ -18,25 +18,31 @@ pub(crate) fn after(decision: &mut Decision<'_>, task: u32) {
         crate::commands::close(decision, Closing::FailFast, reason);
         return;
     }
-    let dependants = decision.execution.plan.tasks[task as usize]
-        .dependants
-        .iter()
-        .copied()
-        .collect();
-    advance(decision, dependants);
+    let plan = Arc::clone(&decision.execution.plan);
+    let dependants = plan.tasks[task as usize].dependants.iter().copied();
+    decision.execution.backlog.judge.extend(dependants);
+    advance(decision);
 }
 
 /// Judges waiting tasks, and whatever their verdicts set free, until nothing moves.
-pub(crate) fn advance(decision: &mut Decision<'_>, mut queue: VecDeque<u32>) {
-    while let Some(task) = queue.pop_front() {
-        let Some(end) = judge_task(decision, task) else {
-            continue;
-        };
-        decision.record(end);
-        if fails_fast(decision.execution, task) {
-            return after(decision, task);
+///
+/// A backlog that is being worked off in slices is left to them.
+pub(crate) fn advance(decision: &mut Decision<'_>) {
+    let plan = Arc::clone(&decision.execution.plan);
+    while !decision.execution.backlog.continued
+        && let Some(task) = decision.execution.backlog.judge.pop_front()
+    {
+        if let Some(end) = judge_task(decision, task) {
+            decision.record(end);
+            if fails_fast(decision.execution, task) {
+                return after(decision, task);
+            }
+            let dependants = plan.tasks[task as usize].dependants.iter().copied();
+            decision.execution.backlog.judge.extend(dependants);
         }
-        queue.extend(decision.execution.plan.tasks[task as usize].dependants.iter().copied());
+        if decision.is_full() && !decision.execution.backlog.judge.is_empty() {
+            decision.go_on_later();
+        }
     }
     finish_if_done(decision);
 }

@@ -3,6 +3,7 @@
 use nexus_spec::model::Retry;
 
 use crate::failure::{Failure, FailureKind};
+use crate::planted::{Bug, planted};
 
 /// The wait before the attempt after number `attempt` (from 1), in microseconds:
 /// `min(initial_interval × backoff_coefficient^(attempt−1), max_interval)`, changed by at most `jitter` of itself.
@@ -39,7 +40,8 @@ pub(crate) fn may_retry(policy: &Retry, attempt: u32, failure: &Failure) -> bool
             // `HttpStatus` covers `HttpStatus.404`.
             || failure.error_type.strip_prefix(listed.as_str()).is_some_and(|rest| rest.starts_with('.'))
     });
-    attempt < policy.max_attempts && !failure.non_retryable && !listed && failure.kind != FailureKind::Cancelled
+    let limit = policy.max_attempts + u32::from(planted(Bug::OneRetryTooMany));
+    attempt < limit && !failure.non_retryable && !listed && failure.kind != FailureKind::Cancelled
 }
 
 /// The SplitMix64 finaliser (Steele, Lea, Flood 2014): spreads the bits of a seed.

@@ -9,6 +9,8 @@
 
 use nexus_spec::model::TriggerRule;
 
+use crate::planted::{Bug, planted};
+
 /// How the needed tasks have ended so far. A failure that `continue_on_error` forgave counts as a success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -46,11 +48,12 @@ pub fn judge(rule: TriggerRule, tally: Tally) -> Verdict {
         failed,
         skipped,
     } = tally;
-    let done = succeeded + failed + skipped == total;
+    let done = succeeded + failed + skipped == total
+        || (planted(Bug::JoinTooEarly) && succeeded + failed + skipped + 1 == total && succeeded > 0);
     // The verdict once everything has ended; until then wait.
     let at_end = |verdict: Verdict| if done { verdict } else { Wait };
     match rule {
-        R::AllSuccess if failed > 0 => UpstreamFailed,
+        R::AllSuccess if failed > 0 && !planted(Bug::FailureIgnored) => UpstreamFailed,
         R::AllSuccess => at_end(if skipped > 0 { Skip } else { Run }),
         R::AllFailed if succeeded + skipped > 0 => Skip,
         R::AllFailed | R::AllDone => at_end(Run),

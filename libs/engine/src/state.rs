@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use nexus_spec::expr::{Scope, TaskView};
 use serde_json::Value;
 
+use crate::backlog::{Backlog, SLICE};
 use crate::event::{Event, Fact};
 use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::rules::Tally;
+use crate::planted::{Bug, planted};
+use crate::rules::{Tally, Verdict, judge};
 use crate::transitions::{execution_may, task_may};
 
 /// Where an execution stands.
@@ -240,6 +242,10 @@ pub struct Execution {
     pub tasks: Vec<Task>,
     /// How many tasks are not terminal.
     pub open: u32,
+    /// Work that the last decision left to the next. Derived, never stored.
+    pub backlog: Backlog,
+    /// About how many events one decision may have before the rest is left to the next.
+    pub slice: usize,
     /// Number of the newest event.
     pub sequence: u64,
     /// When it was accepted.
@@ -273,6 +279,8 @@ impl Execution {
             open: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
             tasks,
             plan,
+            backlog: Backlog::default(),
+            slice: SLICE,
             sequence: 0,
             created_at,
             started_at: None,
@@ -282,8 +290,8 @@ impl Execution {
         }
     }
 
-    /// Recomputes what is derived from the tasks' states: the tallies and the number of open tasks. To be called once
-    /// after tasks were loaded from a store.
+    /// Recomputes what is derived from the tasks' states: the tallies, the number of open tasks and the backlog. To be
+    /// called once after tasks were loaded from a store.
     pub fn rebuild(&mut self) {
         let plan = Arc::clone(&self.plan);
         for (task, planned) in self.tasks.iter_mut().zip(&plan.tasks) {
@@ -294,11 +302,34 @@ impl Execution {
         }
         self.open = 0;
         for position in 0..self.tasks.len() {
-            if self.tasks[position].state.is_terminal() {
-                self.tally_dependants(position);
+            let state = self.tasks[position].state;
+            if state.is_terminal() {
+                let wrong = planted(Bug::TallyWrongOnReload);
+                self.tally_dependants(position, if wrong { TaskState::Succeeded } else { state });
             } else {
                 self.open += 1;
             }
+        }
+        self.backlog = self.derive_backlog();
+    }
+
+    /// What a decision that was cut had left over.
+    fn derive_backlog(&self) -> Backlog {
+        if self.closing.is_some() {
+            return Backlog {
+                sweep: Some(0),
+                ..Backlog::default()
+            };
+        }
+        let decided = |position: &u32| {
+            let task = &self.tasks[*position as usize];
+            let rule = self.plan.tasks[*position as usize].rule;
+            task.state == TaskState::Waiting && judge(rule, task.tally) != Verdict::Wait
+        };
+        let judge = (0..u32::try_from(self.tasks.len()).unwrap_or(u32::MAX)).filter(decided);
+        Backlog {
+            judge: judge.collect(),
+            ..Backlog::default()
         }
     }
 
@@ -396,7 +427,7 @@ impl Execution {
                 task.next_at = Some(*next_at);
             }
             Fact::TaskLost { failure, counted, .. } => {
-                task.returned += 1;
+                task.returned += u32::from(!planted(Bug::LossSpendsAttempt));
                 task.infra_losses += u32::from(*counted);
                 task.failure = Some(failure.clone());
                 task.ready_at = Some(at);
@@ -406,7 +437,7 @@ impl Execution {
                 task.output.clone_from(output);
                 task.failure.clone_from(failure);
                 self.open -= 1;
-                self.tally_dependants(position);
+                self.tally_dependants(position, to);
             }
             _ => {}
         }
@@ -423,10 +454,9 @@ impl Execution {
     }
 
     /// Counts a task's end for the tasks that need it.
-    fn tally_dependants(&mut self, position: usize) {
+    fn tally_dependants(&mut self, position: usize, state: TaskState) {
         let plan = Arc::clone(&self.plan);
         let planned = &plan.tasks[position];
-        let state = self.tasks[position].state;
         for dependant in &planned.dependants {
             let tally = &mut self.tasks[*dependant as usize].tally;
             match state {

@@ -10,5 +10,5 @@ pub mod server;
 pub mod trace;
 pub mod transport;
 
-pub use clock::{Clock, system_clock};
+pub use clock::{Clock, steady_clock, system_clock};
 pub use transport::Transport;

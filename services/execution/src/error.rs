@@ -41,11 +41,14 @@ impl From<StoreError> for ApiError {
 impl From<OwnerError> for ApiError {
     fn from(error: OwnerError) -> Self {
         match error {
-            OwnerError::Overloaded => Self::new(
+            OwnerError::Overloaded { delay, .. } => Self::new(
                 ErrorReason::Overloaded,
-                format!("{error}; repeat the call a little later"),
+                format!("{error}; repeat the call in {} s", delay.as_secs()),
             )
-            .retry_after(Duration::from_secs(1)),
+            .retry_after(delay),
+            OwnerError::Definitions(_) => {
+                Self::new(ErrorReason::StorageUnavailable, error.to_string()).retry_after(Duration::from_secs(1))
+            }
             OwnerError::ShuttingDown => Self::new(ErrorReason::ShuttingDown, format!("{error}; repeat the call"))
                 .retry_after(Duration::from_secs(1)),
             OwnerError::RequestIdReused => Self::new(

@@ -32,6 +32,18 @@ impl Ids {
         }
     }
 
+    /// Ids from elsewhere: `ordered` gives ones that sort by creation, `random` ones that cannot be guessed.
+    #[must_use]
+    pub fn new(
+        ordered: impl Fn() -> Uuid + Send + Sync + 'static,
+        random: impl Fn() -> Uuid + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            ordered: Arc::new(ordered),
+            random: Arc::new(random),
+        }
+    }
+
     /// A fresh execution id. Equal idempotency keys give ids in the same shard, so that one owner sees both.
     #[must_use]
     pub fn execution(&self, request_key: Option<&str>) -> ExecutionId {
@@ -60,7 +72,7 @@ impl Ids {
 }
 
 /// Names an execution. Sorts by creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId(pub Uuid);
 
 impl ExecutionId {

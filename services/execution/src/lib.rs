@@ -11,10 +11,10 @@ mod ids;
 pub mod metrics;
 mod notify;
 mod operations;
-mod owner;
+pub mod owner;
 mod plans;
 mod service;
-mod sessions;
+pub mod sessions;
 pub mod store;
 mod worker_operations;
 mod worker_service;
@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use ids::{ExecutionId, Ids};
-pub use owner::{OwnerError, Recovered};
+pub use owner::{Limits, OwnerError, Recovered};
 
 use notify::Notifier;
 use owner::Owner;
@@ -49,10 +49,14 @@ pub struct Dependencies {
     pub dispatch: Arc<dyn Dispatch>,
     /// The way to the definitions service.
     pub definitions: Transport,
-    /// The time.
+    /// The time of day.
     pub clock: Clock,
+    /// A clock that only grows; leases are judged by it.
+    pub steady: Clock,
     /// Fresh ids.
     pub ids: Ids,
+    /// How much may be in memory at a time.
+    pub limits: Limits,
 }
 
 /// What every operation works with.
@@ -92,7 +96,7 @@ impl Execution {
         shutdown: CancellationToken,
     ) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
         let plans = Plans::new(dependencies.definitions);
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(Clock::clone(&dependencies.steady));
         let events = Notifier::default();
         let owner_dependencies = owner::Dependencies {
             store: Arc::clone(&dependencies.store),
@@ -101,6 +105,8 @@ impl Execution {
             sessions: sessions.clone(),
             events: events.clone(),
             clock: dependencies.clock,
+            steady: dependencies.steady,
+            limits: dependencies.limits,
             ids: dependencies.ids.clone(),
         };
         let (owner, recovered, finished) = Owner::start(owner_dependencies, shutdown.clone()).await?;

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 
+use crate::store::Change;
+
 const STARTED: &str = "nexus_executions_started_total";
 const LEASED: &str = "nexus_tasks_leased_total";
 const REPORTED: &str = "nexus_task_reports_total";
 const LOST: &str = "nexus_attempts_lost_total";
+const OFFERED_AGAIN: &str = "nexus_tasks_offered_again_total";
+const COMMITS: &str = "nexus_commits_total";
+const COMMIT_ROWS: &str = "nexus_commit_rows_total";
 const COMMIT_SECONDS: &str = "nexus_commit_duration_seconds";
 const COMMIT_SIZE: &str = "nexus_commit_executions";
 const COMMIT_FAILED: &str = "nexus_commit_failures_total";
@@ -18,6 +23,15 @@ pub fn describe() {
     describe_counter!(LEASED, "Attempts leased to workers.");
     describe_counter!(REPORTED, "Reports of attempts, by whether they were recorded.");
     describe_counter!(LOST, "Attempts that ended without a report.");
+    describe_counter!(
+        OFFERED_AGAIN,
+        "Ready tasks that nobody took and that were offered again."
+    );
+    describe_counter!(COMMITS, "Group commits.");
+    describe_counter!(
+        COMMIT_ROWS,
+        "Executions, tasks and events that were written by group commits."
+    );
     describe_histogram!(COMMIT_SECONDS, "Time of one group commit.");
     describe_histogram!(COMMIT_SIZE, "Executions in one group commit.");
     describe_counter!(COMMIT_FAILED, "Tries to commit that failed and were repeated.");
@@ -39,7 +53,15 @@ pub(crate) fn lost() {
     counter!(LOST).increment(1);
 }
 
-pub(crate) fn committed(executions: usize, took: Duration) {
+pub(crate) fn offered_again(tasks: usize) {
+    counter!(OFFERED_AGAIN).increment(tasks as u64);
+}
+
+pub(crate) fn committed(changes: &[Change], took: Duration) {
+    let rows = |change: &Change| 1 + change.tasks.len() + change.events.len();
+    counter!(COMMITS).increment(1);
+    counter!(COMMIT_ROWS).increment(changes.iter().map(rows).sum::<usize>() as u64);
+    let executions = changes.len();
     histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
     histogram!(COMMIT_SIZE).record(f64::from(u32::try_from(executions).unwrap_or(u32::MAX)));
 }

@@ -1,27 +1,37 @@
 //! The owner of the shards: the one place where executions change.
 //!
-//! One loop ([`actor`]) keeps the live executions in memory, lets the engine decide, and gathers what was decided. While
-//! one commit is in flight the next batch gathers; when the commit is done its effects are released and the next one
-//! begins. So a lone step pays one commit, and under load one commit carries many steps, without any timer.
+//! The [`core`] keeps the live executions in memory, lets the engine decide, and gathers what was decided. While one
+//! commit is in flight the next batch gathers; when the commit is done its effects are released and the next one begins.
+//! So a lone step pays one commit, and under load one commit carries many steps, without any timer. The core does no
+//! I/O: the [`actor`] is the loop that runs it in a process, and the simulation runs it under virtual time.
 
 mod actor;
+mod admission;
 mod commands;
-mod commit;
+pub mod commit;
+pub mod core;
+mod keys;
 mod leases;
 mod live;
 mod messages;
+mod reconcile;
 mod recover;
 mod release;
 mod timers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use core::Now;
 use nexus_mesh::Clock;
 use nexus_streams::Dispatch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use admission::Limits;
+pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
+pub use messages::Message;
 pub use messages::{Granted, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
 pub use recover::Recovered;
 
@@ -30,7 +40,6 @@ use crate::notify::Notifier;
 use crate::plans::Plans;
 use crate::sessions::Sessions;
 use crate::store::Store;
-use messages::Message;
 
 /// Commands that may wait for the loop; one more is refused with RESOURCE_EXHAUSTED.
 const INBOX: usize = 8_192;
@@ -44,7 +53,18 @@ pub(crate) struct Dependencies {
     pub(crate) sessions: Sessions,
     pub(crate) events: Notifier,
     pub(crate) clock: Clock,
+    pub(crate) steady: Clock,
     pub(crate) ids: Ids,
+    pub(crate) limits: Limits,
+}
+
+impl Dependencies {
+    fn now(&self) -> Now {
+        Now {
+            wall: (self.clock)(),
+            steady: (self.steady)(),
+        }
+    }
 }
 
 /// A handle to the owner's loop.
@@ -71,7 +91,10 @@ impl Owner {
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, OwnerError> {
         let (reply, answer) = oneshot::channel();
         self.inbox.try_send(message(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => OwnerError::Overloaded,
+            mpsc::error::TrySendError::Full(_) => OwnerError::Overloaded {
+                what: "more calls arrive than can be decided at present",
+                delay: Duration::from_secs(1),
+            },
             mpsc::error::TrySendError::Closed(_) => OwnerError::ShuttingDown,
         })?;
         answer.await.map_err(|_| OwnerError::ShuttingDown)
@@ -126,11 +149,11 @@ impl Owner {
         self.ask(|reply| Message::Heartbeat { session, tokens, reply }).await
     }
 
-    /// What some leases are about; `None` for those that are over.
+    /// What some leases are about; `None` for those that are over, or whose log has no room for so many more bytes.
     pub(crate) async fn subjects(
         &self,
         session: String,
-        tokens: Vec<String>,
+        tokens: Vec<(String, u64)>,
     ) -> Result<Vec<Option<TokenSubject>>, OwnerError> {
         self.ask(|reply| Message::Subjects { session, tokens, reply }).await
     }

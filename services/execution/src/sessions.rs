@@ -1,15 +1,15 @@
 //! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
 };
+use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::Ids;
@@ -17,8 +17,8 @@ use crate::owner::{Owner, SessionRef, Verdict};
 
 /// Workers are asked to send a heartbeat this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
-/// A worker that was not heard of for this long is gone.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A worker that was not heard of for this many microseconds is gone.
+const SILENCE: i64 = 15_000_000;
 /// Sessions that may be open at a time.
 const MAX_SESSIONS: usize = 10_000;
 
@@ -26,14 +26,15 @@ struct Session {
     worker: Arc<str>,
     queues: Arc<[String]>,
     request_id: String,
-    heard_of: Instant,
+    heard_of: i64,
     stream: Option<mpsc::Sender<StreamTasksResponse>>,
 }
 
 /// The sessions of workers.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Sessions {
-    open: Arc<Mutex<HashMap<String, Session>>>,
+    open: Arc<Mutex<BTreeMap<String, Session>>>,
+    steady: Clock,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -45,8 +46,18 @@ impl std::fmt::Debug for Sessions {
 }
 
 impl Sessions {
+    /// No sessions yet; `steady` tells how long workers have been silent.
+    #[must_use]
+    pub fn new(steady: Clock) -> Self {
+        Self {
+            open: Arc::default(),
+            steady,
+        }
+    }
+
     /// Opens a session; a request id that came before gives the session that it opened. `None` when too many are open.
-    pub(crate) fn register(&self, request: RegisterWorkerRequest, ids: &Ids) -> Option<String> {
+    #[must_use]
+    pub fn register(&self, request: RegisterWorkerRequest, ids: &Ids) -> Option<String> {
         let mut open = self.open.lock();
         let known = open
             .iter()
@@ -67,7 +78,7 @@ impl Sessions {
             worker: Arc::from(request.name),
             queues: Arc::from(queues),
             request_id: request.request_id,
-            heard_of: Instant::now(),
+            heard_of: (self.steady)(),
             stream: None,
         };
         open.insert(id.clone(), session);
@@ -75,10 +86,11 @@ impl Sessions {
     }
 
     /// A session, if it is open; being asked for counts as being heard of.
-    pub(crate) fn touch(&self, id: &str) -> Option<SessionRef> {
+    #[must_use]
+    pub fn touch(&self, id: &str) -> Option<SessionRef> {
         let mut open = self.open.lock();
         let session = open.get_mut(id)?;
-        session.heard_of = Instant::now();
+        session.heard_of = (self.steady)();
         Some(SessionRef {
             session: id.to_owned(),
             worker: Arc::clone(&session.worker),
@@ -94,7 +106,7 @@ impl Sessions {
     }
 
     /// Closes a session, if it is open.
-    pub(crate) fn close(&self, id: &str) -> bool {
+    pub fn close(&self, id: &str) -> bool {
         self.open.lock().remove(id).is_some()
     }
 
@@ -112,9 +124,12 @@ impl Sessions {
         drop(stream.try_send(StreamTasksResponse { message }));
     }
 
-    fn silent(&self) -> Vec<String> {
+    /// Sessions that were not heard of for too long.
+    #[must_use]
+    pub fn silent(&self) -> Vec<String> {
+        let now = (self.steady)();
         let open = self.open.lock();
-        let silent = open.iter().filter(|(_, session)| session.heard_of.elapsed() > SILENCE);
+        let silent = open.iter().filter(|(_, session)| now - session.heard_of > SILENCE);
         silent.map(|(id, _)| id.clone()).collect()
     }
 

@@ -1,6 +1,8 @@
 //! The storage port: what the execution service asks of a database, in its own words. Adapters hold the SQL.
 
 pub mod codec;
+#[cfg(any(test, feature = "simulation"))]
+pub mod memory;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

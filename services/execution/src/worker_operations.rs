@@ -17,8 +17,6 @@ use crate::owner::SessionRef;
 
 /// Output of one task in bytes at most.
 pub(crate) const MAX_OUTPUT: usize = 1 << 20;
-/// Log of one attempt in bytes at most; the worker cuts.
-pub(crate) const MAX_LOG: u32 = 10 << 20;
 /// Items of one request at most.
 const MAX_ITEMS: usize = 1_000;
 

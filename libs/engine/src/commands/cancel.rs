@@ -26,34 +26,44 @@ pub(super) fn cancel(decision: &mut Decision<'_>, reason: String) -> Result<(), 
 
 /// Begins an early end.
 pub(crate) fn close(decision: &mut Decision<'_>, closing: Closing, reason: String) {
-    decision.record(Fact::ExecutionCancelling {
-        closing,
-        reason: reason.clone(),
-    });
-    for task in 0..u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX) {
-        let current = &decision.execution.tasks[task as usize];
-        let attempt = current.leases;
-        match current.state {
-            TaskState::Running => {
-                decision.then(Effect::CancelAttempt {
-                    task,
-                    attempt,
-                    reason: reason.clone(),
-                });
-            }
-            state if !state.is_terminal() => {
-                let failure = Some(Failure::new(FailureKind::Cancelled, "Cancelled", reason.clone()));
-                let state = TaskState::Cancelled;
-                decision.record(Fact::TaskFinished {
-                    task,
-                    attempt,
-                    state,
-                    output: None,
-                    failure,
-                });
-            }
-            _ => {}
+    decision.record(Fact::ExecutionCancelling { closing, reason });
+    let backlog = &mut decision.execution.backlog;
+    backlog.judge.clear();
+    backlog.sweep = Some(0);
+    if !backlog.continued {
+        sweep(decision);
+    }
+}
+
+/// Tells the tasks of the early end, a slice at a time.
+pub(super) fn sweep(decision: &mut Decision<'_>) {
+    let tasks = u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX);
+    let Some(from) = decision.execution.backlog.sweep.take() else {
+        return progress::finish_if_done(decision);
+    };
+    for task in from..tasks {
+        if decision.is_full() {
+            decision.execution.backlog.sweep = Some(task);
+            return decision.go_on_later();
         }
+        tell(decision, task);
     }
     progress::finish_if_done(decision);
+}
+
+fn tell(decision: &mut Decision<'_>, task: u32) {
+    let current = &decision.execution.tasks[task as usize];
+    let attempt = current.leases;
+    let reason = decision.execution.closing_reason.clone();
+    match current.state {
+        TaskState::Running => decision.then(Effect::CancelAttempt { task, attempt, reason }),
+        state if !state.is_terminal() => decision.record(Fact::TaskFinished {
+            task,
+            attempt,
+            state: TaskState::Cancelled,
+            output: None,
+            failure: Some(Failure::new(FailureKind::Cancelled, "Cancelled", reason)),
+        }),
+        _ => {}
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::planted::{Bug, planted};
 use crate::state::{ExecutionState, TaskState};
 
 /// The worker stops an attempt that takes too long; the engine's own net waits this much longer.
@@ -14,8 +15,15 @@ pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker
     let Some(current) = decision.execution.tasks.get(task as usize) else {
         return Err(Rejection::Stale);
     };
-    if current.state != TaskState::Scheduled || current.current_attempt() != attempt {
+    let ready = current.state == TaskState::Scheduled && current.current_attempt() == attempt;
+    let again = planted(Bug::GrantedTwice) && current.state == TaskState::Running && current.leases == attempt;
+    // What is being ended gives out nothing, also where the end has not been told to every task yet.
+    let closing = decision.execution.closing.is_some() && !planted(Bug::CancelledStillGranted);
+    if !(ready || again) || closing {
         return Err(Rejection::Stale);
+    }
+    if again {
+        return Ok(());
     }
     if decision.execution.state == ExecutionState::Pending {
         decision.record(Fact::ExecutionStarted);

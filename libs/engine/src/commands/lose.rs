@@ -5,6 +5,7 @@ use nexus_spec::model::Delivery;
 use super::{Decision, Rejection, report};
 use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
+use crate::planted::{Bug, planted};
 use crate::progress;
 use crate::state::TaskState;
 
@@ -22,7 +23,7 @@ pub(super) fn lose(
     let mut failure = Failure::new(FailureKind::Infrastructure, "WorkerLost", reason);
     let losses = decision.execution.tasks[task as usize].infra_losses + u32::from(counted);
     let plan = &decision.execution.plan.tasks[task as usize];
-    if plan.delivery == Delivery::AtMostOnce {
+    if plan.delivery == Delivery::AtMostOnce && !planted(Bug::AtMostOnceRepeated) {
         failure.message =
             format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
         report::finish(decision, task, TaskState::Unknown, None, Some(failure));

@@ -3,6 +3,7 @@
 use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::planted::{Bug, planted};
 use crate::progress;
 use crate::state::{Execution, TaskState};
 
@@ -15,7 +16,8 @@ pub(super) fn start(decision: &mut Decision<'_>) -> Result<(), Rejection> {
         decision.then(effect);
     }
     let roots = 0..u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX);
-    progress::advance(decision, roots.collect());
+    decision.execution.backlog.judge = roots.collect();
+    progress::advance(decision);
     Ok(())
 }
 
@@ -25,9 +27,14 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
         return vec![Effect::Close];
     }
     let mut effects: Vec<Effect> = deadline(execution).into_iter().collect();
+    if !execution.backlog.is_empty() {
+        effects.push(Effect::Continue);
+    }
     for (position, task) in (0..).zip(&execution.tasks) {
         match task.state {
+            TaskState::Scheduled if planted(Bug::DispatchForgottenOnReload) => {}
             TaskState::Scheduled => effects.extend(progress::offer(execution, position)),
+            TaskState::Retrying if planted(Bug::RetryForgottenOnReload) => {}
             TaskState::Retrying => {
                 let timer = Timer::Retry {
                     task: position,

@@ -21,7 +21,8 @@ pub(super) fn fired(decision: &mut Decision<'_>, timer: Timer) -> Result<(), Rej
 
 fn retry_due(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
     let current = decision.execution.tasks.get(task as usize).ok_or(Rejection::Stale)?;
-    if current.state != TaskState::Retrying || current.leases != attempt {
+    let closing = decision.execution.closing.is_some();
+    if current.state != TaskState::Retrying || current.leases != attempt || closing {
         return Err(Rejection::Stale);
     }
     progress::schedule(decision, task);

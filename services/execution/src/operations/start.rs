@@ -42,6 +42,7 @@ pub(crate) async fn start(
     let new = NewExecution {
         id: context.ids.execution(key.as_ref().map(|key| key.key.as_str())),
         plan: Arc::clone(&loaded.plan),
+        params_text: Arc::from(params.to_string()),
         params: Arc::new(params),
         labels,
         traceparent,

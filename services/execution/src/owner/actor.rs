@@ -1,47 +1,46 @@
-//! The loop: takes commands, lets the engine decide, commits, releases. Nothing in it waits but the loop itself.
+//! The owner in a process: one loop that brings messages, time and the ends of commits to the [`Core`], and does what the
+//! core wants done.
 
-use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_engine::{Command, Effect, Rejection, TaskState, Timer, Transition, decide};
-use nexus_streams::{Entry, Pointer};
+use nexus_engine::Plan;
+use nexus_streams::{Dispatch, Entry};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use super::Dependencies;
-use super::commit::{self, InFlight, Pending, Release};
-use super::leases::{LEASE, Leases};
-use super::live::Live;
-use super::messages::{Message, OwnerError, TokenSubject};
+use super::commit::{Remedy, remedy};
+use super::core::{Core, Output};
+use super::messages::{Message, OwnerError};
 use super::recover::Recovered;
-use super::timers::Timers;
-use crate::ids::ExecutionId;
-use crate::store::Fence;
+use crate::metrics;
+use crate::plans::Plans;
+use crate::store::{Change, Fence, Store, StoreError};
 
-/// Commands taken before looking at anything else.
+/// Messages taken before looking at anything else.
 const BURST: usize = 512;
-/// How often leases are looked over, and how often ready tasks that nobody took are offered again.
-const PATROL: Duration = Duration::from_secs(5);
-/// A ready task that nobody took for this long may have lost its pointer.
-const UNTAKEN: i64 = 10_000_000;
+/// Batches of pointers that wait for the dispatcher at most.
+const PUBLISHED: usize = 4_096;
+/// Executions loaded at a time.
+const PAGE: u32 = 200;
+/// How often a revision that cannot be had at present is asked for, and how long the first wait is; it doubles.
+const REVISION_TRIES: u32 = 8;
+const REVISION_WAIT: Duration = Duration::from_millis(50);
+
+/// A commit that is being written.
+type InFlight = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 pub(super) struct Actor {
-    pub(super) dependencies: Dependencies,
-    pub(super) executions: HashMap<ExecutionId, Live>,
-    pub(super) pending: Pending,
-    pub(super) timers: Timers,
-    pub(super) leases: Leases,
-    pub(super) publisher: mpsc::Sender<Vec<Entry>>,
-    /// Idempotency keys of recent starts, so that one who looked into the store too early still finds them.
-    pub(super) starting: HashMap<String, (ExecutionId, String)>,
-    /// The same keys, oldest first.
-    pub(super) started: VecDeque<(Instant, String)>,
-    fence: Fence,
+    dependencies: Dependencies,
+    core: Core,
     inbox: mpsc::Receiver<Message>,
-    in_flight: Option<(InFlight, Vec<ExecutionId>, Vec<Release>)>,
-    next_patrol: Instant,
+    publisher: mpsc::Sender<Vec<Entry>>,
+    in_flight: Option<InFlight>,
     shutdown: CancellationToken,
 }
 
@@ -52,21 +51,15 @@ impl Actor {
         shutdown: CancellationToken,
     ) -> Result<(Self, Recovered), OwnerError> {
         let fence = dependencies.store.claim(dependencies.ids.random()).await?;
-        let (publisher, published) = mpsc::channel(4_096);
+        let (publisher, published) = mpsc::channel(PUBLISHED);
         tokio::spawn(publish(Arc::clone(&dependencies.dispatch), published));
+        let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
         let mut actor = Self {
             dependencies,
-            executions: HashMap::new(),
-            pending: Pending::default(),
-            timers: Timers::default(),
-            leases: Leases::default(),
-            publisher,
-            starting: HashMap::new(),
-            started: VecDeque::new(),
-            fence,
+            core,
             inbox,
+            publisher,
             in_flight: None,
-            next_patrol: Instant::now() + PATROL,
             shutdown,
         };
         let recovered = actor.load().await?;
@@ -78,9 +71,12 @@ impl Actor {
         let shutdown = self.shutdown.clone();
         loop {
             // Looked at in every round: under steady load the wait below never comes to the clock.
-            self.tick();
-            self.begin_commit_if_due();
-            let wake = self.next_wake();
+            self.core.tick(self.dependencies.now());
+            self.bring_about();
+            self.begin_commit();
+            let now = self.dependencies.now();
+            let wait = u64::try_from(self.core.next_wake(now) - now.steady).unwrap_or(0);
+            let wake = Instant::now() + Duration::from_micros(wait);
             tokio::select! {
                 biased;
                 result = finished(&mut self.in_flight) => self.commit_finished(result).await,
@@ -101,205 +97,68 @@ impl Actor {
             let result = finished(&mut self.in_flight).await;
             self.commit_finished(result).await;
         }
-        let (changes, _, releases) = self.gather();
-        match self.dependencies.store.commit(self.fence, &changes).await {
-            Ok(()) => self.release(releases),
+        let (fence, changes) = self.core.last_commit();
+        match self.dependencies.store.commit(fence, &changes).await {
+            Ok(()) => self.core.committed(self.dependencies.now()),
             Err(error) => tracing::error!(%error, "the last batch was not stored; nobody was told of it"),
         }
+        self.bring_about();
     }
 
     fn take(&mut self, message: Message) {
-        self.handle(message);
+        let now = self.dependencies.now();
+        self.core.handle(message, now);
         // What waits already joins the same batch.
         for _ in 0..BURST {
             match self.inbox.try_recv() {
-                Ok(message) => self.handle(message),
+                Ok(message) => self.core.handle(message, now),
                 Err(_) => break,
             }
         }
     }
 
-    fn handle(&mut self, message: Message) {
-        match message {
-            Message::Start { new, reply } => self.begin(*new, reply),
-            Message::Cancel { id, reason, reply } => self.cancel(id, reason, reply),
-            Message::Grant {
-                pointers,
-                session,
-                reply,
-            } => self.grant(&pointers, &session, reply),
-            Message::Report {
-                reports,
-                session,
-                free_slots,
-                reply,
-            } => {
-                self.report(reports, &session, free_slots, reply);
-            }
-            Message::Heartbeat { session, tokens, reply } => {
-                let expires_at = self.now().saturating_add(LEASE);
-                let verdicts = tokens
-                    .iter()
-                    .map(|token| self.extend(token, &session, expires_at))
-                    .collect();
-                drop(reply.send(verdicts));
-            }
-            Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),
-            Message::SessionClosed { session, reason } => {
-                for token in self.leases.tokens_of_session(&session) {
-                    self.lose(&token, &reason);
-                }
-            }
+    fn begin_commit(&mut self) {
+        if let Some((fence, changes)) = self.core.begin_commit(self.dependencies.now()) {
+            let store = Arc::clone(&self.dependencies.store);
+            self.in_flight = Some(write(store, fence, changes, self.shutdown.clone()));
         }
     }
 
-    pub(super) fn now(&self) -> i64 {
-        (self.dependencies.clock)()
-    }
-
-    /// Lets the engine decide, and takes note of what follows. The effects are the caller's to release.
-    pub(super) fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
-        let now = self.now();
-        let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
-        let transition: Transition = decide(&mut live.execution, command, now)?;
-        live.record(&transition);
-        if !transition.events.is_empty() {
-            self.pending.mark(id, urgent);
-        }
-        Ok(transition.effects)
-    }
-
-    fn tick(&mut self) {
-        let now = self.now();
-        while let Some((id, timer)) = self.timers.take_due(now) {
-            self.fire(id, timer);
-        }
-        if Instant::now() >= self.next_patrol {
-            self.next_patrol = Instant::now() + PATROL;
-            for token in self.leases.expired(now) {
-                self.lose(
-                    &token,
-                    "the worker has not sent a heartbeat for the length of the lease",
-                );
-            }
-            for TokenSubject {
-                execution,
-                task,
-                attempt,
-            } in self.leases.overdue(now)
-            {
-                self.fire(execution, Timer::Attempt { task, attempt });
-            }
-            self.offer_again(now);
-        }
-    }
-
-    fn fire(&mut self, id: ExecutionId, timer: Timer) {
-        // A refusal means that the timer's subject has moved on.
-        if let Ok(effects) = self.decide(id, Command::TimerFired(timer), true) {
-            self.pending.release_effects(id, effects);
-        }
-    }
-
-    /// The reconciler: ready tasks that nobody has taken for long are offered again, in case their pointers were lost.
-    fn offer_again(&self, now: i64) {
-        let mut entries = Vec::new();
-        for live in self.executions.values() {
-            for (position, task) in (0_u32..).zip(&live.execution.tasks) {
-                let untaken = task.ready_at.is_some_and(|ready_at| ready_at <= now - UNTAKEN);
-                if task.state == TaskState::Scheduled && untaken {
-                    let plan = &live.execution.plan.tasks[position as usize];
-                    let pointer = Pointer {
-                        execution: live.id.bytes(),
-                        task: position,
-                        attempt: task.current_attempt(),
-                    };
-                    entries.push(Entry {
-                        queue: plan.queue.clone(),
-                        lane: super::release::lane(plan.priority),
-                        pointer,
-                    });
-                }
-            }
-        }
-        self.publish(entries);
-    }
-
-    fn next_wake(&self) -> Instant {
-        let mut wake = Instant::now() + Duration::from_secs(3_600);
-        if !self.executions.is_empty() || !self.leases.is_empty() {
-            wake = self.next_patrol.max(Instant::now());
-        }
-        if let Some(at) = self.timers.next() {
-            let micros = u64::try_from(at.saturating_sub(self.now())).unwrap_or(0);
-            wake = wake.min(Instant::now() + Duration::from_micros(micros));
-        }
-        if self.in_flight.is_none()
-            && let Some(due) = self.pending.due()
-        {
-            wake = wake.min(due);
-        }
-        wake
-    }
-
-    /// Whether something of an execution is decided and not stored yet.
-    pub(super) fn is_unstored(&self, id: ExecutionId) -> bool {
-        let waits = self.executions.get(&id).is_some_and(|live| !live.events.is_empty());
-        waits || self.in_flight.as_ref().is_some_and(|(_, ids, _)| ids.contains(&id))
-    }
-
-    fn begin_commit_if_due(&mut self) {
-        if self.in_flight.is_some() || self.pending.due().is_none_or(|due| due > Instant::now()) {
-            return;
-        }
-        let (changes, ids, releases) = self.gather();
-        let store = Arc::clone(&self.dependencies.store);
-        let writing = commit::write(store, self.fence, changes, self.shutdown.clone());
-        self.in_flight = Some((writing, ids, releases));
-    }
-
-    fn gather(&mut self) -> (Vec<crate::store::Change>, Vec<ExecutionId>, Vec<Release>) {
-        let (dirty, releases) = self.pending.take();
-        let mut changes = Vec::with_capacity(dirty.len());
-        for id in &dirty {
-            changes.extend(self.executions.get_mut(id).and_then(Live::take_change));
-        }
-        (changes, dirty.into_iter().collect(), releases)
-    }
-
-    async fn commit_finished(&mut self, result: CommitResult) {
-        let (result, ids, releases) = result;
+    async fn commit_finished(&mut self, result: Result<(), StoreError>) {
         match result {
-            Ok(()) => {
-                for id in &ids {
-                    if let Some(live) = self.executions.get(id) {
-                        self.dependencies.events.notify(*id, live.written);
-                    }
-                }
-                self.release(releases);
-                for id in ids {
-                    self.forget_if_done(id);
-                }
-            }
+            Ok(()) => self.core.committed(self.dependencies.now()),
             Err(error) => self.start_over(&error).await,
         }
+        self.bring_about();
     }
 
-    /// Somebody else wrote: what is in memory is worth nothing. Nobody was told of what was not stored, so forgetting it
-    /// is safe; callers that wait get an error and ask again.
-    async fn start_over(&mut self, error: &crate::store::StoreError) {
+    /// Does what the core wants done.
+    fn bring_about(&mut self) {
+        for output in self.core.take_outputs() {
+            match output {
+                // What the publisher has no room for is left to the reconciler.
+                Output::Publish(entries) => {
+                    if self.publisher.try_send(entries).is_err() {
+                        tracing::warn!("the dispatcher is behind; the reconciler will offer the tasks again");
+                    }
+                }
+                Output::Direct {
+                    session,
+                    token,
+                    verdict,
+                } => self.dependencies.sessions.direct(&session, &token, &verdict),
+                Output::Stored { id, sequence } => self.dependencies.events.notify(id, sequence),
+            }
+        }
+    }
+
+    async fn start_over(&mut self, error: &StoreError) {
         tracing::error!(%error, "ownership was lost; loading everything again");
-        drop(self.pending.take());
-        self.executions.clear();
-        self.starting.clear();
-        self.started.clear();
-        self.timers = Timers::default();
-        self.leases = Leases::default();
         while !self.shutdown.is_cancelled() {
             let claimed = self.dependencies.store.claim(self.dependencies.ids.random()).await;
             let loaded = match claimed {
                 Ok(fence) => {
-                    self.fence = fence;
+                    self.core.start_over(fence, self.dependencies.now());
                     self.load().await
                 }
                 Err(error) => Err(error.into()),
@@ -311,25 +170,99 @@ impl Actor {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
+
+    /// Loads every live execution into memory.
+    async fn load(&mut self) -> Result<Recovered, OwnerError> {
+        let mut recovered = Recovered::default();
+        let mut after = None;
+        loop {
+            let page = self.dependencies.store.open_executions(after, PAGE).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(recovered);
+            };
+            after = Some(last.id);
+            for (row, tasks) in page {
+                let id = row.id;
+                let now = self.dependencies.now();
+                let revived = match plan(&self.dependencies.plans, &row.workflow, row.revision).await? {
+                    Ok(plan) => self.core.revive(row, tasks, plan, &mut recovered, now),
+                    Err(problem) => Err(problem),
+                };
+                if let Err(error) = revived {
+                    // One that cannot be revived must not keep the others from going on.
+                    recovered.broken += 1;
+                    tracing::error!(execution.id = %id, %error, "an execution cannot go on");
+                }
+            }
+        }
+    }
 }
 
-type CommitResult = (Result<(), crate::store::StoreError>, Vec<ExecutionId>, Vec<Release>);
+/// A revision made ready to run. One that does not exist or cannot run is a problem of its executions alone; one that
+/// cannot be had at present is asked for again, since leaving its executions out would strand them.
+async fn plan(plans: &Plans, workflow: &str, revision: u32) -> Result<Result<Arc<Plan>, String>, OwnerError> {
+    let mut wait = REVISION_WAIT;
+    let mut tries = 1;
+    loop {
+        match plans.revision(workflow, revision).await {
+            Ok(loaded) => return Ok(Ok(Arc::clone(&loaded.plan))),
+            Err(error) if !is_passing(error.code()) => return Ok(Err(error.to_string())),
+            Err(error) if tries == REVISION_TRIES => return Err(OwnerError::Definitions(error.to_string())),
+            Err(error) => tracing::warn!(%error, "a revision cannot be had at present"),
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+        tries += 1;
+    }
+}
+
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
+    )
+}
 
 /// Waits for the commit in flight; for ever when there is none.
-async fn finished(in_flight: &mut Option<(InFlight, Vec<ExecutionId>, Vec<Release>)>) -> CommitResult {
+async fn finished(in_flight: &mut Option<InFlight>) -> Result<(), StoreError> {
     let result = match in_flight {
-        Some((writing, _, _)) => writing.await,
+        Some(writing) => writing.await,
         None => std::future::pending().await,
     };
-    let (ids, releases) = in_flight
-        .take()
-        .map(|(_, ids, releases)| (ids, releases))
-        .unwrap_or_default();
-    (result, ids, releases)
+    *in_flight = None;
+    result
+}
+
+/// Writes a batch, however long the store takes to become available. Gives up only when another owner has taken over, or
+/// when the process ends.
+fn write(store: Arc<dyn Store>, fence: Fence, changes: Vec<Change>, shutdown: CancellationToken) -> InFlight {
+    Box::pin(async move {
+        let begun = Instant::now();
+        for tries in 1.. {
+            let Err(error) = store.commit(fence, &changes).await else {
+                break;
+            };
+            metrics::commit_failed();
+            match remedy(&error, tries) {
+                Remedy::Ignore => break,
+                Remedy::StartOver => return Err(error),
+                Remedy::Again(wait) => {
+                    tracing::warn!(%error, tries, "the store cannot be written; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        // While the process ends there is one more try and no more.
+                        () = shutdown.cancelled() => return store.commit(fence, &changes).await,
+                    }
+                }
+            }
+        }
+        metrics::committed(&changes, begun.elapsed());
+        Ok(())
+    })
 }
 
 /// Publishes entries in the background, so that a slow dispatcher does not hold up the loop.
-async fn publish(dispatch: Arc<dyn nexus_streams::Dispatch>, mut entries: mpsc::Receiver<Vec<Entry>>) {
+async fn publish(dispatch: Arc<dyn Dispatch>, mut entries: mpsc::Receiver<Vec<Entry>>) {
     while let Some(batch) = entries.recv().await {
         if let Err(error) = dispatch.publish(batch).await {
             tracing::warn!(%error, "some tasks were not offered; the reconciler will offer them again");

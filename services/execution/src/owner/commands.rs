@@ -1,93 +1,89 @@
-//! What the loop does with each command: lets the engine decide, and says when whoever asked may be told.
+//! What the owner does with each message: lets the engine decide, and says when whoever asked may be told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use nexus_engine::{Command, Effect, Execution, Outcome, Plan};
+use nexus_engine::planted::{Bug, planted};
+use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome, Plan};
 use nexus_spec::model::Delivery;
 use nexus_streams::Pointer;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
-use super::actor::Actor;
+use super::admission::Size;
+use super::core::{Core, Now};
 use super::leases::{LEASE, Lease};
 use super::live::Live;
 use super::messages::{Granted, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
 use crate::ids::ExecutionId;
 use crate::metrics;
 
-/// Executions that may be live at a time; one more is refused with RESOURCE_EXHAUSTED.
-const MAX_LIVE: usize = 200_000;
-/// Idempotency keys are kept in memory for this long: longer than any call may last.
-const KEY_MEMORY: std::time::Duration = std::time::Duration::from_secs(120);
+/// Bytes of one attempt's log that are stored at most. Workers cut at the same size; this holds for those that do not.
+pub(crate) const MAX_LOG: u64 = 10 << 20;
 
-impl Actor {
+impl Core {
     pub(super) fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
-        if let Some((id, fingerprint)) = new.request.as_ref().and_then(|request| self.starting.get(&request.key)) {
+        let key = new.request.as_ref().map(|request| request.key.as_str());
+        if let Some((id, fingerprint)) = key.and_then(|key| self.keys.get(key)) {
             let same = new
                 .request
                 .as_ref()
-                .is_some_and(|request| request.fingerprint == *fingerprint);
-            let id = *id;
+                .is_some_and(|request| request.fingerprint == fingerprint);
             let answer = if same {
                 Ok(Started { id, existing: true })
             } else {
                 Err(OwnerError::RequestIdReused)
             };
             // Also this answer waits for the commit: until then the first start does not exist.
-            return self.pending.reply(move || drop(reply.send(answer)));
+            return self.reply_later(reply, answer);
         }
-        if self.executions.len() >= MAX_LIVE {
-            return drop(reply.send(Err(OwnerError::Overloaded)));
+        let size = Size {
+            tasks: new.plan.tasks.len() as u64,
+            bytes: new.params_text.len() as u64,
+        };
+        if let Err(refused) = self.admit(size) {
+            return drop(reply.send(Err(refused)));
         }
         let id = new.id;
-        let now = self.now();
         if let Some(request) = &new.request {
-            self.forget_old_keys();
-            self.started.push_back((Instant::now(), request.key.clone()));
-            self.starting
-                .insert(request.key.clone(), (id, request.fingerprint.clone()));
+            let executions = &self.executions;
+            let stored = |id| executions.get(&id).is_none_or(|live: &Live| live.written > 0);
+            self.keys.forget_old(self.now.steady, stored);
+            if self.keys.is_full() {
+                let what = "more starts with a request id arrive than can be remembered";
+                let delay = Duration::from_secs(10);
+                return drop(reply.send(Err(OwnerError::Overloaded { what, delay })));
+            }
+            self.keys.remember(request, id, self.now.steady);
         }
-        let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), now);
-        let live = Live {
-            id,
-            execution,
-            labels: new.labels,
-            traceparent: new.traceparent,
-            written: 0,
-            events: Vec::new(),
-            dirty: std::collections::BTreeSet::new(),
-            request: new.request,
-            timers: Vec::new(),
-            closed: false,
-        };
+        let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
+        let mut live = Live::new(id, execution, new.labels, new.traceparent);
+        live.params = Some(new.params_text);
+        live.request = new.request;
+        live.bytes = size.bytes;
         self.executions.insert(id, live);
+        self.load.add(size);
         let effects = self.decide(id, Command::Start, true).unwrap_or_default();
-        self.pending.release_effects(id, effects);
-        self.pending
-            .reply(move || drop(reply.send(Ok(Started { id, existing: false }))));
+        self.release_later(id, effects);
+        let started = Started { id, existing: false };
+        if planted(Bug::EarlyAck) {
+            drop(reply.send(Ok(started)));
+        } else {
+            self.reply_later(reply, Ok(started));
+        }
         metrics::started();
     }
 
-    /// Forgets keys that the store has had for longer than any call lasts.
-    fn forget_old_keys(&mut self) {
-        while let Some((at, key)) = self.started.front() {
-            let id = self.starting.get(key).map(|(id, _)| *id);
-            let stored = id
-                .and_then(|id| self.executions.get(&id))
-                .is_none_or(|live| live.written > 0);
-            if at.elapsed() < KEY_MEMORY || !stored {
-                return;
-            }
-            self.starting.remove(key);
-            self.started.pop_front();
-        }
+    /// Answers once everything that was decided so far is stored.
+    fn reply_later<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        // A caller that has gone needs no answer.
+        self.pending.reply(move || drop(reply.send(answer)), self.now.steady);
     }
 
     pub(super) fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
         match self.decide(id, Command::Cancel { reason }, true) {
             Ok(effects) => {
-                self.pending.release_effects(id, effects);
-                self.pending.reply(move || drop(reply.send(Ok(()))));
+                self.release_later(id, effects);
+                self.reply_later(reply, Ok(()));
             }
             Err(_) => drop(reply.send(Err(OwnerError::NotLive(id)))),
         }
@@ -103,9 +99,9 @@ impl Actor {
                 granted.push(lease);
             }
         }
-        if durable {
+        if durable && !planted(Bug::AtMostOnceNotStored) {
             // `at_most_once` means: that it was given out is stored before it is given out.
-            self.pending.reply(move || drop(reply.send(granted)));
+            self.reply_later(reply, granted);
         } else {
             drop(reply.send(granted));
         }
@@ -120,8 +116,8 @@ impl Actor {
         };
         let effects = self.decide(id, command, false).ok()?;
         self.pending.release_lazily(id, effects);
-        let token = self.dependencies.ids.secret();
-        let expires_at = self.now().saturating_add(LEASE);
+        let token = self.ids.secret();
+        let expires_at = self.now.wall.saturating_add(LEASE);
         let subject = TokenSubject {
             execution: id,
             task,
@@ -130,8 +126,9 @@ impl Actor {
         let lease = Lease {
             subject,
             session: session.session.clone(),
-            expires_at,
+            expires_at: self.now.steady.saturating_add(LEASE),
             overdue_at: i64::MAX,
+            logged: 0,
             cancelled: None,
         };
         self.leases.insert(token.clone(), lease);
@@ -169,8 +166,8 @@ impl Actor {
             metrics::reported(accepted);
             reported.accepted.push(accepted);
         }
-        if reported.accepted.contains(&true) {
-            self.pending.reply(move || drop(reply.send(reported)));
+        if reported.accepted.contains(&true) && !planted(Bug::EarlyReportAck) {
+            self.reply_later(reply, reported);
         } else {
             drop(reply.send(reported));
         }
@@ -185,15 +182,12 @@ impl Actor {
         free: &mut u32,
         granted: &mut Vec<Granted>,
     ) -> bool {
-        let Some(subject) = self
-            .leases
-            .of_session(token, &session.session)
-            .map(|lease| lease.subject)
-        else {
+        let Some(subject) = self.subject_of(token, session) else {
             return false;
         };
         self.leases.remove(token);
         let id = subject.execution;
+        let outcome = self.bounded(id, outcome);
         // A task that the worker gives back because it is ending is not offered to it again.
         let keeps_working = !matches!(outcome, Outcome::Released { .. });
         let command = Command::Report {
@@ -224,19 +218,53 @@ impl Actor {
                 other => rest.push(other),
             }
         }
-        self.pending.release_effects(id, rest);
+        self.release_later(id, rest);
         true
     }
 
-    pub(super) fn extend(&mut self, token: &str, session: &str, expires_at: i64) -> Verdict {
+    fn subject_of(&mut self, token: &str, session: &SessionRef) -> Option<TokenSubject> {
+        let subject = self
+            .leases
+            .of_session(token, &session.session)
+            .map(|lease| lease.subject);
+        if subject.is_none() && planted(Bug::NoTokenCheck) {
+            let ended = self.leases.ended(token)?;
+            let live = self.executions.get(&ended.execution)?;
+            let attempt = live.execution.tasks[ended.task as usize].leases;
+            return Some(TokenSubject { attempt, ..ended });
+        }
+        subject
+    }
+
+    /// An output for which the execution has no room fails its task: it has ended, and another attempt would give as
+    /// much.
+    fn bounded(&self, id: ExecutionId, outcome: Outcome) -> Outcome {
+        let held = self.executions.get(&id).map_or(0, |live| live.bytes);
+        let most = self.limits.bytes_of_one;
+        match outcome {
+            Outcome::Succeeded(output) if held.saturating_add(output.text().len() as u64) > most => {
+                let message = format!(
+                    "with this output the params and outputs of the execution exceed {most} bytes; store large data \
+                     elsewhere and return where it is"
+                );
+                let failure = Failure::new(FailureKind::User, "ExecutionTooLarge", message);
+                Outcome::Failed(Failure {
+                    non_retryable: true,
+                    ..failure
+                })
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn extend(&mut self, token: &str, session: &str) -> Verdict {
+        let Now { wall, steady } = self.now;
         match self.leases.of_session(token, session) {
             None => Verdict::Lost,
             Some(lease) => {
-                lease.expires_at = expires_at;
-                lease
-                    .cancelled
-                    .clone()
-                    .map_or(Verdict::Continue(expires_at), Verdict::Cancel)
+                lease.expires_at = steady.saturating_add(LEASE);
+                let go_on = Verdict::Continue(wall.saturating_add(LEASE));
+                lease.cancelled.clone().map_or(go_on, Verdict::Cancel)
             }
         }
     }
@@ -258,26 +286,28 @@ impl Actor {
         if let Ok(effects) = self.decide(id, command, true) {
             tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
             metrics::lost();
-            self.pending.release_effects(id, effects);
+            self.release_later(id, effects);
         }
     }
 
-    /// What some leases are about. Answered once the leases are stored: what a task wrote must not be kept under the
-    /// number of an attempt that a crash would make forgotten, and so be used again.
+    /// What some leases are about, as far as their logs have room for so many more bytes. Answered once the leases are
+    /// stored: what a task wrote must not be kept under the number of an attempt that a crash would make forgotten, and
+    /// so be used again.
     pub(super) fn subjects(
         &mut self,
         session: &str,
-        tokens: &[String],
+        tokens: &[(String, u64)],
         reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
     ) {
-        let subject = |token: &String| self.leases.of_session(token, session).map(|lease| lease.subject);
+        let subject = |(token, bytes): &(String, u64)| {
+            let lease = self.leases.of_session(token, session)?;
+            lease.logged = lease.logged.saturating_add(*bytes);
+            (lease.logged <= MAX_LOG).then_some(lease.subject)
+        };
         let subjects: Vec<Option<TokenSubject>> = tokens.iter().map(subject).collect();
-        if subjects
-            .iter()
-            .flatten()
-            .any(|subject| self.is_unstored(subject.execution))
-        {
-            self.pending.reply(move || drop(reply.send(subjects)));
+        let mut known = subjects.iter().flatten();
+        if known.any(|subject| self.is_unstored(subject.execution)) {
+            self.reply_later(reply, subjects);
         } else {
             drop(reply.send(subjects));
         }

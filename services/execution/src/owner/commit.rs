@@ -1,26 +1,21 @@
-//! The group commit: what waits for the store, and the writing of it.
+//! The group commit: what waits for the store, and what to do when the store fails.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::Effect;
+use nexus_engine::planted::{Bug, planted};
 use nexus_storage::ErrorKind;
-use tokio_util::sync::CancellationToken;
 
 use crate::ids::ExecutionId;
-use crate::metrics;
-use crate::store::{Change, Fence, Store, StoreError};
+use crate::store::StoreError;
 
-/// Leases alone are no reason to commit at once; they ride along with the next commit, or go by themselves after this.
-pub(super) const LAZY: Duration = Duration::from_millis(25);
-/// Longest wait between two tries to write a batch.
+/// Leases alone are no reason to commit at once; they ride along with the next commit, or go by themselves after this
+/// many microseconds.
+const LAZY: i64 = 25_000;
+/// Wait before a batch is tried again, and the longest such wait; it doubles in between.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-
-/// A commit that is being written.
-pub(super) type InFlight = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// What happens once a commit is done.
 pub(super) enum Release {
@@ -30,27 +25,36 @@ pub(super) enum Release {
     Effects(ExecutionId, Vec<Effect>),
 }
 
-/// What waits for the next commit.
+/// What a commit under way carries.
+pub(super) struct Batch {
+    pub(super) executions: BTreeSet<ExecutionId>,
+    pub(super) releases: Vec<Release>,
+    /// When the oldest decision in it was made.
+    pub(super) since: Option<i64>,
+}
+
+/// What waits for the next commit. Times are of the steady clock.
 #[derive(Default)]
 pub(super) struct Pending {
     executions: BTreeSet<ExecutionId>,
     releases: Vec<Release>,
     urgent: bool,
-    lazy_since: Option<tokio::time::Instant>,
+    since: Option<i64>,
 }
 
 impl Pending {
     /// Notes that an execution has something to store; `urgent` when somebody waits for it.
-    pub(super) fn mark(&mut self, id: ExecutionId, urgent: bool) {
+    pub(super) fn mark(&mut self, id: ExecutionId, urgent: bool, steady: i64) {
         self.executions.insert(id);
         self.urgent |= urgent;
-        self.lazy_since.get_or_insert_with(tokio::time::Instant::now);
+        self.since.get_or_insert(steady);
     }
 
-    pub(super) fn release_effects(&mut self, id: ExecutionId, effects: Vec<Effect>) {
+    pub(super) fn release_effects(&mut self, id: ExecutionId, effects: Vec<Effect>, steady: i64) {
         if !effects.is_empty() {
             self.releases.push(Release::Effects(id, effects));
             self.urgent = true;
+            self.since.get_or_insert(steady);
         }
     }
 
@@ -60,63 +64,97 @@ impl Pending {
         }
     }
 
-    pub(super) fn reply(&mut self, reply: impl FnOnce() + Send + 'static) {
+    pub(super) fn reply(&mut self, reply: impl FnOnce() + Send + 'static, steady: i64) {
         self.releases.push(Release::Reply(Box::new(reply)));
         self.urgent = true;
+        self.since.get_or_insert(steady);
     }
 
-    /// When a commit should begin: now, at a later time, or not at all.
-    pub(super) fn due(&self) -> Option<tokio::time::Instant> {
-        if self.urgent {
-            return Some(tokio::time::Instant::now());
-        }
-        if self.executions.is_empty() {
-            None
-        } else {
-            self.lazy_since.map(|since| since + LAZY)
+    /// When a commit should begin: at once (the time when it was first wanted), later, or not at all.
+    pub(super) fn due(&self) -> Option<i64> {
+        match self.since {
+            Some(since) if self.urgent => Some(since),
+            Some(since) if !self.executions.is_empty() => Some(since + LAZY),
+            _ => None,
         }
     }
 
-    pub(super) fn take(&mut self) -> (BTreeSet<ExecutionId>, Vec<Release>) {
+    pub(super) fn since(&self) -> Option<i64> {
+        self.since
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.releases.len()
+    }
+
+    pub(super) fn take(&mut self) -> (BTreeSet<ExecutionId>, Vec<Release>, Option<i64>) {
         self.urgent = false;
-        self.lazy_since = None;
-        (std::mem::take(&mut self.executions), std::mem::take(&mut self.releases))
+        let since = self.since.take();
+        (
+            std::mem::take(&mut self.executions),
+            std::mem::take(&mut self.releases),
+            since,
+        )
     }
 }
 
-/// Writes a batch, however long the store takes to become available: what was decided is kept in memory meanwhile,
-/// nobody has been told of it, and callers run into their deadlines. Gives up only when another owner has taken over, or
-/// when the process ends.
-pub(super) fn write(
-    store: Arc<dyn Store>,
-    fence: Fence,
-    changes: Vec<Change>,
-    shutdown: CancellationToken,
-) -> InFlight {
-    Box::pin(async move {
-        let begun = tokio::time::Instant::now();
-        let mut wait = Duration::from_millis(10);
-        loop {
-            let error = match store.commit(fence, &changes).await {
-                Ok(()) => {
-                    metrics::committed(changes.len(), begun.elapsed());
-                    return Ok(());
-                }
-                // What is damaged or there twice will not be otherwise in a moment.
-                Err(StoreError::Database(error))
-                    if !matches!(error.kind(), ErrorKind::Duplicate | ErrorKind::Corrupt) =>
-                {
-                    error
-                }
-                Err(other) => return Err(other),
-            };
-            tracing::warn!(error = error.report(), "the store cannot be written; trying again");
-            metrics::commit_failed();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
-                // While the process ends there is one more try and no more.
-                () = shutdown.cancelled() => return store.commit(fence, &changes).await,
-            }
+/// What to do about a commit that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Write the same batch again after a while. What was decided is kept in memory, nobody has been told of it, and
+    /// callers run into their deadlines. The store recognises a batch that it has already.
+    Again(Duration),
+    /// Somebody else has written: claim the shards and load everything.
+    StartOver,
+    /// Take it for done. Only a planted bug says so.
+    Ignore,
+}
+
+/// What to do after a batch could not be written `tries` times, the first time being 1.
+#[must_use]
+pub fn remedy(error: &StoreError, tries: u32) -> Remedy {
+    if planted(Bug::ErrorTakenForSuccess) {
+        return Remedy::Ignore;
+    }
+    match error {
+        StoreError::Fenced if planted(Bug::ZombieGoesOn) => Remedy::Ignore,
+        // What is damaged or there twice will not be otherwise in a moment.
+        StoreError::Database(error) if !matches!(error.kind(), ErrorKind::Duplicate | ErrorKind::Corrupt) => {
+            let doubled = FIRST_WAIT * 2_u32.saturating_pow(tries.saturating_sub(1).min(16));
+            Remedy::Again(doubled.min(LONGEST_WAIT))
         }
-    })
+        _ => Remedy::StartOver,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_ride_along_and_answers_go_at_once() {
+        let id = ExecutionId(uuid::Uuid::nil());
+        let mut pending = Pending::default();
+        assert_eq!(pending.due(), None);
+        pending.mark(id, false, 100);
+        assert_eq!(pending.due(), Some(100 + LAZY));
+        pending.reply(|| {}, 200);
+        assert_eq!(pending.due(), Some(100));
+        let (executions, releases, since) = pending.take();
+        assert_eq!((executions.len(), releases.len(), since), (1, 1, Some(100)));
+        assert_eq!(pending.due(), None);
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_tried_again_and_a_lost_fence_is_not() {
+        assert_eq!(remedy(&StoreError::Fenced, 1), Remedy::StartOver);
+        let away = || {
+            StoreError::Database(nexus_storage::Error::File {
+                path: "execution.db".into(),
+                source: std::io::Error::other("away"),
+            })
+        };
+        assert_eq!(remedy(&away(), 1), Remedy::Again(FIRST_WAIT));
+        assert_eq!(remedy(&away(), 100), Remedy::Again(LONGEST_WAIT));
+    }
 }

@@ -1,7 +1,10 @@
 //! Who holds which attempt. Leases live in memory alone: a new owner gives every one of them out again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 
+use nexus_engine::planted::{Bug, planted};
+
+use super::core::Map;
 use super::messages::TokenSubject;
 use crate::ids::ExecutionId;
 
@@ -12,18 +15,24 @@ pub(crate) const LEASE: i64 = 15_000_000;
 pub(super) struct Lease {
     pub(super) subject: TokenSubject,
     pub(super) session: String,
+    /// On the steady clock.
     pub(super) expires_at: i64,
-    /// When the attempt should have ended, whatever its worker says; the net below the worker's own limit.
+    /// When the attempt should have ended, whatever its worker says, on the steady clock; the net below the worker's
+    /// own limit.
     pub(super) overdue_at: i64,
+    /// Bytes of log that were taken.
+    pub(super) logged: u64,
     /// Why the worker was told to stop, once it was.
     pub(super) cancelled: Option<String>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    by_token: HashMap<String, Lease>,
-    by_task: HashMap<(ExecutionId, u32), String>,
-    by_session: HashMap<String, HashSet<String>>,
+    by_token: Map<String, Lease>,
+    by_task: Map<(ExecutionId, u32), String>,
+    by_session: Map<String, BTreeSet<String>>,
+    /// Leases that are over; kept for a planted bug alone.
+    ended: Map<String, TokenSubject>,
 }
 
 impl Leases {
@@ -39,6 +48,9 @@ impl Leases {
 
     pub(super) fn remove(&mut self, token: &str) -> Option<Lease> {
         let lease = self.by_token.remove(token)?;
+        if planted(Bug::NoTokenCheck) {
+            self.ended.insert(token.to_owned(), lease.subject);
+        }
         let task = (lease.subject.execution, lease.subject.task);
         if self.by_task.get(&task).is_some_and(|current| current == token) {
             self.by_task.remove(&task);
@@ -84,6 +96,10 @@ impl Leases {
         late.map(|lease| lease.subject).collect()
     }
 
+    pub(super) fn ended(&self, token: &str) -> Option<TokenSubject> {
+        self.ended.get(token).copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_token.is_empty()
     }
@@ -105,6 +121,7 @@ mod tests {
             session: session.into(),
             expires_at,
             overdue_at: expires_at + 100,
+            logged: 0,
             cancelled: None,
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nexus_engine::{Event, Execution, Output, Task, Transition};
+use nexus_engine::planted::{Bug, planted};
+use nexus_engine::{Event, Execution, Fact, Output, Task, Transition};
 
+use super::admission::Size;
 use crate::ids::ExecutionId;
 use crate::store::{Change, ExecutionRow, RequestKey, TaskRow};
 
@@ -20,20 +22,60 @@ pub(super) struct Live {
     pub(super) events: Vec<Event>,
     /// Tasks that changed since then.
     pub(super) dirty: BTreeSet<u32>,
+    /// Its params as JSON text, until they are stored.
+    pub(super) params: Option<Arc<str>>,
     /// The idempotency key, until it is stored.
     pub(super) request: Option<RequestKey>,
     /// Its timers, to be forgotten with it.
     pub(super) timers: Vec<(i64, u64)>,
+    /// Bytes of its params and outputs.
+    pub(super) bytes: u64,
     /// It is terminal, and memory lets it go once everything is stored.
     pub(super) closed: bool,
 }
 
 impl Live {
-    /// Takes note of what was decided.
-    pub(super) fn record(&mut self, transition: &Transition) {
-        self.dirty
-            .extend(transition.events.iter().filter_map(|event| event.fact.task()));
+    /// An execution as it is before its first event, or as it was stored.
+    pub(super) fn new(id: ExecutionId, execution: Execution, labels: BTreeMap<String, String>, trace: String) -> Self {
+        Self {
+            id,
+            labels,
+            traceparent: trace,
+            written: execution.sequence,
+            execution,
+            events: Vec::new(),
+            dirty: BTreeSet::new(),
+            params: None,
+            request: None,
+            timers: Vec::new(),
+            bytes: 0,
+            closed: false,
+        }
+    }
+
+    /// How large it is in memory.
+    pub(super) fn size(&self) -> Size {
+        Size {
+            tasks: self.execution.tasks.len() as u64,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Takes note of what was decided; gives how much larger the execution is for it.
+    pub(super) fn record(&mut self, transition: &Transition) -> Size {
+        let mut bytes = 0;
+        for event in &transition.events {
+            self.dirty.extend(event.fact.task());
+            if let Fact::TaskFinished {
+                output: Some(output), ..
+            } = &event.fact
+            {
+                bytes += output.text().len() as u64;
+            }
+        }
         self.events.extend(transition.events.iter().cloned());
+        self.bytes += bytes;
+        Size { tasks: 0, bytes }
     }
 
     /// What the store lacks, as one change; from then on it counts as written.
@@ -46,8 +88,7 @@ impl Live {
             .dirty
             .iter()
             .map(|position| task_row(*position, &execution.tasks[*position as usize]));
-        let fresh = self.written == 0;
-        let change = Change {
+        let mut change = Change {
             before: self.written,
             execution: ExecutionRow {
                 id: self.id,
@@ -63,17 +104,16 @@ impl Live {
                 started_at: execution.started_at,
                 finished_at: execution.finished_at,
                 failure: execution.failure.clone(),
-                params: if fresh {
-                    Arc::from(execution.params.to_string())
-                } else {
-                    Arc::default()
-                },
+                params: self.params.take().unwrap_or_default(),
                 output: execution.output.as_ref().map(|output| Arc::clone(output.text())),
             },
             tasks: tasks.collect(),
             events: std::mem::take(&mut self.events),
             request: self.request.take(),
         };
+        if planted(Bug::TaskRowForgotten) {
+            change.tasks.pop();
+        }
         self.dirty.clear();
         self.written = execution.sequence;
         Some(change)
@@ -115,4 +155,26 @@ pub(super) fn restore(task: &mut Task, row: TaskRow) {
     task.worker = row.worker;
     task.failure = row.failure;
     task.output = row.output.map(Output::new);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use nexus_engine::Plan;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An execution of one task.
+    pub(crate) fn live() -> Live {
+        let document = json!({"name": "w", "tasks": {"a": {"noop": {}}}});
+        let workflow = serde_json::from_value(document).expect("workflow");
+        let plan = Arc::new(Plan::new(&workflow, 1).expect("plan"));
+        let execution = Execution::new("x".into(), plan, Arc::new(json!({})), 7, 0);
+        Live::new(
+            ExecutionId(uuid::Uuid::nil()),
+            execution,
+            BTreeMap::new(),
+            String::new(),
+        )
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_engine::{Outcome, Plan};
 use nexus_spec::expr::Scope;
@@ -15,9 +16,14 @@ use crate::store::{RequestKey, StoreError};
 /// The owner did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
-    /// Too much waits already.
-    #[error("more work arrives than can be stored at present")]
-    Overloaded,
+    /// Too much is live or waits already.
+    #[error("{what}")]
+    Overloaded {
+        /// Too much of what.
+        what: &'static str,
+        /// When to try again.
+        delay: Duration,
+    },
     /// The process is about to end.
     #[error("the process is shutting down")]
     ShuttingDown,
@@ -27,6 +33,9 @@ pub enum OwnerError {
     /// No live execution has that id; it may be a terminal one.
     #[error("execution {0} is not live")]
     NotLive(ExecutionId),
+    /// The definitions service gives no revisions at present.
+    #[error("the definitions cannot be had: {0}")]
+    Definitions(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -41,6 +50,8 @@ pub struct NewExecution {
     pub plan: Arc<Plan>,
     /// Parameters, defaults filled in.
     pub params: Arc<Value>,
+    /// The same as JSON text.
+    pub params_text: Arc<str>,
     /// Key-value pairs.
     pub labels: BTreeMap<String, String>,
     /// The trace that it is started in.
@@ -88,7 +99,7 @@ pub struct Granted {
     pub scope: Scope,
     /// The trace that the execution was started in.
     pub traceparent: String,
-    /// When the lease ends unless it is extended.
+    /// When the lease ends unless it is extended, in microseconds since the epoch.
     pub expires_at: i64,
 }
 
@@ -123,40 +134,67 @@ pub struct TokenSubject {
     pub attempt: u32,
 }
 
-/// What is asked of the loop.
-pub(super) enum Message {
+/// What is asked of the owner.
+pub enum Message {
+    /// Start an execution; answered once it is stored.
     Start {
+        /// Which.
         new: Box<NewExecution>,
+        /// Who waits.
         reply: oneshot::Sender<Result<Started, OwnerError>>,
     },
+    /// Cancel an execution; answered once that is stored.
     Cancel {
+        /// Which.
         id: ExecutionId,
+        /// Why, for people.
         reason: String,
+        /// Who waits.
         reply: oneshot::Sender<Result<(), OwnerError>>,
     },
+    /// Lease attempts; those that are no longer current are left out.
     Grant {
+        /// Which.
         pointers: Vec<Pointer>,
+        /// To whom.
         session: SessionRef,
+        /// Who waits.
         reply: oneshot::Sender<Vec<Granted>>,
     },
+    /// Record how attempts ended; answered once that is stored.
     Report {
+        /// Leases and how they ended.
         reports: Vec<(String, Outcome)>,
+        /// Who reports.
         session: SessionRef,
+        /// How many more tasks the worker can take at once.
         free_slots: u32,
+        /// Who waits.
         reply: oneshot::Sender<Reported>,
     },
+    /// Extend leases.
     Heartbeat {
+        /// The worker's session.
         session: String,
+        /// Which.
         tokens: Vec<String>,
+        /// Who waits.
         reply: oneshot::Sender<Vec<Verdict>>,
     },
+    /// What some leases are about, for logs: each with the number of bytes that are to be written.
     Subjects {
+        /// The worker's session.
         session: String,
-        tokens: Vec<String>,
+        /// Which.
+        tokens: Vec<(String, u64)>,
+        /// Who waits.
         reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
     },
+    /// Give out again what a session held.
     SessionClosed {
+        /// The session.
         session: String,
+        /// Why, for people.
         reason: String,
     },
 }

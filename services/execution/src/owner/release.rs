@@ -1,15 +1,15 @@
-//! Effects, released after their commit: dispatches, timers, cancels, and the end.
+//! Effects, released after their commit: dispatches, timers, cancels, the next slice, and the end.
 
-use nexus_engine::{Effect, TaskState, Timer};
+use nexus_engine::{Command, Effect, TaskState, Timer};
 use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
 
-use super::actor::Actor;
 use super::commit::Release;
+use super::core::{Core, Output};
 use super::messages::Verdict;
 use crate::ids::ExecutionId;
 
-impl Actor {
+impl Core {
     /// Brings about everything that waited for a commit.
     pub(super) fn release(&mut self, releases: Vec<Release>) {
         let mut entries = Vec::new();
@@ -54,12 +54,18 @@ impl Actor {
                 if let Some(lease) = token.and_then(|token| self.leases.get_mut(&token))
                     && lease.subject.attempt == attempt
                 {
-                    lease.overdue_at = at;
+                    let left = at.saturating_sub(self.now.wall);
+                    lease.overdue_at = self.now.steady.saturating_add(left);
                 }
             }
             Effect::SetTimer { timer, at } => {
                 if let Some(live) = self.executions.get_mut(&id) {
                     live.timers.push(self.timers.set(at, id, timer));
+                }
+            }
+            Effect::Continue => {
+                if let Ok(effects) = self.decide(id, Command::Continue, true) {
+                    self.release_later(id, effects);
                 }
             }
             Effect::CancelAttempt { task, attempt, reason } => self.stop(id, task, attempt, reason),
@@ -84,16 +90,21 @@ impl Actor {
         if runs {
             if let Some(lease) = self.leases.get_mut(&token) {
                 lease.cancelled = Some(reason.clone());
-                self.dependencies
-                    .sessions
-                    .direct(&lease.session, &token, &Verdict::Cancel(reason));
+                let session = lease.session.clone();
+                self.direct(session, token, Verdict::Cancel(reason));
             }
         } else if let Some(lease) = self.leases.remove(&token) {
             // The engine is done with the attempt: whatever its worker still says is stale.
-            self.dependencies
-                .sessions
-                .direct(&lease.session, &token, &Verdict::Lost);
+            self.direct(lease.session, token, Verdict::Lost);
         }
+    }
+
+    fn direct(&mut self, session: String, token: String, verdict: Verdict) {
+        self.outputs.push(Output::Direct {
+            session,
+            token,
+            verdict,
+        });
     }
 
     /// Lets a terminal execution go once the store has all of it.
@@ -104,14 +115,14 @@ impl Actor {
             .is_some_and(|live| live.closed && live.events.is_empty())
             && let Some(live) = self.executions.remove(&id)
         {
-            self.timers.forget(&live.timers);
+            self.ended(&live);
         }
     }
 
-    /// Hands entries to the publisher. When it cannot keep up they are left to the reconciler.
-    pub(super) fn publish(&self, entries: Vec<Entry>) {
-        if !entries.is_empty() && self.publisher.try_send(entries).is_err() {
-            tracing::warn!("the dispatcher is behind; the reconciler will offer the tasks again");
+    /// Hands entries to the publisher.
+    pub(super) fn publish(&mut self, entries: Vec<Entry>) {
+        if !entries.is_empty() {
+            self.outputs.push(Output::Publish(entries));
         }
     }
 }

@@ -344,7 +344,24 @@ async fn failures_survive(store: &dyn Store) {
     assert_eq!((row.failure, tasks.len()), (Some(failure), 1));
 }
 
+async fn in_memory(_: &std::path::Path) -> Result<super::memory::MemoryStore, StoreError> {
+    Ok(super::memory::MemoryStore::default())
+}
+
+/// The same tests for every adapter.
 macro_rules! suite {
+    ($adapter:ident, $open:expr) => {
+        suite!($adapter, $open, [
+            what_is_committed_is_read_back,
+            an_older_owner_is_shut_out,
+            a_batch_is_written_whole_or_not_at_all_and_once,
+            idempotency_keys_are_unique,
+            lists_are_newest_first_and_filtered,
+            log_lines_are_kept_once_and_in_order,
+            durations_are_means_over_successes,
+            failures_survive,
+        ]);
+    };
     ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
         mod $adapter {
             $(#[tokio::test]
@@ -357,17 +374,5 @@ macro_rules! suite {
     };
 }
 
-suite!(
-    sqlite,
-    crate::store::sqlite::SqliteStore::open,
-    [
-        what_is_committed_is_read_back,
-        an_older_owner_is_shut_out,
-        a_batch_is_written_whole_or_not_at_all_and_once,
-        idempotency_keys_are_unique,
-        lists_are_newest_first_and_filtered,
-        log_lines_are_kept_once_and_in_order,
-        durations_are_means_over_successes,
-        failures_survive,
-    ]
-);
+suite!(sqlite, crate::store::sqlite::SqliteStore::open);
+suite!(memory, super::in_memory);

@@ -1,9 +1,10 @@
-//! Appends what tasks wrote. Lines of leases that are over are dropped: nobody may write into another's log.
+//! Appends what tasks wrote. Lines of leases that are over are dropped: nobody may write into another's log. So are
+//! lines for which the attempt's log has no room.
 
 use std::collections::HashMap;
 
 use nexus_api::time::micros;
-use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse};
+use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
 use tonic::Status;
 
 use super::{at_most, session};
@@ -21,7 +22,15 @@ pub(crate) async fn append(
 ) -> Result<AppendTaskLogsResponse, Status> {
     at_most("batches", request.batches.len())?;
     let session = session(context, &request.session)?;
-    let tokens = request.batches.iter().map(|batch| batch.token.clone()).collect();
+    let bytes = |batch: &TaskLogLines| {
+        batch
+            .lines
+            .iter()
+            .map(|line| line.text.len().min(MAX_LINE) as u64)
+            .sum()
+    };
+    let tokens = request.batches.iter().map(|batch| (batch.token.clone(), bytes(batch)));
+    let tokens = tokens.collect();
     let subjects = context.owner.subjects(session.session, tokens).await.map_err(status)?;
     let mut rows = Vec::new();
     let mut touched: HashMap<ExecutionId, u64> = HashMap::new();

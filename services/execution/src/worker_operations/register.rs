@@ -8,9 +8,9 @@ use nexus_api::worker::v1::{
 };
 use tonic::Status;
 
-use super::{MAX_LOG, MAX_OUTPUT};
+use super::MAX_OUTPUT;
 use crate::Context;
-use crate::owner::LEASE;
+use crate::owner::{LEASE, MAX_LOG};
 use crate::sessions::HEARTBEAT;
 
 const MAX_NAME: usize = 256;
@@ -40,7 +40,7 @@ pub(crate) fn register(context: &Context, request: RegisterWorkerRequest) -> Res
         heartbeat_interval: Some(duration(heartbeat)),
         lease_duration: Some(duration(LEASE)),
         max_output_bytes: u32::try_from(MAX_OUTPUT).unwrap_or(u32::MAX),
-        max_log_bytes: MAX_LOG,
+        max_log_bytes: u32::try_from(MAX_LOG).unwrap_or(u32::MAX),
     })
 }
 

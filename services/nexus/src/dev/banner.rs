@@ -36,11 +36,18 @@ pub(super) fn recovered(recovered: Recovered) {
         executions,
         finished_tasks,
         interrupted,
+        broken,
     } = recovered;
+    let plural = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    if broken > 0 {
+        eprintln!(
+            "  ✗ {} go on: what is stored of them cannot be run; the log says why",
+            plural(broken, "execution cannot", "executions cannot")
+        );
+    }
     if executions == 0 {
         return;
     }
-    let plural = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     eprintln!(
         "  ↻ {} after the restart: {} already and will not run again, {} and will be repeated",
         plural(executions, "execution goes on", "executions go on"),

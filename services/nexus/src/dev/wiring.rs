@@ -6,9 +6,9 @@ use std::sync::Arc;
 use nexus_definitions::Definitions;
 use nexus_definitions::store::sqlite::SqliteStore as DefinitionsStore;
 use nexus_execution::store::sqlite::SqliteStore as ExecutionStore;
-use nexus_execution::{Dependencies, Execution, ExecutionId, Ids, Recovered};
+use nexus_execution::{Dependencies, Execution, ExecutionId, Ids, Limits, Recovered};
 use nexus_mesh::server::{Listener, ServerError};
-use nexus_mesh::{Transport, system_clock, transport};
+use nexus_mesh::{Transport, steady_clock, system_clock, transport};
 use nexus_storage::lock::DirectoryLock;
 use nexus_streams::MemoryDispatch;
 use nexus_tasks::SecretStore;
@@ -53,7 +53,9 @@ impl Mesh {
             dispatch: Arc::new(MemoryDispatch::new(DISPATCH_CAPACITY)),
             definitions: transport::in_process(Routes::new(definitions.server())),
             clock: system_clock(),
+            steady: steady_clock(),
             ids: Ids::system(),
+            limits: Limits::default(),
         };
         let (execution, recovered, owner) = Execution::start(dependencies, stop.services.clone()).await?;
         let address = listener.address();

@@ -1,0 +1,311 @@
+//! The owner without the world around it: takes messages and the time, lets the engine decide, gathers what was decided
+//! into batches, and says what is to be brought about. No I/O, no clock, no async: [`super::actor`] runs it in a
+//! process, and the simulation runs it under virtual time with stores that fail and owners that die.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use nexus_engine::planted::{Bug, planted};
+use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
+use nexus_streams::Entry;
+
+use super::admission::{Limits, Load};
+use super::commit::{Batch, Pending, Release};
+use super::keys::Keys;
+use super::leases::Leases;
+use super::live::Live;
+use super::messages::{Message, TokenSubject, Verdict};
+use super::timers::Timers;
+use crate::ids::{ExecutionId, Ids};
+use crate::store::{Change, Fence};
+
+/// How often leases are looked over, and how often ready tasks that nobody took are offered again, in microseconds.
+const PATROL: i64 = 5_000_000;
+/// Without anything to do the owner wakes this often, in microseconds.
+const IDLE: i64 = 3_600_000_000;
+
+/// A map whose order depends on nothing but what was put into it, so that a simulation can be replayed.
+pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
+/// The time, twice, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the Unix epoch. It is stored and shown, decides when timers are due, and may jump.
+    pub wall: i64,
+    /// Since some beginning. It only grows: leases and patrols are judged by it, so a clock that is set to another time
+    /// takes nobody's lease.
+    pub steady: i64,
+}
+
+/// What the owner wants to be done outside.
+#[derive(Debug)]
+pub enum Output {
+    /// Offer attempts to workers.
+    Publish(Vec<Entry>),
+    /// Tell the worker that holds a lease at once.
+    Direct {
+        /// The worker's session.
+        session: String,
+        /// The lease.
+        token: String,
+        /// What to do with it.
+        verdict: Verdict,
+    },
+    /// Wake those who watch an execution.
+    Stored {
+        /// The execution.
+        id: ExecutionId,
+        /// Number of its newest event that is stored.
+        sequence: u64,
+    },
+}
+
+/// The owner's state.
+pub struct Core {
+    pub(super) ids: Ids,
+    pub(super) limits: Limits,
+    pub(super) load: Load,
+    pub(super) executions: BTreeMap<ExecutionId, Live>,
+    pub(super) pending: Pending,
+    pub(super) timers: Timers,
+    pub(super) leases: Leases,
+    pub(super) keys: Keys,
+    pub(super) outputs: Vec<Output>,
+    pub(super) now: Now,
+    /// Where the next round of offers begins.
+    pub(super) offered_to: Option<ExecutionId>,
+    fence: Fence,
+    in_flight: Option<Batch>,
+    next_patrol: i64,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("live", &self.executions.len())
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// An owner of nothing yet, with the proof that it owns the shards.
+    #[must_use]
+    pub fn new(fence: Fence, ids: Ids, limits: Limits, now: Now) -> Self {
+        Self {
+            ids,
+            limits,
+            load: Load::default(),
+            executions: BTreeMap::new(),
+            pending: Pending::default(),
+            timers: Timers::default(),
+            leases: Leases::default(),
+            keys: Keys::default(),
+            outputs: Vec::new(),
+            now,
+            offered_to: None,
+            fence,
+            in_flight: None,
+            next_patrol: now.steady + PATROL,
+        }
+    }
+
+    /// Takes one message. What it leads to waits for the next commit, or stands among the outputs.
+    pub fn handle(&mut self, message: Message, now: Now) {
+        self.now = now;
+        match message {
+            Message::Start { new, reply } => self.begin(*new, reply),
+            Message::Cancel { id, reason, reply } => self.cancel(id, reason, reply),
+            Message::Grant {
+                pointers,
+                session,
+                reply,
+            } => self.grant(&pointers, &session, reply),
+            Message::Report {
+                reports,
+                session,
+                free_slots,
+                reply,
+            } => self.report(reports, &session, free_slots, reply),
+            Message::Heartbeat { session, tokens, reply } => {
+                let verdicts = tokens.iter().map(|token| self.extend(token, &session)).collect();
+                drop(reply.send(verdicts));
+            }
+            Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),
+            Message::SessionClosed { session, reason } => self.session_closed(&session, &reason),
+        }
+    }
+
+    fn session_closed(&mut self, session: &str, reason: &str) {
+        for token in self.leases.tokens_of_session(session) {
+            if planted(Bug::ClosedSessionForgets) {
+                drop(self.leases.remove(&token));
+            } else {
+                self.lose(&token, reason);
+            }
+        }
+    }
+
+    /// Does what has become due.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        while let Some((id, timer)) = self.timers.take_due(now.wall) {
+            self.fire(id, timer);
+        }
+        if now.steady >= self.next_patrol {
+            self.next_patrol = now.steady + PATROL;
+            self.patrol();
+        }
+    }
+
+    fn patrol(&mut self) {
+        if !planted(Bug::LeaseNeverExpires) {
+            for token in self.leases.expired(self.now.steady) {
+                let reason = "the worker has not sent a heartbeat for the length of the lease";
+                self.lose(&token, reason);
+            }
+        }
+        for subject in self.leases.overdue(self.now.steady) {
+            let TokenSubject {
+                execution,
+                task,
+                attempt,
+            } = subject;
+            self.fire(execution, Timer::Attempt { task, attempt });
+        }
+        self.offer_again();
+    }
+
+    /// Takes what waits as one batch, if there is any and no other is under way. The caller writes it and says how that
+    /// ended: [`Core::committed`] or [`Core::start_over`].
+    pub fn begin_commit(&mut self, now: Now) -> Option<(Fence, Vec<Change>)> {
+        self.now = now;
+        if self.in_flight.is_some() || self.pending.due().is_none_or(|due| due > now.steady) {
+            return None;
+        }
+        Some(self.gather())
+    }
+
+    /// Takes what waits, due or not: the last batch before the end.
+    pub fn last_commit(&mut self) -> (Fence, Vec<Change>) {
+        self.gather()
+    }
+
+    fn gather(&mut self) -> (Fence, Vec<Change>) {
+        let (dirty, releases, since) = self.pending.take();
+        let mut changes = Vec::with_capacity(dirty.len());
+        for id in &dirty {
+            changes.extend(self.executions.get_mut(id).and_then(Live::take_change));
+        }
+        self.in_flight = Some(Batch {
+            executions: dirty,
+            releases,
+            since,
+        });
+        (self.fence, changes)
+    }
+
+    /// The batch is stored: now everybody may know, and its effects are brought about.
+    pub fn committed(&mut self, now: Now) {
+        self.now = now;
+        let Some(batch) = self.in_flight.take() else { return };
+        for id in &batch.executions {
+            if let Some(live) = self.executions.get(id) {
+                let sequence = live.written;
+                self.outputs.push(Output::Stored { id: *id, sequence });
+            }
+        }
+        self.release(batch.releases);
+        for id in batch.executions {
+            self.forget_if_done(id);
+        }
+    }
+
+    /// Somebody else wrote: what is in memory is worth nothing. Nobody was told of what was not stored, so forgetting it
+    /// is safe; callers that wait get an error and ask again. What is live is loaded anew under the new fence.
+    pub fn start_over(&mut self, fence: Fence, now: Now) {
+        let (ids, limits) = (self.ids.clone(), self.limits);
+        *self = Self::new(fence, ids, limits, now);
+    }
+
+    /// When [`Core::tick`] or [`Core::begin_commit`] has something to do next, on the steady clock.
+    #[must_use]
+    pub fn next_wake(&self, now: Now) -> i64 {
+        let mut wake = now.steady + IDLE;
+        if !self.executions.is_empty() || !self.leases.is_empty() {
+            wake = self.next_patrol.max(now.steady);
+        }
+        if let Some(at) = self.timers.next() {
+            wake = wake.min(now.steady + at.saturating_sub(now.wall).max(0));
+        }
+        if self.in_flight.is_none()
+            && let Some(due) = self.pending.due()
+        {
+            wake = wake.min(due);
+        }
+        wake
+    }
+
+    /// What is to be done outside, in order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// How many executions are in memory.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.executions.len()
+    }
+
+    /// Lets the engine decide, and takes note of what follows. The effects are the caller's to release.
+    pub(super) fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
+        let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
+        let transition: Transition = decide(&mut live.execution, command, self.now.wall)?;
+        self.load.add(live.record(&transition));
+        if !transition.events.is_empty() {
+            self.pending.mark(id, urgent, self.now.steady);
+        }
+        Ok(transition.effects)
+    }
+
+    /// Lets effects wait for the commit of what led to them.
+    pub(super) fn release_later(&mut self, id: ExecutionId, effects: Vec<Effect>) {
+        if planted(Bug::EffectBeforeCommit) {
+            return self.release(vec![Release::Effects(id, effects)]);
+        }
+        self.pending.release_effects(id, effects, self.now.steady);
+    }
+
+    fn fire(&mut self, id: ExecutionId, timer: Timer) {
+        // A refusal means that the timer's subject has moved on.
+        if let Ok(effects) = self.decide(id, Command::TimerFired(timer), true) {
+            self.release_later(id, effects);
+        }
+    }
+
+    /// Whether something of an execution is decided and not stored yet.
+    pub(super) fn is_unstored(&self, id: ExecutionId) -> bool {
+        let waits = self.executions.get(&id).is_some_and(|live| !live.events.is_empty());
+        waits
+            || self
+                .in_flight
+                .as_ref()
+                .is_some_and(|batch| batch.executions.contains(&id))
+    }
+
+    /// When the oldest decision that is not stored yet was made, on the steady clock.
+    pub(super) fn oldest_unstored(&self) -> Option<i64> {
+        let in_flight = self.in_flight.as_ref().and_then(|batch| batch.since);
+        in_flight.or_else(|| self.pending.since())
+    }
+
+    /// How many answers and effects wait for a commit.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.waiting() + self.in_flight.as_ref().map_or(0, |batch| batch.releases.len())
+    }
+
+    pub(super) fn ended(&mut self, live: &Live) {
+        self.timers.forget(&live.timers);
+        self.load.remove(live.size());
+    }
+}

@@ -1,0 +1,58 @@
+//! The reconciler: ready tasks that nobody has taken for long are offered again, in case their pointers were lost.
+
+use nexus_engine::TaskState;
+use nexus_engine::planted::{Bug, planted};
+use nexus_streams::{Entry, Pointer};
+
+use super::core::Core;
+use super::live::Live;
+use super::release::lane;
+
+/// A ready task that nobody took for this many microseconds may have lost its pointer.
+const UNTAKEN: i64 = 10_000_000;
+/// Tasks that are offered again in one round at most; the next round goes on behind them.
+const ROUND: usize = 10_000;
+
+impl Core {
+    /// One round. It begins where the last one ended, so every task has its turn however many wait.
+    pub(super) fn offer_again(&mut self) {
+        if planted(Bug::NoReconciler) || planted(Bug::DispatchForgottenOnReload) {
+            return;
+        }
+        let untaken_since = self.now.wall - UNTAKEN;
+        let mut entries = Vec::new();
+        let from = self.offered_to.take();
+        let behind = self.executions.range(from.unwrap_or_default()..);
+        let before = self.executions.range(..from.unwrap_or_default());
+        for (id, live) in behind.chain(before) {
+            if entries.len() >= ROUND {
+                self.offered_to = Some(*id);
+                break;
+            }
+            untaken(live, untaken_since, &mut entries);
+        }
+        if !entries.is_empty() {
+            tracing::debug!(tasks = entries.len(), "ready tasks that nobody took are offered again");
+            crate::metrics::offered_again(entries.len());
+        }
+        self.publish(entries);
+    }
+}
+
+fn untaken(live: &Live, since: i64, entries: &mut Vec<Entry>) {
+    for (position, task) in (0_u32..).zip(&live.execution.tasks) {
+        if task.state != TaskState::Scheduled || task.ready_at.is_none_or(|ready_at| ready_at > since) {
+            continue;
+        }
+        let plan = &live.execution.plan.tasks[position as usize];
+        entries.push(Entry {
+            queue: plan.queue.clone(),
+            lane: lane(plan.priority),
+            pointer: Pointer {
+                execution: live.id.bytes(),
+                task: position,
+                attempt: task.current_attempt(),
+            },
+        });
+    }
+}
