@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 /// Events of one decision, about; more are left to the next.
-pub(crate) const SLICE: usize = 1_024;
+pub const SLICE: usize = 1_024;
 
 /// Work that is left to the next decision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -176,7 +176,16 @@ pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<T
 
 /// The effects that an execution is owed after its state was loaded from a store: dispatches of what is ready and
 /// timers of what waits. Attempts that were running must be given back first, with [`Command::Lose`].
+///
+/// No wait is longer than the workflow asks for, counted from `now`: if the clock was set back since, a retry that was
+/// due in a second must not be due in an hour.
 #[must_use]
-pub fn resume(execution: &Execution) -> Vec<Effect> {
-    start::owed(execution)
+pub fn resume(execution: &Execution, now: i64) -> Vec<Effect> {
+    let mut effects = start::owed(execution);
+    for effect in &mut effects {
+        if let Effect::SetTimer { timer, at } = effect {
+            *at = (*at).min(now.saturating_add(start::longest_wait(execution, *timer)));
+        }
+    }
+    effects
 }

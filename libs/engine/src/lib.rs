@@ -24,7 +24,7 @@ mod rules;
 mod state;
 mod transitions;
 
-pub use backlog::Backlog;
+pub use backlog::{Backlog, SLICE};
 pub use commands::{Command, Outcome, Rejection, Transition, decide, resume};
 pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};

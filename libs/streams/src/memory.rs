@@ -171,7 +171,7 @@ impl Dispatch for MemoryDispatch {
             tokio::pin!(arrived);
             arrived.as_mut().enable();
             let taken = self.pop(queues, max);
-            if !taken.is_empty() || max == 0 {
+            if !taken.is_empty() || max == 0 || wait.is_zero() {
                 return Ok(taken);
             }
             if tokio::time::timeout_at(deadline, arrived).await.is_err() {

@@ -52,6 +52,7 @@ counts! {
     answers_lost: "Answers of the owner that never arrived.",
     starts_repeated: "Starts that were repeated with the same key and gave the same execution.",
     starts_refused: "Starts that were refused because a key was used with another body.",
+    keys_met_in_the_store: "Keys that a new owner learnt only from the store's refusal.",
     cancels: "Executions that were cancelled.",
     retries: "Attempts that followed a failed one.",
     losses: "Attempts that were lost and did not count.",

@@ -9,6 +9,7 @@ pub mod checker;
 pub mod clients;
 pub mod counts;
 pub mod graphs;
+pub mod many;
 pub mod oracle;
 pub mod owners;
 pub mod workers;

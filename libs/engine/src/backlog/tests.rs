@@ -132,7 +132,7 @@ fn a_reload_in_the_middle_of_the_slices_owes_the_rest() {
     loaded.tasks.clone_from(&original.tasks);
     loaded.rebuild();
     assert_eq!((&loaded.tasks, loaded.open), (&original.tasks, original.open));
-    assert!(resume(&loaded).contains(&Effect::Continue));
+    assert!(resume(&loaded, 1).contains(&Effect::Continue));
     send(&mut loaded, Command::Continue);
     let ready = loaded.tasks.iter().filter(|task| task.state == TaskState::Scheduled);
     assert_eq!(ready.count(), 20);

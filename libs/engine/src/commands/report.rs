@@ -6,7 +6,7 @@ use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
 use crate::progress;
 use crate::retry::{backoff, may_retry, splitmix};
-use crate::state::{Output, TaskState};
+use crate::state::{Execution, Output, TaskState};
 
 pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outcome: Outcome) -> Result<(), Rejection> {
     require_current(decision, task, attempt)?;
@@ -59,11 +59,8 @@ pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure
         _ => true,
     };
     if decision.execution.closing.is_none() && may_retry(&plan.retry, made, &failure) {
-        let seed = splitmix(decision.execution.seed ^ u64::from(task));
-        let wait = failure
-            .next_retry_delay
-            .unwrap_or_else(|| backoff(&plan.retry, made, seed));
-        let next_at = decision.now.saturating_add(wait.max(0));
+        let wait = wait(decision.execution, task, Some(&failure));
+        let next_at = decision.now.saturating_add(wait);
         if in_time(next_at) {
             decision.record(Fact::TaskRetrying {
                 task,
@@ -83,6 +80,15 @@ pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure
         FailureKind::User | FailureKind::Infrastructure | FailureKind::Cancelled => TaskState::Failed,
     };
     finish(decision, task, state, None, Some(failure));
+}
+
+/// The wait between the last attempt of a task, which failed, and the next one.
+pub(super) fn wait(execution: &Execution, task: u32, failure: Option<&Failure>) -> i64 {
+    let policy = &execution.plan.tasks[task as usize].retry;
+    let made = execution.tasks[task as usize].user_attempts();
+    let seed = splitmix(execution.seed ^ u64::from(task));
+    let asked = failure.and_then(|failure| failure.next_retry_delay);
+    asked.unwrap_or_else(|| backoff(policy, made, seed)).max(0)
 }
 
 /// Ends a task and lets the tasks that need it go on.

@@ -52,6 +52,21 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
     effects
 }
 
+/// How long a timer may wait at most.
+pub(super) fn longest_wait(execution: &Execution, timer: Timer) -> i64 {
+    let span = |span: Option<nexus_spec::Span>| span.map_or(i64::MAX, nexus_spec::Span::micros);
+    match timer {
+        Timer::Execution => span(execution.plan.timeout),
+        Timer::Total { task } => span(execution.plan.tasks[task as usize].total),
+        Timer::ScheduleToStart { task, .. } => span(execution.plan.tasks[task as usize].schedule_to_start),
+        Timer::Attempt { .. } => i64::MAX,
+        Timer::Retry { task, .. } => {
+            let current = &execution.tasks[task as usize];
+            super::report::wait(execution, task, current.failure.as_ref())
+        }
+    }
+}
+
 fn deadline(execution: &Execution) -> Option<Effect> {
     let timeout = execution.plan.timeout?;
     let at = execution.created_at.saturating_add(timeout.micros());

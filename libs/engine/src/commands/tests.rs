@@ -495,6 +495,24 @@ fn an_output_that_cannot_be_evaluated_fails_the_execution() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_prolongs_no_wait() {
+    let mut run = Run::new(json!({"name": "w", "timeout": "1h", "tasks": {
+        "retrying": with(noop(), json!({"retry": {"max_attempts": 2, "jitter": 0.0}})),
+    }}));
+    run.fail("retrying");
+    let before = -7_200 * SECOND;
+    let timers: Vec<(Timer, i64)> = resume(&run.execution, before)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::SetTimer { timer, at } => Some((timer, at - before)),
+            _ => None,
+        })
+        .collect();
+    let retry = Timer::Retry { task: 0, attempt: 1 };
+    assert_eq!(timers, [(Timer::Execution, 3_600 * SECOND), (retry, SECOND)]);
+}
+
+#[test]
 fn a_reload_owes_what_is_ready_and_what_waits() {
     let mut run = Run::new(json!({"name": "w", "timeout": "1h", "tasks": {
         "ready": noop(), "retrying": with(noop(), json!({"retry": {"max_attempts": 2, "jitter": 0.0}})),
@@ -512,7 +530,7 @@ fn a_reload_owes_what_is_ready_and_what_waits() {
         (reloaded.open, &reloaded.tasks),
         (run.execution.open, &run.execution.tasks)
     );
-    let owed = resume(&reloaded);
+    let owed = resume(&reloaded, 0);
     assert!(owed.contains(&Effect::SetTimer {
         timer: Timer::Retry { task: 1, attempt: 1 },
         at: SECOND

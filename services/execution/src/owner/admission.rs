@@ -17,6 +17,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Bytes of params and outputs of one execution.
     pub bytes_of_one: u64,
+    /// About how many events one decision may have; the rest is left to the next one.
+    pub slice: usize,
     /// Answers and effects that wait for a commit.
     pub waiting: usize,
     /// Microseconds for which a decision may wait for its commit before new work is refused.
@@ -30,6 +32,7 @@ impl Default for Limits {
             tasks: 2_000_000,
             bytes: 1 << 30,
             bytes_of_one: 256 << 20,
+            slice: nexus_engine::SLICE,
             waiting: 100_000,
             commit_lag: 2_000_000,
         }

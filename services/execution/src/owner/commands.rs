@@ -55,7 +55,8 @@ impl Core {
             }
             self.keys.remember(request, id, self.now.steady);
         }
-        let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
+        let mut execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
+        execution.slice = self.limits.slice;
         let mut live = Live::new(id, execution, new.labels, new.traceparent);
         live.params = Some(new.params_text);
         live.request = new.request;
@@ -94,6 +95,11 @@ impl Core {
         let mut durable = false;
         for pointer in pointers {
             let id = ExecutionId::from_bytes(pointer.execution);
+            // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
+            // pointer after the commit; until then nobody may begin it.
+            if self.executions.get(&id).is_some_and(|live| !live.is_stored(pointer.task)) {
+                continue;
+            }
             if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
                 durable |= lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
                 granted.push(lease);
@@ -115,7 +121,7 @@ impl Core {
             worker: Arc::clone(&session.worker),
         };
         let effects = self.decide(id, command, false).ok()?;
-        self.pending.release_lazily(id, effects);
+        self.pending.release_lazily(id, effects, self.now);
         let token = self.ids.secret();
         let expires_at = self.now.wall.saturating_add(LEASE);
         let subject = TokenSubject {

@@ -7,6 +7,7 @@ use nexus_engine::Effect;
 use nexus_engine::planted::{Bug, planted};
 use nexus_storage::ErrorKind;
 
+use super::core::Now;
 use crate::ids::ExecutionId;
 use crate::store::StoreError;
 
@@ -21,8 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub(super) enum Release {
     /// Somebody waits for it.
     Reply(Box<dyn FnOnce() + Send>),
-    /// An execution's effects.
-    Effects(ExecutionId, Vec<Effect>),
+    /// An execution's effects, and the time at which they were decided.
+    Effects(ExecutionId, Vec<Effect>, Now),
 }
 
 /// What a commit under way carries.
@@ -50,17 +51,17 @@ impl Pending {
         self.since.get_or_insert(steady);
     }
 
-    pub(super) fn release_effects(&mut self, id: ExecutionId, effects: Vec<Effect>, steady: i64) {
+    pub(super) fn release_effects(&mut self, id: ExecutionId, effects: Vec<Effect>, now: Now) {
         if !effects.is_empty() {
-            self.releases.push(Release::Effects(id, effects));
+            self.releases.push(Release::Effects(id, effects, now));
             self.urgent = true;
-            self.since.get_or_insert(steady);
+            self.since.get_or_insert(now.steady);
         }
     }
 
-    pub(super) fn release_lazily(&mut self, id: ExecutionId, effects: Vec<Effect>) {
+    pub(super) fn release_lazily(&mut self, id: ExecutionId, effects: Vec<Effect>, now: Now) {
         if !effects.is_empty() {
-            self.releases.push(Release::Effects(id, effects));
+            self.releases.push(Release::Effects(id, effects, now));
         }
     }
 

@@ -30,10 +30,10 @@ pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<D
 /// The time, twice, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Since the Unix epoch. It is stored and shown, decides when timers are due, and may jump.
+    /// Since the Unix epoch. It is stored and shown, and may jump.
     pub wall: i64,
-    /// Since some beginning. It only grows: leases and patrols are judged by it, so a clock that is set to another time
-    /// takes nobody's lease.
+    /// Since some beginning. It only grows: leases, timers and patrols are judged by it, so a clock that is set to another
+    /// time takes nobody's lease and delays nobody's retry.
     pub steady: i64,
 }
 
@@ -60,6 +60,15 @@ pub enum Output {
     },
 }
 
+/// What the owner had to do besides the usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Decisions that were cut and went on later.
+    pub slices: u64,
+    /// Ready tasks that nobody took and that were offered again.
+    pub offered_again: u64,
+}
+
 /// The owner's state.
 pub struct Core {
     pub(super) ids: Ids,
@@ -72,6 +81,7 @@ pub struct Core {
     pub(super) keys: Keys,
     pub(super) outputs: Vec<Output>,
     pub(super) now: Now,
+    pub(super) stats: Stats,
     /// Where the next round of offers begins.
     pub(super) offered_to: Option<ExecutionId>,
     fence: Fence,
@@ -103,6 +113,7 @@ impl Core {
             keys: Keys::default(),
             outputs: Vec::new(),
             now,
+            stats: Stats::default(),
             offered_to: None,
             fence,
             in_flight: None,
@@ -149,7 +160,7 @@ impl Core {
     /// Does what has become due.
     pub fn tick(&mut self, now: Now) {
         self.now = now;
-        while let Some((id, timer)) = self.timers.take_due(now.wall) {
+        while let Some((id, timer)) = self.timers.take_due(now.steady) {
             self.fire(id, timer);
         }
         if now.steady >= self.next_patrol {
@@ -210,7 +221,8 @@ impl Core {
         self.now = now;
         let Some(batch) = self.in_flight.take() else { return };
         for id in &batch.executions {
-            if let Some(live) = self.executions.get(id) {
+            if let Some(live) = self.executions.get_mut(id) {
+                live.writing.clear();
                 let sequence = live.written;
                 self.outputs.push(Output::Stored { id: *id, sequence });
             }
@@ -236,7 +248,7 @@ impl Core {
             wake = self.next_patrol.max(now.steady);
         }
         if let Some(at) = self.timers.next() {
-            wake = wake.min(now.steady + at.saturating_sub(now.wall).max(0));
+            wake = wake.min(at.max(now.steady));
         }
         if self.in_flight.is_none()
             && let Some(due) = self.pending.due()
@@ -249,6 +261,12 @@ impl Core {
     /// What is to be done outside, in order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
+    }
+
+    /// What it had to do besides the usual.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
     }
 
     /// How many executions are in memory.
@@ -271,9 +289,9 @@ impl Core {
     /// Lets effects wait for the commit of what led to them.
     pub(super) fn release_later(&mut self, id: ExecutionId, effects: Vec<Effect>) {
         if planted(Bug::EffectBeforeCommit) {
-            return self.release(vec![Release::Effects(id, effects)]);
+            return self.release(vec![Release::Effects(id, effects, self.now)]);
         }
-        self.pending.release_effects(id, effects, self.now.steady);
+        self.pending.release_effects(id, effects, self.now);
     }
 
     fn fire(&mut self, id: ExecutionId, timer: Timer) {

@@ -24,6 +24,8 @@ pub(super) struct Live {
     pub(super) dirty: BTreeSet<u32>,
     /// Its params as JSON text, until they are stored.
     pub(super) params: Option<Arc<str>>,
+    /// Tasks whose changes are on their way to the store.
+    pub(super) writing: BTreeSet<u32>,
     /// The idempotency key, until it is stored.
     pub(super) request: Option<RequestKey>,
     /// Its timers, to be forgotten with it.
@@ -45,6 +47,7 @@ impl Live {
             execution,
             events: Vec::new(),
             dirty: BTreeSet::new(),
+            writing: BTreeSet::new(),
             params: None,
             request: None,
             timers: Vec::new(),
@@ -59,6 +62,11 @@ impl Live {
             tasks: self.execution.tasks.len() as u64,
             bytes: self.bytes,
         }
+    }
+
+    /// Whether the store has everything that happened to a task.
+    pub(super) fn is_stored(&self, task: u32) -> bool {
+        !self.dirty.contains(&task) && !self.writing.contains(&task)
     }
 
     /// Takes note of what was decided; gives how much larger the execution is for it.
@@ -114,7 +122,7 @@ impl Live {
         if planted(Bug::TaskRowForgotten) {
             change.tasks.pop();
         }
-        self.dirty.clear();
+        self.writing = std::mem::take(&mut self.dirty);
         self.written = execution.sequence;
         Some(change)
     }

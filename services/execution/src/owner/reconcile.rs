@@ -19,7 +19,9 @@ impl Core {
         if planted(Bug::NoReconciler) || planted(Bug::DispatchForgottenOnReload) {
             return;
         }
-        let untaken_since = self.now.wall - UNTAKEN;
+        let now = self.now.wall;
+        // A task that is ready since a time to come became so before the clock was set back.
+        let is_untaken = |ready_at: i64| ready_at <= now - UNTAKEN || ready_at > now;
         let mut entries = Vec::new();
         let from = self.offered_to.take();
         let behind = self.executions.range(from.unwrap_or_default()..);
@@ -29,19 +31,20 @@ impl Core {
                 self.offered_to = Some(*id);
                 break;
             }
-            untaken(live, untaken_since, &mut entries);
+            untaken(live, is_untaken, &mut entries);
         }
         if !entries.is_empty() {
             tracing::debug!(tasks = entries.len(), "ready tasks that nobody took are offered again");
             crate::metrics::offered_again(entries.len());
+            self.stats.offered_again += entries.len() as u64;
         }
         self.publish(entries);
     }
 }
 
-fn untaken(live: &Live, since: i64, entries: &mut Vec<Entry>) {
+fn untaken(live: &Live, is_untaken: impl Fn(i64) -> bool, entries: &mut Vec<Entry>) {
     for (position, task) in (0_u32..).zip(&live.execution.tasks) {
-        if task.state != TaskState::Scheduled || task.ready_at.is_none_or(|ready_at| ready_at > since) {
+        if task.state != TaskState::Scheduled || !live.is_stored(position) || !task.ready_at.is_some_and(&is_untaken) {
             continue;
         }
         let plan = &live.execution.plan.tasks[position as usize];

@@ -40,6 +40,7 @@ impl Core {
         let params = serde_json::from_str(&row.params).map_err(|error| format!("its params: {error}"))?;
         let id = row.id;
         let mut execution = Execution::new(id.to_string(), plan, Arc::new(params), id.seed(), row.created_at);
+        execution.slice = self.limits.slice;
         execution.state = row.state;
         execution.closing = row.closing;
         execution.closing_reason = row.closing_reason;
@@ -66,7 +67,7 @@ impl Core {
         let owed = self
             .executions
             .get(&id)
-            .map(|live| resume(&live.execution))
+            .map(|live| resume(&live.execution, now.wall))
             .unwrap_or_default();
         self.release_later(id, owed);
         Ok(())

@@ -5,7 +5,7 @@ use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
 
 use super::commit::Release;
-use super::core::{Core, Output};
+use super::core::{Core, Now, Output};
 use super::messages::Verdict;
 use crate::ids::ExecutionId;
 
@@ -16,9 +16,9 @@ impl Core {
         for release in releases {
             match release {
                 Release::Reply(reply) => reply(),
-                Release::Effects(id, effects) => {
+                Release::Effects(id, effects, decided) => {
                     for effect in effects {
-                        self.bring_about(id, effect, &mut entries);
+                        self.bring_about(id, effect, decided, &mut entries);
                     }
                 }
             }
@@ -26,7 +26,9 @@ impl Core {
         self.publish(entries);
     }
 
-    fn bring_about(&mut self, id: ExecutionId, effect: Effect, entries: &mut Vec<Entry>) {
+    fn bring_about(&mut self, id: ExecutionId, effect: Effect, decided: Now, entries: &mut Vec<Entry>) {
+        // What the engine dates by the wall clock is waited for on the steady one, whatever the wall clock did since.
+        let due = |at: i64| decided.steady.saturating_add(at.saturating_sub(decided.wall));
         match effect {
             Effect::Dispatch {
                 task,
@@ -50,20 +52,21 @@ impl Core {
                 timer: Timer::Attempt { task, attempt },
                 at,
             } => {
+                let due = due(at);
                 let token = self.leases.token_of(id, task).map(str::to_owned);
                 if let Some(lease) = token.and_then(|token| self.leases.get_mut(&token))
                     && lease.subject.attempt == attempt
                 {
-                    let left = at.saturating_sub(self.now.wall);
-                    lease.overdue_at = self.now.steady.saturating_add(left);
+                    lease.overdue_at = due;
                 }
             }
             Effect::SetTimer { timer, at } => {
                 if let Some(live) = self.executions.get_mut(&id) {
-                    live.timers.push(self.timers.set(at, id, timer));
+                    live.timers.push(self.timers.set(due(at), id, timer));
                 }
             }
             Effect::Continue => {
+                self.stats.slices += 1;
                 if let Ok(effects) = self.decide(id, Command::Continue, true) {
                     self.release_later(id, effects);
                 }

@@ -1,4 +1,5 @@
-//! Timers of all live executions, earliest first. A timer whose subject has moved on is refused by the engine when it
+//! Timers of all live executions, earliest first, on the steady clock: setting the machine's clock neither fires nor
+//! delays one. A timer whose subject has moved on is refused by the engine when it
 //! fires; all of an execution's timers are forgotten with it.
 
 use std::collections::BTreeMap;

@@ -110,6 +110,12 @@ impl MemoryStore {
             .collect()
     }
 
+    /// The newest claim.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fence> {
+        self.state.lock().fence
+    }
+
     /// All ids.
     #[must_use]
     pub fn ids(&self) -> Vec<ExecutionId> {

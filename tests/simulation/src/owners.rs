@@ -1,0 +1,430 @@
+//! Owners as processes: they take messages, write batches over a store that fails, die between a commit and its effects,
+//! sleep and wake as zombies.
+
+use nexus_execution::owner::commit::{Remedy, remedy};
+use nexus_execution::owner::core::{Core, Output, Stats};
+use nexus_execution::owner::{Granted, Message, OwnerError, Reported, Started, Verdict};
+use nexus_execution::sessions::Sessions;
+use nexus_execution::store::{Change, Fence, StoreError};
+use nexus_streams::{Dispatch, Entry, MemoryDispatch};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::world::{Happening, World};
+
+/// Pointers that a dispatcher holds at most.
+const DISPATCH: usize = 10_000;
+/// How often a process looks for silent sessions.
+const SWEEP: i64 = 3_000_000;
+
+/// A batch on its way.
+pub struct Writing {
+    pub fence: Fence,
+    pub changes: Vec<Change>,
+    pub tries: u32,
+}
+
+/// Somebody who waits for an answer.
+pub enum Waiting {
+    Start(usize, oneshot::Receiver<Result<Started, OwnerError>>),
+    Cancel(oneshot::Receiver<Result<(), OwnerError>>),
+    Grant(usize, u64, oneshot::Receiver<Vec<Granted>>),
+    Report(usize, u64, Vec<String>, oneshot::Receiver<Reported>),
+    Heartbeat(usize, u64, Vec<String>, oneshot::Receiver<Vec<Verdict>>),
+}
+
+/// An owner's process with what lives and dies with it.
+pub struct Process {
+    pub number: u64,
+    pub core: Core,
+    pub epoch: i64,
+    pub sessions: Sessions,
+    pub dispatch: MemoryDispatch,
+    pub waiting: Vec<Waiting>,
+    pub writing: Option<Writing>,
+    /// Until when it is stopped.
+    pub paused_until: i64,
+    /// It has claimed the shards and not yet loaded what is live.
+    pub loading: bool,
+    pub tick_at: i64,
+}
+
+impl World {
+    /// Starts a process: it claims the shards at once and loads a little later.
+    pub fn start_owner(&mut self) {
+        let number = self.fresh_number();
+        let owner = self.ids.random();
+        let fence = self.store.claim_now(owner);
+        self.newest_epoch = self.newest_epoch.max(fence.epoch);
+        let steady = self.steady_clock();
+        let process = Process {
+            number,
+            core: Core::new(fence, self.ids.clone(), self.limits, self.now()),
+            epoch: fence.epoch,
+            sessions: Sessions::new(steady),
+            dispatch: MemoryDispatch::new(DISPATCH),
+            waiting: Vec::new(),
+            writing: None,
+            paused_until: 0,
+            loading: true,
+            tick_at: i64::MAX,
+        };
+        self.trace(|| format!("owner {number} claims epoch {}", fence.epoch));
+        self.owners.push(process);
+        self.active = number;
+        let wait = self.rng.i64(1_000..300_000);
+        self.after(wait, Happening::Load(number));
+        self.after(SWEEP, Happening::Sweep(number));
+    }
+
+    pub fn owner(&mut self, number: u64) -> Option<&mut Process> {
+        self.owners.iter_mut().find(|owner| owner.number == number)
+    }
+
+    /// Takes what is stored into memory.
+    pub fn load(&mut self, number: u64) {
+        let (open, now) = (self.store.open_now(), self.now());
+        let plans = self.checker.plans.clone();
+        let Some(owner) = self.owner(number) else { return };
+        let mut recovered = nexus_execution::Recovered::default();
+        let mut broken = Vec::new();
+        for (row, tasks) in open {
+            let plan = plans.iter().find(|plan| plan.workflow == row.workflow).cloned();
+            let plan = plan.unwrap_or_else(|| plans[0].clone());
+            let id = row.id;
+            if let Err(error) = owner.core.revive(row, tasks, plan, &mut recovered, now) {
+                broken.push(format!("{id} cannot be revived: {error}"));
+            }
+        }
+        owner.loading = false;
+        for broken in broken {
+            self.checker.breach("I10 rows are the fold of the history", broken);
+        }
+        self.trace(|| format!("owner {number} loaded {recovered:?}"));
+        self.pump(number);
+    }
+
+    /// Sends a message to an owner; it arrives after a while, if the owner lives by then.
+    pub fn send(&mut self, number: u64, message: Message, waiting: Option<Waiting>) {
+        let wait = self.network();
+        self.after(wait, Happening::Deliver(number, Box::new(message), waiting));
+    }
+
+    pub fn deliver(&mut self, number: u64, message: Message, waiting: Option<Waiting>) {
+        let now = self.now();
+        match self.owner(number) {
+            Some(owner) if !owner.loading => {
+                owner.core.handle(message, now);
+                owner.waiting.extend(waiting);
+                self.pump(number);
+            }
+            _ => {
+                // Nobody is there: whoever waits learns it.
+                drop(message);
+                drop(waiting.and_then(|waiting| self.poll(waiting, 0)));
+            }
+        }
+    }
+
+    pub fn tick(&mut self, number: u64) {
+        let now = self.now();
+        let Some(owner) = self.owner(number) else { return };
+        owner.tick_at = i64::MAX;
+        if !owner.loading {
+            owner.core.tick(now);
+        }
+        self.pump(number);
+    }
+
+    /// Does what the core wants done, begins its next commit, and passes its answers on.
+    pub fn pump(&mut self, number: u64) {
+        let now = self.now();
+        let Some(owner) = self.owner(number) else { return };
+        if owner.loading {
+            return;
+        }
+        let outputs = owner.core.take_outputs();
+        if owner.writing.is_none()
+            && let Some((fence, changes)) = owner.core.begin_commit(now)
+        {
+            owner.writing = Some(Writing {
+                fence,
+                changes,
+                tries: 0,
+            });
+            self.submit(number);
+        }
+        for output in outputs {
+            self.bring_about(number, output);
+        }
+        self.answer(number);
+        let steady = self.steady;
+        let Some(owner) = self.owner(number) else { return };
+        let wake = owner.core.next_wake(now).max(steady + 1);
+        if wake < owner.tick_at {
+            owner.tick_at = wake;
+            self.at(wake, Happening::Tick(number));
+        }
+    }
+
+    fn bring_about(&mut self, number: u64, output: Output) {
+        match output {
+            Output::Publish(entries) => {
+                for entry in entries {
+                    self.publish(number, entry);
+                }
+            }
+            Output::Direct {
+                session,
+                token,
+                verdict,
+            } => {
+                if self.faulty(20) {
+                    self.counts.answers_lost += 1;
+                    return;
+                }
+                let wait = self.network();
+                self.after(wait, Happening::Direct(session, token, verdict));
+            }
+            Output::Stored { .. } => {}
+        }
+    }
+
+    /// A pointer on its way: it may be lost, doubled, and overtaken.
+    fn publish(&mut self, number: u64, entry: Entry) {
+        if self.faulty(12) {
+            self.counts.pointers_lost += 1;
+            return;
+        }
+        if self.faulty(12) {
+            self.counts.pointers_doubled += 1;
+            let late = self.rng.i64(1_000..20_000_000);
+            self.after(late, Happening::Pointer(number, entry.clone()));
+        }
+        let wait = self.network();
+        self.after(wait, Happening::Pointer(number, entry));
+    }
+
+    pub fn pointer_arrives(&mut self, number: u64, entry: Entry) {
+        let Some(owner) = self.owner(number) else { return };
+        drop(futures::executor::block_on(owner.dispatch.publish(vec![entry])));
+        self.wake_workers();
+    }
+
+    /// Hands a batch to the store.
+    fn submit(&mut self, number: u64) {
+        let stalled = self.faulty(150);
+        self.counts.commits_stalled += u64::from(stalled);
+        let wait = if stalled {
+            self.rng.i64(500_000..4_000_000)
+        } else {
+            self.rng.i64(100..3_000)
+        };
+        self.after(wait, Happening::Apply(number));
+    }
+
+    /// The store does what it was asked, or does not, or does it and says that it did not.
+    pub fn apply(&mut self, number: u64) {
+        let refuse = self.faulty(60);
+        let ambiguous = self.faulty(60);
+        let Some(owner) = self.owner(number) else { return };
+        let Some(mut writing) = owner.writing.take() else { return };
+        writing.tries += 1;
+        let result = if refuse {
+            self.counts.commits_failed += 1;
+            Err(away())
+        } else {
+            let result = self.write(&writing);
+            match result {
+                Ok(()) if ambiguous => {
+                    self.counts.commits_ambiguous += 1;
+                    Err(away())
+                }
+                other => other,
+            }
+        };
+        self.trace(|| format!("store: batch of owner {number}: {result:?}"));
+        if let Some(owner) = self.owner(number) {
+            owner.writing = Some(writing);
+        }
+        let wait = self.rng.i64(50..1_000);
+        self.after(wait, Happening::Written(number, result));
+    }
+
+    fn write(&mut self, writing: &Writing) -> Result<(), StoreError> {
+        let Writing { fence, changes, .. } = writing;
+        let Some(first) = changes.first() else { return Ok(()) };
+        let before = self.store.look(first.execution.id, |stored| {
+            stored.map_or(0, |stored| stored.row.sequence)
+        });
+        let result = self.store.commit_now(*fence, changes);
+        match &result {
+            Ok(()) if before != first.execution.sequence => {
+                self.counts.commits += 1;
+                let store = std::sync::Arc::clone(&self.store);
+                self.checker.committed(*fence, changes, &store, &mut self.counts);
+            }
+            // A key that a former owner stored after its caller had looked for it: the new owner cannot know it yet.
+            Err(StoreError::Database(_)) if fence.epoch > 1 => self.counts.keys_met_in_the_store += 1,
+            // The only owner there is may not be refused: nobody else has written.
+            Err(error @ (StoreError::Conflict { .. } | StoreError::Database(_))) if fence.epoch == self.newest_epoch => {
+                self.checker.breach("I9 single writer", format!("the store refused its owner: {error}"));
+            }
+            _ => {}
+        }
+        result
+    }
+
+    /// The store's answer reaches the owner.
+    pub fn written(&mut self, number: u64, result: Result<(), StoreError>) {
+        let now = self.now();
+        let Some(owner) = self.owner(number) else { return };
+        let tries = owner.writing.as_ref().map_or(1, |writing| writing.tries);
+        let remedy = match &result {
+            Ok(()) => Remedy::Ignore,
+            Err(error) => remedy(error, tries),
+        };
+        match remedy {
+            Remedy::Ignore => {
+                owner.writing = None;
+                if self.faulty(120) {
+                    self.counts.owners_killed_unreleased += 1;
+                    return self.kill_owner(number);
+                }
+                let Some(owner) = self.owner(number) else { return };
+                owner.core.committed(now);
+                        self.pump(number);
+            }
+            Remedy::Again(wait) => {
+                let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+                self.after(wait, Happening::Apply(number));
+            }
+            Remedy::StartOver => self.shut_out(number),
+        }
+    }
+
+    /// The owner learns that the shards are in other hands: it ends, or takes them back.
+    fn shut_out(&mut self, number: u64) {
+        self.counts.zombies_fenced += 1;
+        if self.rng.bool() {
+            self.trace(|| format!("owner {number} was shut out and ends"));
+            return self.remove_owner(number);
+        }
+        self.counts.owners_started_over += 1;
+        let fence = self.store.claim_now(self.ids.random());
+        self.newest_epoch = self.newest_epoch.max(fence.epoch);
+        self.trace(|| format!("owner {number} was shut out and claims epoch {}", fence.epoch));
+        let now = self.now();
+        self.active = number;
+        if let Some(owner) = self.owner(number) {
+            let stats = owner.core.stats();
+            owner.core.start_over(fence, now);
+            owner.epoch = fence.epoch;
+            owner.writing = None;
+            owner.loading = true;
+            self.count(stats);
+            self.answer(number);
+            self.after(1_000, Happening::Load(number));
+        }
+    }
+
+    /// Passes on the answers that are there.
+    pub fn answer(&mut self, number: u64) {
+        let Some(owner) = self.owner(number) else { return };
+        let epoch = owner.epoch;
+        let waiting = std::mem::take(&mut owner.waiting);
+        let mut rest = Vec::with_capacity(waiting.len());
+        for waiting in waiting {
+            if let Some(waiting) = self.poll(waiting, epoch) {
+                rest.push(waiting);
+            }
+        }
+        if let Some(owner) = self.owner(number) {
+            owner.waiting.extend(rest);
+        }
+    }
+
+    fn poll(&mut self, waiting: Waiting, epoch: i64) -> Option<Waiting> {
+        match waiting {
+            Waiting::Start(client, mut answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Some(Waiting::Start(client, answer)),
+                answer => self.start_answered(client, answer.ok()),
+            },
+            Waiting::Cancel(mut answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Some(Waiting::Cancel(answer)),
+                // That it was cancelled is checked where it is stored.
+                _ => {}
+            },
+            Waiting::Grant(worker, life, mut answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Some(Waiting::Grant(worker, life, answer)),
+                answer => self.grant_answered(worker, life, answer.unwrap_or_default(), epoch),
+            },
+            Waiting::Report(worker, life, tokens, mut answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Some(Waiting::Report(worker, life, tokens, answer)),
+                answer => self.report_answered(worker, life, &tokens, answer.ok(), epoch),
+            },
+            Waiting::Heartbeat(worker, life, tokens, mut answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Some(Waiting::Heartbeat(worker, life, tokens, answer)),
+                answer => self.heartbeat_answered(worker, life, tokens, answer.ok()),
+            },
+        }
+        None
+    }
+
+    /// The process dies with everything in it. A batch that the store has been handed may be written all the same.
+    pub fn kill_owner(&mut self, number: u64) {
+        self.counts.owners_killed += 1;
+        self.trace(|| format!("owner {number} dies"));
+        if self.rng.bool()
+            && let Some(writing) = self.owner(number).and_then(|owner| owner.writing.take())
+            && writing.tries == 0
+        {
+            drop(self.write(&writing));
+        }
+        self.remove_owner(number);
+    }
+
+    fn remove_owner(&mut self, number: u64) {
+        let Some(place) = self.owners.iter().position(|owner| owner.number == number) else {
+            return;
+        };
+        let process = self.owners.swap_remove(place);
+        self.count(process.core.stats());
+        drop(process.core);
+        // Whoever waited learns that the connection is gone.
+        for waiting in process.waiting {
+            drop(self.poll(waiting, process.epoch));
+        }
+        if self.active == number {
+            let wait = self.rng.i64(50_000..3_000_000);
+            self.after(wait, Happening::Restart);
+        }
+    }
+
+    pub fn count(&mut self, stats: Stats) {
+        self.counts.slices += stats.slices;
+        self.counts.offered_again += stats.offered_again;
+    }
+
+    /// Ends the sessions of workers that are not heard of.
+    pub fn sweep(&mut self, number: u64) {
+        let now = self.now();
+        let Some(owner) = self.owner(number) else { return };
+        for session in owner.sessions.silent() {
+            if owner.sessions.close(&session) {
+                let reason = "the worker is not heard of any more".to_owned();
+                owner.core.handle(Message::SessionClosed { session, reason }, now);
+            }
+        }
+        self.after(SWEEP, Happening::Sweep(number));
+        self.pump(number);
+    }
+}
+
+/// What a store says that cannot be reached.
+fn away() -> StoreError {
+    StoreError::Database(nexus_storage::Error::File {
+        path: "the simulated store".into(),
+        source: std::io::Error::other("away"),
+    })
+}

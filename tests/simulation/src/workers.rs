@@ -1,0 +1,484 @@
+//! Workers: they connect, take leases, run attempts that end well, badly or not at all, report, and repeat what was not
+//! answered. They vanish, are stopped and wake as zombies, and their streams break.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nexus_api::worker::v1::RegisterWorkerRequest;
+use nexus_engine::{Failure, FailureKind, Outcome, Output};
+use nexus_execution::owner::{Granted, Message, Reported, SessionRef, Verdict};
+use nexus_streams::Dispatch;
+use tokio::sync::oneshot;
+
+use crate::checker::Begun;
+use crate::graphs::QUEUES;
+use crate::owners::Waiting;
+use crate::world::{Happening, World};
+
+const SECOND: i64 = 1_000_000;
+const HEARTBEAT: i64 = 3 * SECOND;
+/// A worker stops attempts whose leases it could not extend for so long.
+const GIVE_UP: i64 = 7_500_000;
+
+struct Running {
+    begun: Begun,
+    extended_at: i64,
+    cancelled: bool,
+    /// Once it has ended: what to report until somebody answers.
+    outcome: Option<Outcome>,
+}
+
+/// A worker.
+pub struct Worker {
+    slots: usize,
+    queues: Vec<String>,
+    session: Option<(SessionRef, u64)>,
+    running: BTreeMap<String, Running>,
+    /// Counts its deaths, so that what belongs to an earlier life is told apart.
+    life: u64,
+    dead: bool,
+    paused_until: i64,
+    /// It goes on with attempts whose leases are over.
+    careless: bool,
+    asking: bool,
+}
+
+impl World {
+    pub fn add_worker(&mut self, number: usize) {
+        // The first one takes everything, so that every task has somebody.
+        let all = number == 0 || self.rng.bool();
+        let queues = if all { &QUEUES[..] } else { &QUEUES[..1] };
+        let worker = Worker {
+            slots: self.rng.usize(1..6),
+            queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
+            session: None,
+            running: BTreeMap::new(),
+            life: 0,
+            dead: false,
+            paused_until: 0,
+            careless: self.rng.u32(0..3) == 0,
+            asking: false,
+        };
+        self.workers.push(worker);
+        self.at(0, Happening::Worker(number));
+        self.at(0, Happening::Heartbeat(number, 0));
+    }
+
+    /// Whether a worker takes part; one that is stopped has the step put off.
+    fn is_up(&mut self, number: usize, again: Happening) -> bool {
+        let worker = &self.workers[number];
+        if worker.dead {
+            return false;
+        }
+        if worker.paused_until > self.steady {
+            let until = worker.paused_until;
+            self.at(until, again);
+            return false;
+        }
+        true
+    }
+
+    /// Connects, or looks for work.
+    pub fn worker_step(&mut self, number: usize) {
+        if !self.is_up(number, Happening::Worker(number)) {
+            return;
+        }
+        self.connect(number);
+        self.take(number);
+        let wait = self.rng.i64(100_000..SECOND);
+        self.after(wait, Happening::Worker(number));
+    }
+
+    /// Everybody with a free slot looks at once.
+    pub fn wake_workers(&mut self) {
+        for number in 0..self.workers.len() {
+            if !self.workers[number].dead && self.workers[number].paused_until <= self.steady {
+                self.take(number);
+            }
+        }
+    }
+
+    fn connect(&mut self, number: usize) {
+        let active = self.active;
+        let steady = self.steady;
+        let worker = &mut self.workers[number];
+        let ids = self.ids.clone();
+        let Some(owner) = self.owners.iter().find(|owner| owner.number == active) else {
+            return;
+        };
+        if owner.loading || owner.paused_until > steady {
+            return;
+        }
+        let open = worker.session.as_ref().is_some_and(|(session, of)| {
+            *of == active && owner.sessions.touch(&session.session).is_some()
+        });
+        if open {
+            return;
+        }
+        let request = RegisterWorkerRequest {
+            name: format!("worker{number}"),
+            queues: worker.queues.clone(),
+            slots: u32::try_from(worker.slots).unwrap_or(1),
+            ..RegisterWorkerRequest::default()
+        };
+        let session = owner.sessions.register(request, &ids);
+        worker.session = session
+            .and_then(|session| owner.sessions.touch(&session))
+            .map(|session| (session, active));
+        worker.asking = false;
+        self.report(number);
+    }
+
+    fn take(&mut self, number: usize) {
+        let worker = &mut self.workers[number];
+        let Some((session, of)) = worker.session.clone() else { return };
+        let free = worker.slots.saturating_sub(worker.running.len());
+        if free == 0 || worker.asking {
+            return;
+        }
+        let life = worker.life;
+        let steady = self.steady;
+        let Some(owner) = self.owners.iter_mut().find(|owner| owner.number == of) else {
+            return;
+        };
+        if owner.loading || owner.paused_until > steady {
+            return;
+        }
+        let taken = owner.dispatch.take(&session.queues, free, Duration::ZERO);
+        // Taking without a wait never waits, and an empty dispatcher gives nothing.
+        let pointers = futures::FutureExt::now_or_never(taken).and_then(Result::ok).unwrap_or_default();
+        if pointers.is_empty() {
+            return;
+        }
+        self.workers[number].asking = true;
+        let asked = pointers.len() as u64;
+        self.counts.pointers_refused += asked;
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Grant {
+            pointers,
+            session,
+            reply,
+        };
+        self.send(of, message, Some(Waiting::Grant(number, life, answer)));
+    }
+
+    pub fn grant_answered(&mut self, number: usize, life: u64, granted: Vec<Granted>, epoch: i64) {
+        let current = epoch == self.newest_epoch;
+        for lease in &granted {
+            self.checker.granted(lease, epoch, current);
+        }
+        self.counts.pointers_refused -= granted.len() as u64;
+        let worker = &mut self.workers[number];
+        if worker.life == life {
+            worker.asking = false;
+        }
+        let lost = self.faulty(30);
+        let worker = &self.workers[number];
+        if lost || worker.dead || worker.life != life {
+            self.counts.answers_lost += 1;
+            return self.break_stream(number);
+        }
+        for lease in granted {
+            self.begin(number, &lease, epoch);
+        }
+    }
+
+    fn begin(&mut self, number: usize, lease: &Granted, epoch: i64) {
+        let delivery = lease.plan.tasks[lease.task as usize].delivery;
+        let begun = Begun {
+            token: lease.token.clone(),
+            execution: lease.execution,
+            task: lease.task,
+            attempt: lease.attempt,
+            epoch,
+        };
+        self.trace(|| format!("worker {number} begins {begun:?}"));
+        let full = self.workers[number].running.len() >= self.workers[number].slots;
+        let refuses = full || self.faulty(60);
+        if !refuses {
+            self.checker.begins(&begun, delivery);
+            self.counts.begun += 1;
+        }
+        let token = begun.token.clone();
+        let running = Running {
+            begun,
+            extended_at: self.steady,
+            cancelled: false,
+            outcome: None,
+        };
+        self.workers[number].running.insert(token.clone(), running);
+        if refuses {
+            self.counts.releases += 1;
+            let reason = "no slot".to_owned();
+            let outcome = Outcome::Released {
+                reason,
+                not_started: true,
+            };
+            return self.ends(number, &token, outcome);
+        }
+        let takes = match self.rng.u32(0..10) {
+            0..=5 => self.rng.i64(100..50_000),
+            6..=8 => self.rng.i64(50_000..3 * SECOND),
+            _ => self.rng.i64(3 * SECOND..30 * SECOND),
+        };
+        self.after(takes, Happening::Ended(number, token));
+    }
+
+    pub fn attempt_ended(&mut self, number: usize, token: &str) {
+        if !self.is_up(number, Happening::Ended(number, token.to_owned())) {
+            return;
+        }
+        let Some(running) = self.workers[number].running.get(token) else {
+            return;
+        };
+        if running.outcome.is_some() {
+            return;
+        }
+        let outcome = if running.cancelled {
+            Outcome::Cancelled
+        } else {
+            self.outcome(token)
+        };
+        self.ends(number, token, outcome);
+    }
+
+    fn outcome(&mut self, token: &str) -> Outcome {
+        match self.rng.u32(0..20) {
+            0..=13 => Outcome::Succeeded(Output::new(format!("\"{token}\""))),
+            14..=17 => Outcome::Failed(Failure {
+                non_retryable: self.rng.u32(0..5) == 0,
+                ..Failure::new(FailureKind::User, "Boom", "it failed")
+            }),
+            18 => Outcome::Failed(Failure::new(FailureKind::Infrastructure, "Keeper", "the keeper died")),
+            _ => {
+                self.counts.releases += 1;
+                let reason = "the worker is leaving".to_owned();
+                Outcome::Released {
+                    reason,
+                    not_started: false,
+                }
+            }
+        }
+    }
+
+    fn ends(&mut self, number: usize, token: &str, outcome: Outcome) {
+        let Some(running) = self.workers[number].running.get_mut(token) else {
+            return;
+        };
+        self.checker.reports(&running.begun, &outcome);
+        if matches!(&outcome, Outcome::Released { not_started: true, .. }) {
+            self.checker.not_started(&running.begun);
+        }
+        running.outcome = Some(outcome);
+        self.report(number);
+    }
+
+    /// Reports everything that has ended; also what was reported and not answered.
+    fn report(&mut self, number: usize) {
+        let worker = &self.workers[number];
+        let Some((session, of)) = worker.session.clone() else { return };
+        let ended = worker.running.iter().filter_map(|(token, running)| {
+            let outcome = running.outcome.clone()?;
+            Some((token.clone(), outcome))
+        });
+        let reports: Vec<(String, Outcome)> = ended.collect();
+        if reports.is_empty() {
+            return;
+        }
+        let free_slots = worker.slots.saturating_sub(worker.running.len() - reports.len());
+        let free_slots = u32::try_from(free_slots).unwrap_or_default();
+        let doubled = self.faulty(15);
+        self.counts.reports_doubled += u64::from(doubled);
+        for _ in 0..=u32::from(doubled) {
+            let tokens = reports.iter().map(|(token, _)| token.clone()).collect();
+            let (reply, answer) = oneshot::channel();
+            let life = self.workers[number].life;
+            let message = Message::Report {
+                reports: reports.clone(),
+                session: session.clone(),
+                free_slots,
+                reply,
+            };
+            self.send(of, message, Some(Waiting::Report(number, life, tokens, answer)));
+        }
+    }
+
+    pub fn report_answered(
+        &mut self,
+        number: usize,
+        life: u64,
+        tokens: &[String],
+        answer: Option<Reported>,
+        epoch: i64,
+    ) {
+        let Some(answer) = answer else { return };
+        let current = epoch == self.newest_epoch;
+        for lease in &answer.granted {
+            self.checker.granted(lease, epoch, current);
+        }
+        let lost = self.faulty(30);
+        let worker = &mut self.workers[number];
+        if worker.life != life {
+            return;
+        }
+        let mut recorded = Vec::new();
+        for (token, accepted) in tokens.iter().zip(&answer.accepted) {
+            let running = worker.running.get(token);
+            if let (true, Some(running)) = (*accepted, running) {
+                recorded.push((running.begun.clone(), running.outcome.clone()));
+            }
+            self.counts.reports_stale += u64::from(!accepted);
+        }
+        for (begun, outcome) in recorded {
+            if let Some(outcome) = outcome {
+                self.checker.report_accepted(&begun, &outcome);
+            }
+        }
+        if lost {
+            self.counts.answers_lost += 1;
+            return self.break_stream(number);
+        }
+        for token in tokens {
+            self.workers[number].running.remove(token);
+        }
+        for lease in answer.granted {
+            self.begin(number, &lease, epoch);
+        }
+        self.take(number);
+    }
+
+    pub fn heartbeat(&mut self, number: usize, life: u64) {
+        if life != self.workers[number].life || !self.is_up(number, Happening::Heartbeat(number, life)) {
+            return;
+        }
+        self.after(HEARTBEAT, Happening::Heartbeat(number, life));
+        self.drop_what_was_not_extended(number);
+        self.report(number);
+        let worker = &self.workers[number];
+        let Some((session, of)) = worker.session.clone() else { return };
+        let tokens: Vec<String> = worker.running.keys().cloned().collect();
+        let Some(owner) = self.owners.iter().find(|owner| owner.number == of) else {
+            self.workers[number].session = None;
+            return;
+        };
+        if owner.paused_until > self.steady {
+            return;
+        }
+        if owner.sessions.touch(&session.session).is_none() {
+            self.workers[number].session = None;
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        let session = session.session;
+        let message = Message::Heartbeat {
+            session,
+            tokens: tokens.clone(),
+            reply,
+        };
+        self.send(of, message, Some(Waiting::Heartbeat(number, life, tokens, answer)));
+    }
+
+    fn drop_what_was_not_extended(&mut self, number: usize) {
+        let steady = self.steady;
+        let worker = &mut self.workers[number];
+        if !worker.careless {
+            let late = |running: &Running| running.outcome.is_none() && steady - running.extended_at >= GIVE_UP;
+            worker.running.retain(|_, running| !late(running));
+        }
+    }
+
+    pub fn heartbeat_answered(&mut self, number: usize, life: u64, tokens: Vec<String>, answer: Option<Vec<Verdict>>) {
+        let Some(verdicts) = answer else { return };
+        if self.workers[number].life != life || self.faulty(20) {
+            return;
+        }
+        for (token, verdict) in tokens.into_iter().zip(verdicts) {
+            self.obey(number, &token, verdict);
+        }
+    }
+
+    /// A word that came over the worker's stream.
+    pub fn directed(&mut self, session: &str, token: &str, verdict: Verdict) {
+        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| own.session == session);
+        if let Some(number) = self.workers.iter().position(holds) {
+            self.obey(number, token, verdict);
+        }
+    }
+
+    fn obey(&mut self, number: usize, token: &str, verdict: Verdict) {
+        let steady = self.steady;
+        let worker = &mut self.workers[number];
+        let careless = worker.careless;
+        let Some(running) = worker.running.get_mut(token) else {
+            return;
+        };
+        match verdict {
+            Verdict::Continue(_) => running.extended_at = steady,
+            Verdict::Cancel(_) => {
+                running.cancelled = true;
+                let wait = self.rng.i64(100..3 * SECOND);
+                self.after(wait, Happening::Ended(number, token.to_owned()));
+            }
+            // A careless worker goes on, and reports what nobody wants any more.
+            Verdict::Lost if careless && running.outcome.is_none() => {}
+            Verdict::Lost => drop(worker.running.remove(token)),
+        }
+    }
+
+    /// The worker's stream breaks: the server ends its session at once, and the worker connects again.
+    fn break_stream(&mut self, number: usize) {
+        let Some((session, of)) = self.workers[number].session.take() else {
+            return;
+        };
+        self.counts.streams_broken += 1;
+        let open = self.owner(of).is_some_and(|owner| owner.sessions.close(&session.session));
+        if open {
+            let reason = "the worker's stream broke".to_owned();
+            let session = session.session;
+            self.send(of, Message::SessionClosed { session, reason }, None);
+        }
+    }
+
+    pub fn fault_of_a_worker(&mut self) {
+        let number = self.rng.usize(0..self.workers.len());
+        match self.rng.u32(0..3) {
+            0 => self.break_stream(number),
+            1 => {
+                self.counts.workers_paused += 1;
+                let until = self.steady + self.rng.i64(SECOND..40 * SECOND);
+                self.trace(|| format!("worker {number} is stopped"));
+                self.workers[number].paused_until = until;
+            }
+            _ => {
+                self.counts.workers_vanished += 1;
+                self.trace(|| format!("worker {number} vanishes"));
+                // Sometimes the connection tells of it at once, sometimes only silence does.
+                if self.rng.bool() {
+                    self.break_stream(number);
+                }
+                let worker = &mut self.workers[number];
+                worker.dead = true;
+                worker.life += 1;
+                worker.running.clear();
+                worker.session = None;
+                worker.asking = false;
+                let wait = self.rng.i64(SECOND / 10..20 * SECOND);
+                self.after(wait, Happening::Revive(number));
+            }
+        }
+    }
+
+    pub fn revive_worker(&mut self, number: usize) {
+        let steady = self.steady;
+        let worker = &mut self.workers[number];
+        if worker.paused_until > steady {
+            worker.paused_until = steady;
+        }
+        if worker.dead {
+            worker.dead = false;
+            let life = worker.life;
+            self.after(0, Happening::Worker(number));
+            self.after(0, Happening::Heartbeat(number, life));
+        }
+    }
+}
