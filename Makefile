@@ -2,10 +2,11 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e clean
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate clean
 
 RUN_PROFILE ?= release
 ARGS ?=
+SEEDS ?= 10000
 
 help: ## Shows this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +37,10 @@ clippy:
 
 proto-lint:
 	@scripts/buf.sh lint
+
+simulate: ## Simulates SEEDS seeds (10000) under faults, then hunts every planted bug
+	cargo run --locked -p nexus-simulation -- --seeds $(SEEDS)
+	cargo run --locked -p nexus-simulation -- --hunt 20000
 
 deny: ## Checks licences and banned crates of all dependencies (needs cargo-deny)
 	cargo deny --offline check licenses bans sources

@@ -21,7 +21,7 @@ bugs! {
     EarlyAck,
     /// A report is acknowledged before it is stored.
     EarlyReportAck,
-    /// Effects are brought about before their commit.
+    /// Effects are brought about before their commit, and leases are given for what is not stored.
     EffectBeforeCommit,
     /// A commit shows no fence, and the store compares neither fence nor sequence.
     LostFence,
@@ -53,8 +53,6 @@ bugs! {
     NoTokenCheck,
     /// A lease is given although the task runs already.
     GrantedTwice,
-    /// A lease that is over may still report.
-    LostLeaseReports,
     /// A lease of an `at_most_once` task is told before it is stored.
     AtMostOnceNotStored,
     /// A lost `at_most_once` task is given out again.

@@ -94,7 +94,11 @@ impl World {
                 let active = self.active;
                 let (reply, answer) = oneshot::channel();
                 let reason = "a client had enough".to_owned();
-                self.send(active, Message::Cancel { id, reason, reply }, Some(Waiting::Cancel(answer)));
+                self.send(
+                    active,
+                    Message::Cancel { id, reason, reply },
+                    Some(Waiting::Cancel(answer)),
+                );
                 self.clients[number].step = Step::Done;
             }
             Step::Done => {}

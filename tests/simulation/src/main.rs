@@ -33,7 +33,9 @@ struct Args {
 }
 
 fn bug(name: &str) -> Result<Bug, String> {
-    let known = Bug::ALL.iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
+    let known = Bug::ALL
+        .iter()
+        .find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
     known.copied().ok_or_else(|| {
         let names: Vec<String> = Bug::ALL.iter().map(|bug| format!("{bug:?}")).collect();
         format!("there is no such bug; there are {}", names.join(", "))

@@ -64,7 +64,10 @@ pub struct Hunt {
 #[must_use]
 pub fn hunt(bug: Bug, from: u64, limit: u64, threads: usize) -> Hunt {
     let summary = run(from, limit, threads, Some(bug), true);
-    let caught = summary.failed.first().and_then(|verdict| verdict.breaches.first().cloned());
+    let caught = summary
+        .failed
+        .first()
+        .and_then(|verdict| verdict.breaches.first().cloned());
     Hunt {
         bug,
         seeds: summary.seeds,

@@ -228,7 +228,9 @@ impl World {
         let refuse = self.faulty(60);
         let ambiguous = self.faulty(60);
         let Some(owner) = self.owner(number) else { return };
-        let Some(mut writing) = owner.writing.take() else { return };
+        let Some(mut writing) = owner.writing.take() else {
+            return;
+        };
         writing.tries += 1;
         let result = if refuse {
             self.counts.commits_failed += 1;
@@ -267,8 +269,11 @@ impl World {
             // A key that a former owner stored after its caller had looked for it: the new owner cannot know it yet.
             Err(StoreError::Database(_)) if fence.epoch > 1 => self.counts.keys_met_in_the_store += 1,
             // The only owner there is may not be refused: nobody else has written.
-            Err(error @ (StoreError::Conflict { .. } | StoreError::Database(_))) if fence.epoch == self.newest_epoch => {
-                self.checker.breach("I9 single writer", format!("the store refused its owner: {error}"));
+            Err(error @ (StoreError::Conflict { .. } | StoreError::Database(_)))
+                if fence.epoch == self.newest_epoch =>
+            {
+                self.checker
+                    .breach("I9 single writer", format!("the store refused its owner: {error}"));
             }
             _ => {}
         }
@@ -293,7 +298,7 @@ impl World {
                 }
                 let Some(owner) = self.owner(number) else { return };
                 owner.core.committed(now);
-                        self.pump(number);
+                self.pump(number);
             }
             Remedy::Again(wait) => {
                 let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);

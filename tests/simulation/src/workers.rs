@@ -109,9 +109,10 @@ impl World {
         if owner.loading || owner.paused_until > steady {
             return;
         }
-        let open = worker.session.as_ref().is_some_and(|(session, of)| {
-            *of == active && owner.sessions.touch(&session.session).is_some()
-        });
+        let open = worker
+            .session
+            .as_ref()
+            .is_some_and(|(session, of)| *of == active && owner.sessions.touch(&session.session).is_some());
         if open {
             return;
         }
@@ -131,7 +132,9 @@ impl World {
 
     fn take(&mut self, number: usize) {
         let worker = &mut self.workers[number];
-        let Some((session, of)) = worker.session.clone() else { return };
+        let Some((session, of)) = worker.session.clone() else {
+            return;
+        };
         let free = worker.slots.saturating_sub(worker.running.len());
         if free == 0 || worker.asking {
             return;
@@ -146,7 +149,9 @@ impl World {
         }
         let taken = owner.dispatch.take(&session.queues, free, Duration::ZERO);
         // Taking without a wait never waits, and an empty dispatcher gives nothing.
-        let pointers = futures::FutureExt::now_or_never(taken).and_then(Result::ok).unwrap_or_default();
+        let pointers = futures::FutureExt::now_or_never(taken)
+            .and_then(Result::ok)
+            .unwrap_or_default();
         if pointers.is_empty() {
             return;
         }
@@ -276,7 +281,9 @@ impl World {
     /// Reports everything that has ended; also what was reported and not answered.
     fn report(&mut self, number: usize) {
         let worker = &self.workers[number];
-        let Some((session, of)) = worker.session.clone() else { return };
+        let Some((session, of)) = worker.session.clone() else {
+            return;
+        };
         let ended = worker.running.iter().filter_map(|(token, running)| {
             let outcome = running.outcome.clone()?;
             Some((token.clone(), outcome))
@@ -355,7 +362,9 @@ impl World {
         self.drop_what_was_not_extended(number);
         self.report(number);
         let worker = &self.workers[number];
-        let Some((session, of)) = worker.session.clone() else { return };
+        let Some((session, of)) = worker.session.clone() else {
+            return;
+        };
         let tokens: Vec<String> = worker.running.keys().cloned().collect();
         let Some(owner) = self.owners.iter().find(|owner| owner.number == of) else {
             self.workers[number].session = None;
@@ -431,7 +440,9 @@ impl World {
             return;
         };
         self.counts.streams_broken += 1;
-        let open = self.owner(of).is_some_and(|owner| owner.sessions.close(&session.session));
+        let open = self
+            .owner(of)
+            .is_some_and(|owner| owner.sessions.close(&session.session));
         if open {
             let reason = "the worker's stream broke".to_owned();
             let session = session.session;

@@ -99,7 +99,11 @@ impl World {
         let plans = (0..rng.u32(1..4)).map(|number| graphs::plan(&mut rng, number));
         let plans: Vec<_> = plans.collect();
         let limits = Limits {
-            slice: if rng.bool() { rng.usize(2..6) } else { nexus_engine::SLICE },
+            slice: if rng.bool() {
+                rng.usize(2..6)
+            } else {
+                nexus_engine::SLICE
+            },
             executions: if rng.u32(0..4) == 0 { 3 } else { 1_000 },
             ..Limits::default()
         };
@@ -197,7 +201,10 @@ impl World {
     /// I12: what is left in the dispatcher is worth nothing, and an owner without work wakes for nothing.
     fn nothing_is_left(&mut self) {
         let (now, active) = (self.now(), self.active);
-        let Some(owner) = self.owner(active).filter(|owner| !owner.loading && owner.writing.is_none()) else {
+        let Some(owner) = self
+            .owner(active)
+            .filter(|owner| !owner.loading && owner.writing.is_none())
+        else {
             return;
         };
         if owner.core.live() > 0 {

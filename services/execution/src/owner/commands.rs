@@ -97,7 +97,8 @@ impl Core {
             let id = ExecutionId::from_bytes(pointer.execution);
             // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
             // pointer after the commit; until then nobody may begin it.
-            if self.executions.get(&id).is_some_and(|live| !live.is_stored(pointer.task)) {
+            let stored = self.executions.get(&id).is_none_or(|live| live.is_stored(pointer.task));
+            if !stored && !planted(Bug::EffectBeforeCommit) {
                 continue;
             }
             if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {

@@ -56,7 +56,13 @@ impl Checker {
         let params = serde_json::from_str(&row.params).unwrap_or_default();
         let seed = row.id.seed();
         Shadow {
-            execution: Execution::new(row.id.to_string(), plan, std::sync::Arc::new(params), seed, row.created_at),
+            execution: Execution::new(
+                row.id.to_string(),
+                plan,
+                std::sync::Arc::new(params),
+                seed,
+                row.created_at,
+            ),
             epoch: 0,
             told: std::collections::BTreeMap::new(),
             started: std::collections::BTreeMap::new(),
@@ -104,10 +110,15 @@ impl Checker {
                 output,
                 ..
             } => {
-                let output = output.as_ref().map(|output| output.text().to_string()).unwrap_or_default();
+                let output = output
+                    .as_ref()
+                    .map(|output| output.text().to_string())
+                    .unwrap_or_default();
                 let known = self.leases.reported(id, *task, *attempt, fence.epoch, &output);
                 self.require(known, "I8 truth of results", || {
-                    format!("{id}: task {task} attempt {attempt} SUCCEEDED with {output}, which its lease never reported")
+                    format!(
+                        "{id}: task {task} attempt {attempt} SUCCEEDED with {output}, which its lease never reported"
+                    )
                 });
             }
             Fact::ExecutionFinished { state, .. } => self.conclusion(id, execution, *state),
@@ -170,9 +181,12 @@ impl Checker {
                 failure,
             } => {
                 let told = match state {
-                    TaskState::Succeeded => {
-                        Told::Succeeded(output.as_ref().map(|output| output.text().to_string()).unwrap_or_default())
-                    }
+                    TaskState::Succeeded => Told::Succeeded(
+                        output
+                            .as_ref()
+                            .map(|output| output.text().to_string())
+                            .unwrap_or_default(),
+                    ),
                     TaskState::Failed | TaskState::TimedOut => Told::Failed,
                     _ => Told::Ended,
                 };
@@ -237,7 +251,10 @@ impl Checker {
                     execution.finished_at,
                 );
             if !same {
-                return Some(format!("the row says {:?}, the history {:?}", row.state, execution.state));
+                return Some(format!(
+                    "the row says {:?}, the history {:?}",
+                    row.state, execution.state
+                ));
             }
             touched.iter().find_map(|position| {
                 let folded = &execution.tasks[*position as usize];

@@ -35,7 +35,9 @@ impl Checker {
         }
         for (key, id) in acknowledged {
             let stored = store.look(*id, |stored| stored.is_some());
-            self.require(stored, "I1 durable start", || format!("{id} was acknowledged and is gone"));
+            self.require(stored, "I1 durable start", || {
+                format!("{id} was acknowledged and is gone")
+            });
             let known = store.request_now(key).map(|(id, _)| id);
             self.require(known == Some(*id), "I1 one execution per key", || {
                 format!("key {key} gave {id}, and the store says {known:?}")

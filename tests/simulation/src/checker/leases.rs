@@ -87,11 +87,16 @@ impl Checker {
     pub fn begins(&mut self, begun: &Begun, delivery: Delivery) {
         let (id, task) = (begun.execution, begun.task);
         let first = self.leases.begun.insert(begun.token.clone());
-        self.require(first, "I3 unique grant", || format!("{id}: a lease of task {task} began twice"));
+        self.require(first, "I3 unique grant", || {
+            format!("{id}: a lease of task {task} began twice")
+        });
         if delivery == Delivery::AtMostOnce {
             let first = self.leases.once.insert((id, task));
             self.require(first, "G4 at most once", || {
-                format!("{id}: task {task} with at_most_once began again in attempt {}", begun.attempt)
+                format!(
+                    "{id}: task {task} with at_most_once began again in attempt {}",
+                    begun.attempt
+                )
             });
         }
     }
