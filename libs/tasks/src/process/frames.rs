@@ -11,6 +11,8 @@ const MAX_FRAME: usize = 1 << 20;
 pub(crate) enum Frame {
     /// The attempt begins; its process group, to be killed when the keeper is lost.
     Started(i32),
+    /// The attempt's process ended before the attempt had begun; the last frame.
+    NotBegun,
     /// How the attempt's process ended, as JSON; the attempt's last frame.
     Exit(String),
     /// The attempt has ended and its process can serve another one; the attempt's last frame.
@@ -64,6 +66,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         match tag {
             b'P' => Some(Some(Frame::Started(text().parse().ok()?))),
             b'X' => Some(Some(Frame::Exit(text()))),
+            b'U' => Some(Some(Frame::NotBegun)),
             b'D' => Some(Some(Frame::Done)),
             b'L' => Some(Some(Frame::Lost(text()))),
             _ => None,

@@ -176,6 +176,10 @@ async fn converse(link: &mut Link, talk: &mut Talk, ctx: &RunContext, limits: Li
                     talk.warm = true;
                     return Exit::Code(0);
                 }
+                Some(Frame::NotBegun) => {
+                    talk.group = None;
+                    return Exit::Lost("the task's process ended before the task began".to_owned());
+                }
                 Some(Frame::Lost(problem)) => return Exit::Lost(problem),
                 None => {
                     // Nobody is left to kill the task but the worker.

@@ -9,7 +9,8 @@ The worker says, over the keeper's socket: `F` (fork), `W` (warm) or `P` (proces
 socket, stdout and stderr; then `T` (SIGTERM to the task) and `K` or the end of the socket (kill everything).
 
 The keeper says `S` when it is there, then answers in frames: a tag, a big-endian length, a payload. `P` with a process
-id says that an attempt begins; without it nothing of the user's has run. `X` with an exit status as JSON says that the
+id says that an attempt begins; without it nothing of the user's has run. `U` takes that back: the process ended before
+it had begun. `X` with an exit status as JSON says that the
 attempt has ended with its process, `D` that it has ended and its interpreter is fit for the next one of the same code,
 `L` tells of a loss that is not the task's fault.
 
@@ -17,6 +18,7 @@ Between attempts a process waits that has been forked already and has run nothin
 """
 
 import ctypes
+import mmap
 import select
 import socket
 import struct
@@ -52,6 +54,8 @@ class Child:
 
     def __init__(self, keeper):
         self.inner, theirs = socket.socketpair()
+        # Shared with the process, which notes in it that an attempt has begun.
+        self.begun = mmap.mmap(-1, 1)
         self.attempts = 0
         self.first_size = 0
         me = os.getpid()
@@ -62,7 +66,7 @@ class Child:
                 keeper.control.close()
                 for fd in keeper.wake:
                     os.close(fd)
-                wait_for_attempts(me, theirs)
+                wait_for_attempts(me, theirs, self.begun)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -71,6 +75,7 @@ class Child:
 
     def hand_over(self, mode, fds):
         self.attempts += 1
+        self.begun[0] = 0
         socket.send_fds(self.inner, [mode], fds)
 
     def is_fit(self):
@@ -147,6 +152,9 @@ class Keeper:
             self.control.sendall(frame(b"D", b""))
             return True
         clean = kill_descendants()
+        if status is not None and not self.child.begun[0]:
+            self.control.sendall(frame(b"U", b""))
+            return False
         self.child.inner.close()
         self.child = None
         if status is not None and os.WIFSIGNALED(status):
@@ -189,21 +197,22 @@ class Keeper:
             return b""
 
 
-def wait_for_attempts(parent, inner):
+def wait_for_attempts(parent, inner, begun):
     """The life of a task's process."""
     os.setsid()
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(70)
     signal.set_wakeup_fd(-1)
-    reset_signals()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     more = True
     while more:
+        get_ready()
         mode, fds, _, _ = socket.recv_fds(inner, 1, 3)
         if len(fds) != 3:
             os._exit(0)
+        begun[0] = 1
         data, out, err = fds
         for source, target in ((out, 1), (err, 2)):
             os.dup2(source, target)

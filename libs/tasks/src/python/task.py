@@ -49,6 +49,7 @@ def alone(data):
     """Serves one attempt in an interpreter of its own."""
     try:
         os.set_inheritable(data, False)
+        get_ready()
         attempt(data)
         os._exit(0)
     finally:
@@ -101,30 +102,38 @@ class Refusal(Exception):
     """The task cannot run as it is written."""
 
 
-def prepare(request):
-    """Makes the process the attempt's. What an earlier attempt of a warm interpreter may have changed is set back; its
-    modules, with `sys.path` that belongs to them, stay."""
-    if not FUNCTIONS:
-        limit = request["memory"]
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        sys.path[:0] = request["path"]
+def get_ready():
+    """What can be done before an attempt is there: the streams, and a rehearsal that makes the pages which every attempt
+    needs this process's own, so that the attempt does not wait for their copies."""
     reset_signals()
     signal.setitimer(signal.ITIMER_REAL, 0)
     os.umask(UMASK)
-    os.environ.clear()
-    os.environ.update(request["env"])
-    os.chdir(request["cwd"])
-    if "tempfile" in sys.modules:
-        # It remembers the folder of the attempt that asked first.
-        sys.modules["tempfile"].tempdir = None
-    sys.argv = [request["task"]]
     sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
     for number, name in ((1, "stdout"), (2, "stderr")):
         raw = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
         setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True))
         setattr(sys, "__%s__" % name, getattr(sys, name))
     faulthandler.enable(2)
+    if not FUNCTIONS:
+        scope = {}
+        exec(compile("def main(n):\n    return [n, {'a': 1}]", FILE, "exec"), scope)
+        json.dumps(scope["main"](**json.loads(b'{"n": [1, 2.5, null, "text"]}'.decode("utf-8"))))
+
+
+def prepare(request):
+    """Makes the process the attempt's. The modules of a warm interpreter stay, and `sys.path` that belongs to them."""
+    if not FUNCTIONS:
+        limit = request["memory"]
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        sys.path[:0] = request["path"]
+    elif "tempfile" in sys.modules:
+        # It remembers the folder of the attempt that asked first.
+        sys.modules["tempfile"].tempdir = None
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.argv = [request["task"]]
 
 
 def reset_signals():
