@@ -2,7 +2,7 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate clean
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate bench clean
 
 RUN_PROFILE ?= release
 ARGS ?=
@@ -50,6 +50,11 @@ unit: build ## Unit tests of every crate
 
 e2e: build ## End-to-end tests and faults over real sockets
 	cargo test --workspace --locked --test e2e
+
+# Figures on standard output, one line of JSON a workload; nothing is asserted.
+bench: setup ## Measures a release build and the machine (ARGS="--only chain_40 --runs 9", ARGS=--quick)
+	cargo build --release --locked -p nexus -p nexus-bench
+	target/release/nexus-bench $(ARGS)
 
 clean: ## Removes what was built
 	cargo clean

@@ -156,6 +156,21 @@ pub struct Python {
     /// Memory limit of the process, such as `512MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+    /// How far attempts are kept apart: `fork` (the default), `warm` or `process`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+}
+
+/// How far the attempts of Python tasks are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Each attempt is forked from a warm interpreter and shares nothing with another.
+    Fork,
+    /// Attempts of the same code follow each other in one interpreter and share its modules and globals.
+    Warm,
+    /// Each attempt has an interpreter that is started for it.
+    Process,
 }
 
 /// Runs a Bash script.

@@ -182,6 +182,7 @@ mod tests {
             task(json!({"noop": null})),
             task(json!({"noop": {"output": [1]}, "if": true, "timeout": "90s"})),
             task(json!({"python": {"function": "a:b", "args": {"x": 1}}, "retry": {"max_attempts": 3}})),
+            task(json!({"python": {"function": "a:b", "isolation": "warm"}})),
             task(json!({"http": {"url": "https://x.dev", "method": "POST", "json": {}, "expect": ["2xx", 404]}})),
             task(json!({"sql": {"connection": "c", "statement": "select 1"}, "priority": "high"})),
             task(
@@ -204,6 +205,7 @@ mod tests {
             task(json!({"noop": {}, "x": 1})),
             task(json!({"python": {}})),
             task(json!({"python": {"code": "def main(): pass", "function": "a:b"}})),
+            task(json!({"python": {"function": "a:b", "isolation": "thread"}})),
             task(json!({"bash": {}})),
             task(json!({"bash": {"run": "x", "runn": 1}})),
             task(json!({"http": {"url": "https://x.dev", "method": "get"}})),

@@ -16,6 +16,18 @@ pub(crate) struct Python {
     #[serde(default)]
     pub(crate) env: IndexMap<String, Value>,
     pub(crate) memory: Option<String>,
+    #[serde(default)]
+    pub(crate) isolation: Isolation,
+}
+
+/// How far the attempts of Python tasks are kept apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Isolation {
+    #[default]
+    Fork,
+    Warm,
+    Process,
 }
 
 #[derive(Debug, Deserialize)]

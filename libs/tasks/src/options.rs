@@ -48,6 +48,9 @@ pub struct Options {
     pub supervisor: Supervisor,
     /// Address space of a Python task that sets no `memory`, in bytes.
     pub python_memory: u64,
+    /// Most warm interpreters, and most processes that wait for the next Python task; the worker's slots are a good
+    /// number.
+    pub python_interpreters: usize,
     /// Largest output of a task, in bytes of JSON.
     pub max_output_bytes: usize,
     /// Largest log of an attempt, in bytes.
@@ -63,7 +66,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Safe defaults: private addresses refused, 2 GiB for Python, 1 MiB of output, 10 MiB of log, 5 s of grace.
+    /// Safe defaults: private addresses refused, 2 GiB for Python and at most 8 warm interpreters, 1 MiB of output, 10 MiB of log, 5 s of grace.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl Options {
             bash: PathBuf::from("bash"),
             supervisor,
             python_memory: 2 << 30,
+            python_interpreters: 8,
             max_output_bytes: 1 << 20,
             max_log_bytes: 10 << 20,
             kill_grace: Duration::from_secs(5),

@@ -11,7 +11,7 @@ use crate::logs::LogSink;
 use crate::options::Options;
 use crate::outcome::{Failure, Outcome};
 use crate::process::{Exit, Finished, Limits, Stop};
-use crate::python::Zygote;
+use crate::python::Keepers;
 use crate::redact::Redactor;
 use crate::{bash, http, input, python, sql};
 
@@ -68,7 +68,7 @@ pub struct TaskRunner {
 
 struct Shared {
     options: Options,
-    zygote: Zygote,
+    keepers: Keepers,
     egress: Egress,
 }
 
@@ -76,12 +76,12 @@ impl TaskRunner {
     /// A runner. Nothing is started yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let zygote = Zygote::new(&options);
+        let keepers = Keepers::new(&options);
         let egress = Egress::new(options.allow_private);
         Self {
             shared: Arc::new(Shared {
                 options,
-                zygote,
+                keepers,
                 egress,
             }),
         }
@@ -98,7 +98,7 @@ impl TaskRunner {
 
     /// Starts the Python interpreter ahead of the first task that needs it; a missing one is no error here.
     pub async fn warm_up(&self) {
-        if let Err(failure) = self.shared.zygote.ensure().await {
+        if let Err(failure) = self.shared.keepers.ensure().await {
             tracing::debug!(reason = %failure.message, "python is not available");
         }
     }
@@ -122,7 +122,7 @@ impl TaskRunner {
         match task.kind.as_str() {
             "python" => {
                 let fields = input::read("python", task.input)?;
-                python::run(fields, ctx, &shared.options, &shared.zygote).await
+                python::run(fields, ctx, &shared.options, &shared.keepers).await
             }
             "bash" => bash::run(input::read("bash", task.input)?, ctx, &shared.options).await,
             "http" => {

@@ -28,7 +28,9 @@ pub struct Worker {
 impl Worker {
     /// A worker that reaches its server over `client`. Nothing happens before [`Worker::run`].
     #[must_use]
-    pub fn new(options: Options, client: Client) -> Self {
+    pub fn new(mut options: Options, client: Client) -> Self {
+        // More are never busy at a time.
+        options.tasks.python_interpreters = options.slots as usize;
         Self { options, client }
     }
 

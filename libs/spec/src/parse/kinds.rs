@@ -18,17 +18,11 @@ const MOST_BODY: u64 = 64 << 20;
 
 const PYTHON: Shape = Shape {
     name: "python",
-    keys: &["code", "function", "args", "env", "memory"],
-    missing: &[
-        Missing {
-            key: "requirements",
-            instead: "install packages where the worker runs",
-        },
-        Missing {
-            key: "isolation",
-            instead: "leave it out; every task has a process of its own",
-        },
-    ],
+    keys: &["code", "function", "args", "env", "memory", "isolation"],
+    missing: &[Missing {
+        key: "requirements",
+        instead: "install packages where the worker runs",
+    }],
 };
 const BASH: Shape = Shape {
     name: "bash",
@@ -65,6 +59,7 @@ const NOOP: Shape = Shape {
     missing: &[],
 };
 
+const ISOLATIONS: &[&str] = &["fork", "warm", "process"];
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub(super) fn read(
@@ -189,6 +184,7 @@ fn read_python(values: &mut Values<'_, '_>) -> Option<Python> {
         args,
         env,
         memory: values.size("memory", LEAST_MEMORY, MOST_MEMORY),
+        isolation: values.word("isolation", ISOLATIONS),
     })
 }
 

@@ -11,8 +11,9 @@ use tokio::process::Command;
 use crate::input;
 use crate::options::Options;
 use crate::outcome::Failure;
+use crate::process::channel::{self, Attempt, Link};
 use crate::process::env::{Scratch, variables};
-use crate::process::{self, Attempt, Exit, channel, program};
+use crate::process::{self, Exit, Streams, program};
 use crate::runner::{End, RunContext, exit_of, limits};
 
 pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options) -> Result<String, End> {
@@ -28,7 +29,12 @@ pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options
     env.insert("NEXUS_OUTPUT".to_owned(), output.display().to_string());
     let attempt = start(&bash, &script, scratch.path(), &env, memory, options)
         .map_err(|error| Failure::lost(format!("the worker cannot start a process: {error}")))?;
-    let finished = process::supervise(attempt, &[], ctx, limits(options)).await;
+    let streams = Streams {
+        stdout: attempt.stdout,
+        stderr: attempt.stderr,
+        data: None,
+    };
+    let finished = process::supervise(Link::new(attempt.socket), streams, &[], ctx, limits(options)).await;
     let finished = exit_of(finished, ctx)?;
     match finished.exit {
         Exit::Code(0) => output::read(&output, options.max_output_bytes)

@@ -9,12 +9,14 @@ const MAX_FRAME: usize = 1 << 20;
 /// One message of a keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// The task's process group, to be killed when the keeper is lost.
+    /// The attempt begins; its process group, to be killed when the keeper is lost.
     Started(i32),
-    /// A piece of the result.
-    Result(Vec<u8>),
-    /// How the task ended, as JSON; the last frame.
+    /// The attempt's process ended before the attempt had begun; the last frame.
+    NotBegun,
+    /// How the attempt's process ended, as JSON; the attempt's last frame.
     Exit(String),
+    /// The attempt has ended and its process can serve another one; the attempt's last frame.
+    Done,
     /// A loss that is not the task's fault; the last frame.
     Lost(String),
 }
@@ -63,8 +65,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let text = || String::from_utf8_lossy(&payload).into_owned();
         match tag {
             b'P' => Some(Some(Frame::Started(text().parse().ok()?))),
-            b'R' => Some(Some(Frame::Result(payload.to_vec()))),
             b'X' => Some(Some(Frame::Exit(text()))),
+            b'U' => Some(Some(Frame::NotBegun)),
+            b'D' => Some(Some(Frame::Done)),
             b'L' => Some(Some(Frame::Lost(text()))),
             _ => None,
         }
@@ -77,11 +80,11 @@ mod tests {
 
     #[tokio::test]
     async fn frames_survive_any_cut_and_nonsense_ends_them() {
-        let bytes: &[u8] = b"R\0\0\0\x03abcX\0\0\0\x02{}Q\0\0\0\0";
+        let bytes: &[u8] = b"P\0\0\0\x03123X\0\0\0\x02{}Q\0\0\0\0";
         for size in 1..bytes.len() {
             let mut mock = tokio::io::join(Pieces(bytes, size), tokio::io::sink());
             let mut frames = FrameReader::new(&mut mock);
-            assert_eq!(frames.next().await, Some(Frame::Result(b"abc".to_vec())));
+            assert_eq!(frames.next().await, Some(Frame::Started(123)));
             assert_eq!(frames.next().await, Some(Frame::Exit("{}".to_owned())));
             assert_eq!(frames.next().await, None);
         }

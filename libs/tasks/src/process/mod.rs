@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::unix::pipe::Receiver;
@@ -21,20 +21,21 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::logs::{LogBudget, LogStream, Pump, Tail};
 use crate::outcome::Failure;
 use crate::runner::RunContext;
-use frames::{Frame, FrameReader};
+use channel::Link;
+use frames::Frame;
 
 /// How long a keeper may take to kill everything before it counts as lost.
 const KILL_LIMIT: Duration = Duration::from_secs(15);
 /// How long the log may take to be read after the last process has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// How long a keeper may take to read the request.
-const FEED_LIMIT: Duration = Duration::from_secs(20);
+/// The same for a process that serves another attempt afterwards, if it closed its streams as it should.
+const WARM_DRAIN_LIMIT: Duration = Duration::from_millis(250);
 
-/// A started attempt: the keeper's socket and the task's streams.
-pub(crate) struct Attempt {
-    pub(crate) socket: UnixStream,
+/// What a task writes to, and where it gets its request from when its keeper does not have it.
+pub(crate) struct Streams {
     pub(crate) stdout: Receiver,
     pub(crate) stderr: Receiver,
+    pub(crate) data: Option<UnixStream>,
 }
 
 /// Limits that the operator set.
@@ -64,6 +65,12 @@ pub(crate) enum Exit {
 pub(crate) struct Finished {
     pub(crate) exit: Exit,
     pub(crate) stopped: Option<Stop>,
+    /// False when nothing of the task has run.
+    pub(crate) begun: bool,
+    /// The keeper, when it can serve another attempt.
+    pub(crate) link: Option<Link>,
+    /// True when that keeper's process has served this attempt and can serve another one of the same code.
+    pub(crate) warm: bool,
     pub(crate) result: Vec<u8>,
     pub(crate) stderr: Tail,
 }
@@ -74,10 +81,16 @@ struct ExitStatus {
     signal: Option<i32>,
 }
 
-/// Sees an attempt through. Dropping the future closes the socket, which makes the keeper kill everything.
-pub(crate) async fn supervise(attempt: Attempt, request: &[u8], ctx: &RunContext, limits: Limits) -> Finished {
+/// Sees an attempt through. Dropping the future closes the way to the keeper, which then kills everything.
+pub(crate) async fn supervise(
+    mut link: Link,
+    streams: Streams,
+    request: &[u8],
+    ctx: &RunContext,
+    limits: Limits,
+) -> Finished {
     let budget = LogBudget::new(limits.log_bytes);
-    let tail = Mutex::new(Tail::default());
+    let (tail, result) = (Mutex::new(Tail::default()), Mutex::new(Vec::new()));
     let pump = |stream| Pump {
         stream,
         sink: &ctx.logs,
@@ -86,95 +99,115 @@ pub(crate) async fn supervise(attempt: Attempt, request: &[u8], ctx: &RunContext
     };
     let (out, err) = (pump(LogStream::Stdout), pump(LogStream::Stderr));
     let mut pumps = std::pin::pin!(async {
-        tokio::join!(out.run(attempt.stdout, &tail), err.run(attempt.stderr, &tail));
+        tokio::join!(
+            out.run(streams.stdout, &tail),
+            err.run(streams.stderr, &tail),
+            exchange(streams.data, request, limits.result_bytes, &result),
+        );
     });
     let mut drained = false;
-    let mut talk = std::pin::pin!(converse(attempt.socket, request, ctx, limits));
-    let (exit, stopped, result) = loop {
-        tokio::select! {
-            ended = &mut talk => break ended,
-            () = &mut pumps, if !drained => drained = true,
+    let mut talk = Talk::default();
+    let exit = {
+        let mut conversation = std::pin::pin!(converse(&mut link, &mut talk, ctx, limits));
+        loop {
+            tokio::select! {
+                ended = &mut conversation => break ended,
+                () = &mut pumps, if !drained => drained = true,
+            }
         }
     };
+    // Whoever still holds a stream of an attempt that has ended is no process that should serve another one.
+    let grace = if talk.warm { WARM_DRAIN_LIMIT } else { DRAIN_LIMIT };
+    drained = drained || timeout(grace, &mut pumps).await.is_ok();
+    let kept = drained && talk.stopped.is_none() && !matches!(exit, Exit::Lost(_));
+    let link = kept.then_some(link);
     if !drained {
         let _late = timeout(DRAIN_LIMIT, pumps).await;
     }
-    let stderr = std::mem::take(&mut *tail.lock());
+    let (stderr, result) = (std::mem::take(&mut *tail.lock()), std::mem::take(&mut *result.lock()));
     Finished {
         exit,
-        stopped,
+        stopped: talk.stopped,
+        begun: talk.group.is_some(),
+        warm: talk.warm,
+        link,
         result,
         stderr,
     }
 }
 
-/// The conversation with the keeper, from the request to the exit status.
-async fn converse(
-    socket: UnixStream,
-    request: &[u8],
-    ctx: &RunContext,
-    limits: Limits,
-) -> (Exit, Option<Stop>, Vec<u8>) {
-    let mut result = Vec::new();
-    let mut stopped = None;
-    let mut group = None;
-    let mut deadline = Instant::now() + ctx.timeout;
-    let (read, mut write) = socket.into_split();
-    match timeout(FEED_LIMIT, write.write_all(request)).await {
-        Ok(Ok(())) => {}
-        // A keeper that is gone says why in its last frame, if it could.
-        Ok(Err(_)) => {}
-        Err(_) => {
-            return (
-                Exit::Lost("the task's keeper did not take its input".to_owned()),
-                None,
-                result,
-            );
+/// Gives the task its request and takes its answer. A task that is gone is told of by its keeper.
+async fn exchange(data: Option<UnixStream>, request: &[u8], limit: usize, result: &Mutex<Vec<u8>>) {
+    let Some(mut data) = data else { return };
+    let _gone = data.write_all(request).await;
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match data.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            // The task checks its own size; this bounds one that does not.
+            Ok(read) => {
+                let mut result = result.lock();
+                if result.len() + read <= limit {
+                    result.extend_from_slice(&buffer[..read]);
+                }
+            }
         }
     }
-    let mut frames = FrameReader::new(read);
+}
+
+/// What is known while an attempt goes on.
+#[derive(Default)]
+struct Talk {
+    stopped: Option<Stop>,
+    group: Option<Pid>,
+    warm: bool,
+}
+
+/// The conversation with the keeper, to the end of the attempt.
+async fn converse(link: &mut Link, talk: &mut Talk, ctx: &RunContext, limits: Limits) -> Exit {
+    let mut deadline = Instant::now() + ctx.timeout;
     let mut phase = Phase::Running;
     loop {
         tokio::select! {
-            frame = frames.next() => match frame {
-                Some(Frame::Started(pid)) => group = Some(Pid::from_raw(pid)),
-                Some(Frame::Result(piece)) => {
-                    // The keeper's task checks its own size; this bounds one that does not.
-                    if result.len() + piece.len() <= limits.result_bytes {
-                        result.extend_from_slice(&piece);
-                    }
+            frame = link.frames.next() => match frame {
+                Some(Frame::Started(pid)) => talk.group = Some(Pid::from_raw(pid)),
+                Some(Frame::Exit(status)) => return exit_of(&status),
+                Some(Frame::Done) => {
+                    talk.warm = true;
+                    return Exit::Code(0);
                 }
-                Some(Frame::Exit(status)) => return (exit_of(&status), stopped, result),
-                Some(Frame::Lost(problem)) => return (Exit::Lost(problem), stopped, result),
+                Some(Frame::NotBegun) => {
+                    talk.group = None;
+                    return Exit::Lost("the task's process ended before the task began".to_owned());
+                }
+                Some(Frame::Lost(problem)) => return Exit::Lost(problem),
                 None => {
                     // Nobody is left to kill the task but the worker.
-                    if let Some(group) = group {
+                    if let Some(group) = talk.group {
                         let _gone = killpg(group, Signal::SIGKILL);
                     }
-                    return (Exit::Lost("the task's keeper ended without a word".to_owned()), stopped, result);
+                    return Exit::Lost("the task's keeper ended without a word".to_owned());
                 }
             },
             () = ctx.cancel.cancelled(), if phase == Phase::Running => {
-                stopped = Some(Stop::Cancel);
+                talk.stopped = Some(Stop::Cancel);
                 phase = Phase::Terminating;
                 deadline = Instant::now() + limits.grace;
-                tell(&mut write, b"T").await;
+                tell(&mut link.write, b"T").await;
             }
             () = sleep_until(deadline) => match phase {
                 Phase::Running => {
-                    stopped = Some(Stop::Timeout);
+                    talk.stopped = Some(Stop::Timeout);
                     phase = Phase::Terminating;
                     deadline = Instant::now() + limits.grace;
-                    tell(&mut write, b"T").await;
+                    tell(&mut link.write, b"T").await;
                 }
                 Phase::Terminating => {
                     phase = Phase::Killing;
                     deadline = Instant::now() + KILL_LIMIT;
-                    tell(&mut write, b"K").await;
+                    tell(&mut link.write, b"K").await;
                 }
-                Phase::Killing => {
-                    return (Exit::Lost("the task's processes could not be killed".to_owned()), stopped, result);
-                }
+                Phase::Killing => return Exit::Lost("the task's processes could not be killed".to_owned()),
             },
         }
     }

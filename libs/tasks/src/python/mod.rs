@@ -1,5 +1,7 @@
-//! Runs a Python function in a process forked from a warm interpreter.
+//! Runs a Python function: in a process forked from a warm interpreter, in an interpreter that has run the same code
+//! before, or in one of its own.
 
+mod keepers;
 mod zygote;
 
 use serde::Deserialize;
@@ -9,22 +11,26 @@ use crate::input;
 use crate::options::Options;
 use crate::outcome::Failure;
 use crate::process::env::{Scratch, variables};
-use crate::process::{self, Exit};
+use crate::process::{self, Exit, Finished, Streams, channel};
 use crate::runner::{End, RunContext, exit_of, limits};
 
-pub(crate) use zygote::Zygote;
+pub(crate) use keepers::Keepers;
+use keepers::Source;
+
+/// How often an attempt may meet a keeper that has just ended.
+const TRIES: u32 = 3;
 
 pub(crate) async fn run(
     fields: input::Python,
     ctx: &RunContext,
     options: &Options,
-    zygote: &Zygote,
+    keepers: &Keepers,
 ) -> Result<String, End> {
     check(&fields)?;
     let memory = input::memory(fields.memory.as_deref())?.unwrap_or(options.python_memory);
     let scratch = Scratch::new(options.scratch.as_deref()).await?;
     let env = variables(ctx, scratch.path(), &fields.env, |name| std::env::var(name).ok())?;
-    let request = json!({
+    let request = framed(&json!({
         "task": ctx.task,
         "code": fields.code,
         "function": fields.function,
@@ -32,11 +38,15 @@ pub(crate) async fn run(
         "env": env,
         "memory": memory,
         "cwd": scratch.path().join("work"),
-        "path": zygote.module_path(),
+        "path": keepers.module_path(),
         "max_output": options.max_output_bytes,
-    });
-    let attempt = zygote.fork().await?;
-    let finished = process::supervise(attempt, &framed(&request), ctx, limits(options)).await;
+    }));
+    let source = Source {
+        code: fields.code,
+        function: fields.function,
+        memory,
+    };
+    let finished = attempt(&source, fields.isolation, &request, ctx, options, keepers).await?;
     let finished = exit_of(finished, ctx)?;
     match finished.exit {
         Exit::Code(0) => answer(&finished.result),
@@ -44,6 +54,41 @@ pub(crate) async fn run(
         Exit::Signal(number) => Err(process::signal_failure(number, &finished.stderr).into()),
         Exit::Lost(problem) => Err(Failure::lost(problem).into()),
     }
+}
+
+/// Has a keeper run the attempt. One that ended before it began is replaced: no code of the user's has run by then.
+async fn attempt(
+    source: &Source,
+    isolation: input::Isolation,
+    request: &[u8],
+    ctx: &RunContext,
+    options: &Options,
+    keepers: &Keepers,
+) -> Result<Finished, Failure> {
+    for _ in 0..TRIES {
+        let hold = keepers.take(source, isolation).await?;
+        let (attempt, ends) = channel::open()
+            .map_err(|error| Failure::lost(format!("the worker cannot open descriptors for the task: {error}")))?;
+        if hold.link.hand_over(hold.mode, &ends).await.is_err() {
+            continue;
+        }
+        drop(ends);
+        let streams = Streams {
+            stdout: attempt.stdout,
+            stderr: attempt.stderr,
+            data: Some(attempt.socket),
+        };
+        let mut finished = process::supervise(hold.link, streams, request, ctx, limits(options)).await;
+        if !finished.begun && finished.stopped.is_none() {
+            continue;
+        }
+        drop(hold.busy);
+        if let Some(link) = finished.link.take() {
+            keepers.give_back(link, finished.warm.then_some(source));
+        }
+        return Ok(finished);
+    }
+    Err(Failure::lost("the python keepers do not stay alive"))
 }
 
 fn check(fields: &input::Python) -> Result<(), Failure> {

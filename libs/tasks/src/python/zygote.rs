@@ -1,6 +1,6 @@
 //! The warm interpreter: started with the first task that needs it, started again when it died, gone with the worker.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,24 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use parking_lot::Mutex as SyncMutex;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use crate::options::Options;
 use crate::outcome::Failure;
-use crate::process::channel::{self, KeeperEnds};
-use crate::process::{Attempt, program};
+use crate::process::channel::{self, Link};
+use crate::process::program;
 
-const SCRIPT: &str = include_str!("zygote.py");
+/// What a task's process does; also the whole of an interpreter that is started for one task.
+const TASK: &str = include_str!("task.py");
+const SCRIPT: &str = concat!(
+    include_str!("task.py"),
+    include_str!("keeper.py"),
+    include_str!("zygote.py")
+);
 /// How often a task tries to get a living interpreter.
 const TRIES: u32 = 3;
 /// Wait before the interpreter is started again; doubles with each try.
@@ -80,14 +85,14 @@ impl Zygote {
         self.living(&mut running).await.map(|_| ())
     }
 
-    /// Forks a keeper and gives the worker's ends of its descriptors. An interpreter that died before the keeper was
+    /// Forks a keeper. An interpreter that died before the keeper was
     /// there is replaced: no code of the user's has run by then.
-    pub(crate) async fn fork(&self) -> Result<Attempt, Failure> {
+    pub(crate) async fn fork(&self) -> Result<Link, Failure> {
         let mut delay = RESTART_DELAY;
         let mut problem = String::new();
         for _ in 0..TRIES {
             match self.try_fork().await? {
-                Ok(attempt) => return Ok(attempt),
+                Ok(link) => return Ok(link),
                 Err((error, last_words)) => {
                     tracing::warn!(error = %error, "the python interpreter is gone; starting it again");
                     // Its last line says more than a broken pipe does; this also gives it a moment to be read.
@@ -102,31 +107,34 @@ impl Zygote {
         )))
     }
 
-    async fn try_fork(&self) -> Result<Result<Attempt, (io::Error, LastWords)>, Failure> {
-        let (mut attempt, ends) = channel::open()
-            .map_err(|error| Failure::lost(format!("the worker cannot open descriptors for the task: {error}")))?;
+    async fn try_fork(&self) -> Result<Result<Link, (io::Error, LastWords)>, Failure> {
+        let unopened = |error| Failure::lost(format!("the worker cannot open a socket for the task: {error}"));
+        let (mut socket, theirs) = UnixStream::pair().map_err(unopened)?;
+        let theirs = theirs.into_std().map_err(unopened)?;
+        // The keeper's end blocks, as Python expects.
+        theirs.set_nonblocking(false).map_err(unopened)?;
         let (sent, last_words) = {
             let mut running = self.running.lock().await;
             let living = self.living(&mut running).await?;
             let last_words = Arc::clone(&living.last_words);
-            let sent = hand_over(&living.control, &ends).await;
+            let sent = channel::send(&living.control, b'F', &[theirs.as_raw_fd()]).await;
             if sent.is_err() {
                 *running = None;
             }
             (sent, last_words)
         };
-        drop(ends);
+        drop(theirs);
         let greeting = async {
             sent?;
             let mut byte = [0];
-            attempt.socket.read_exact(&mut byte).await?;
+            socket.read_exact(&mut byte).await?;
             Ok::<_, io::Error>(byte[0])
         };
         match tokio::time::timeout(GREETING_LIMIT, greeting).await {
-            Ok(Ok(b'S')) => Ok(Ok(attempt)),
+            Ok(Ok(b'S')) => Ok(Ok(Link::new(socket))),
             Ok(Ok(_)) => {
                 let mut rest = Vec::new();
-                let _read = attempt.socket.read_to_end(&mut rest).await;
+                let _read = socket.read_to_end(&mut rest).await;
                 Err(Failure::lost(
                     String::from_utf8_lossy(rest.get(4..).unwrap_or_default()).into_owned(),
                 ))
@@ -157,6 +165,7 @@ impl Zygote {
             let mut child = Command::new(&python)
                 .arg("-c")
                 .arg(SCRIPT)
+                .arg(TASK)
                 .env_clear()
                 .envs(
                     PASSED_ON
@@ -190,24 +199,4 @@ impl Zygote {
         };
         spawned().map_err(|error| Failure::lost(format!("the worker cannot start {}: {error}", python.display())))
     }
-}
-
-/// Sends the keeper's ends over the control socket.
-async fn hand_over(control: &UnixStream, ends: &KeeperEnds) -> io::Result<()> {
-    let fds = [
-        ends.socket.as_raw_fd(),
-        ends.stdout.as_raw_fd(),
-        ends.stderr.as_raw_fd(),
-    ];
-    let send = || {
-        sendmsg::<UnixAddr>(
-            control.as_raw_fd(),
-            &[IoSlice::new(b"F")],
-            &[ControlMessage::ScmRights(&fds)],
-            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-            None,
-        )
-        .map_err(io::Error::from)
-    };
-    control.async_io(Interest::WRITABLE, send).await.map(|_| ())
 }

@@ -22,6 +22,8 @@ pub struct Run {
     pub timeout: Duration,
     pub cancel: CancellationToken,
     pub secrets: Vec<String>,
+    /// Of Python tasks.
+    pub isolation: &'static str,
 }
 
 pub struct Ended {
@@ -42,6 +44,14 @@ impl Run {
             timeout: Duration::from_secs(30),
             cancel: CancellationToken::new(),
             secrets: Vec::new(),
+            isolation: "fork",
+        }
+    }
+
+    pub fn isolated(isolation: &'static str) -> Self {
+        Self {
+            isolation,
+            ..Self::default()
         }
     }
 
@@ -83,7 +93,13 @@ impl Run {
     }
 
     pub async fn python(&self, code: &str) -> Ended {
-        self.run("python", json!({"code": code})).await
+        self.python_with(json!({"code": code})).await
+    }
+
+    /// A Python task with the isolation of this run.
+    pub async fn python_with(&self, mut input: Value) -> Ended {
+        input["isolation"] = json!(self.isolation);
+        self.run("python", input).await
     }
 
     pub async fn bash(&self, script: &str) -> Ended {
