@@ -28,7 +28,7 @@ async fn broken_files_are_refused() {
         let alias = format!("*a{}", n - 1);
         format!("{text}a{n}: &a{n} [{}]\n", [alias.as_str(); 9].join(", "))
     });
-    let many: String = (0..10_001).map(|n| format!("  t{n}: {{noop: {{}}}}\n")).collect();
+    let many: String = (0..100_001).map(|n| format!("  t{n}: {{noop: {{}}}}\n")).collect();
     for (what, source) in [
         ("no YAML", "name: [x".to_owned()),
         ("a list", "- a\n- b\n".to_owned()),
@@ -68,7 +68,7 @@ async fn broken_files_are_refused() {
     }
     let large = format!(
         "name: x\ndescription: {}\ntasks: {{a: {{noop: {{}}}}}}",
-        "a".repeat(1 << 20)
+        "a".repeat(8 << 20)
     );
     let status = dev.apply(&large).await.expect_err("too large");
     assert_eq!(reason_of(&status), Some(ErrorReason::PayloadTooLarge));

@@ -26,6 +26,6 @@ pub use duration::Span;
 pub use input::{Effective, InputTemplate};
 pub use model::{Kind, Task, Workflow};
 pub use params::{ParamError, validate_params};
-pub use parse::{ParseOutcome, parse};
+pub use parse::{MAX_BYTES, ParseOutcome, parse};
 pub use suggest::nearest;
 pub use yaml::to_yaml;

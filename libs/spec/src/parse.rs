@@ -20,9 +20,9 @@ use findings::Findings;
 /// Largest file, in bytes.
 pub const MAX_BYTES: usize = source::MAX_BYTES;
 /// Most tasks in a workflow.
-pub const MAX_TASKS: usize = 10_000;
+pub const MAX_TASKS: usize = 100_000;
 /// Most edges in a workflow.
-pub const MAX_EDGES: usize = 50_000;
+pub const MAX_EDGES: usize = 500_000;
 /// Longest description, in bytes.
 pub const MAX_DESCRIPTION: usize = 4 * 1024;
 

@@ -8,11 +8,11 @@ pub(crate) use reader::read;
 use serde_json::{Map, Number, Value};
 
 /// Largest file, in bytes.
-pub(crate) const MAX_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Deepest nesting.
 pub(crate) const MAX_DEPTH: usize = 32;
 /// Most values, aliases expanded.
-pub(crate) const MAX_NODES: usize = 500_000;
+pub(crate) const MAX_NODES: usize = 2_000_000;
 
 /// A place in the text: line and column in characters, both from 1; 0 when unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

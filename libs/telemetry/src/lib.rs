@@ -1,14 +1,24 @@
 //! Logs, traces and metrics of a process: set up once, at the start of `main`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+/// How often samples are folded into their histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Upper bounds of histograms, in seconds and in pieces alike.
+const BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 500.0,
+    1_000.0, 10_000.0,
+];
 
 /// How a process tells about itself.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +31,8 @@ pub struct Options {
     pub otlp_endpoint: Option<String>,
     /// The process's name in traces.
     pub service_name: String,
+    /// Address of the page `/metrics`; none is served without one.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// How log lines look.
@@ -56,6 +68,15 @@ pub enum TelemetryError {
         #[source]
         source: opentelemetry_otlp::ExporterBuildError,
     },
+    /// The page of metrics cannot be served.
+    #[error("metrics cannot be served on {address}: {source}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: BuildError,
+    },
     /// Something else set up metrics or logs before.
     #[error("telemetry was set up twice")]
     Twice,
@@ -85,7 +106,8 @@ impl Telemetry {
     }
 }
 
-/// Sets up logs on standard error, traces when a collector is given, and the recorder of metrics.
+/// Sets up logs on standard error, traces when a collector is given, and the recorder of metrics. To be called within a
+/// Tokio runtime.
 ///
 /// # Errors
 /// When an option cannot be used, or telemetry was set up before.
@@ -128,10 +150,43 @@ pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
         .with(traces)
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|_| TelemetryError::Twice)?;
+    let metrics = record_metrics(options.metrics_listen)?;
     Ok(Telemetry { tracer, metrics })
+}
+
+fn record_metrics(listen: Option<SocketAddr>) -> Result<PrometheusHandle, TelemetryError> {
+    let builder = PrometheusBuilder::new().upkeep_timeout(UPKEEP);
+    let refused = |source| TelemetryError::Metrics {
+        address: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        source,
+    };
+    let builder = builder.set_buckets(BUCKETS).map_err(refused)?;
+    // Samples gather until somebody reads them or the upkeep folds them up; without it they would gather for ever.
+    let recorder = match listen {
+        Some(address) => {
+            let (recorder, page) = builder.with_http_listener(address).build().map_err(refused)?;
+            tokio::spawn(async move {
+                if page.await.is_err() {
+                    tracing::error!(%address, "the page of metrics broke");
+                }
+            });
+            recorder
+        }
+        None => {
+            let recorder = builder.build_recorder();
+            let handle = recorder.handle();
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(UPKEEP).await;
+                    handle.run_upkeep();
+                }
+            });
+            recorder
+        }
+    };
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
+    Ok(handle)
 }
 
 fn exporter(endpoint: &str, options: &Options) -> Result<SdkTracerProvider, TelemetryError> {

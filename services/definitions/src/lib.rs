@@ -18,8 +18,8 @@ use nexus_mesh::Clock;
 
 use store::Store;
 
-/// Largest message that is taken or given: a file of 1 MiB and its canonical form.
-const MAX_MESSAGE: usize = 16 << 20;
+/// Largest message that is taken or given: a file of 8 MiB and its canonical form.
+const MAX_MESSAGE: usize = 32 << 20;
 
 /// What every operation works with.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ pub(crate) mod validate;
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_spec::model::Workflow;
-use nexus_spec::{Diagnostic, Severity};
+use nexus_spec::{Diagnostic, ParseOutcome, Severity};
 use nexus_storage::page::PageError;
 use tonic::Status;
 
@@ -25,7 +25,9 @@ use crate::error::{invalid_workflow, storage, workflow_not_found};
 use crate::store::{ListFilter, NewRevision, WorkflowRow, Write};
 
 /// Bytes of a file at most.
-const MAX_SOURCE: usize = 1 << 20;
+const MAX_SOURCE: usize = nexus_spec::MAX_BYTES;
+/// A text with more bytes takes milliseconds to read.
+const LARGE: usize = 64 << 10;
 /// Bytes of an author's message at most.
 const MAX_MESSAGE: usize = 1_024;
 
@@ -35,10 +37,27 @@ struct Checked {
     warnings: Vec<Diagnostic>,
 }
 
+/// Reads a text, a large one where it holds up nobody else.
+async fn read(source: &str, file: &str) -> Result<ParseOutcome, Status> {
+    if source.len() <= LARGE {
+        return Ok(nexus_spec::parse(source, file));
+    }
+    let (source, file) = (source.to_owned(), file.to_owned());
+    let reading = tokio::task::spawn_blocking(move || nexus_spec::parse(&source, &file));
+    reading.await.map_err(|error| {
+        tracing::error!(%error, "a workflow file could not be read");
+        ApiError::new(
+            ErrorReason::Internal,
+            "the file could not be read; the server's log has the details",
+        )
+        .into()
+    })
+}
+
 /// Reads and checks a text.
-fn check(source: &str, file: &str) -> Result<Checked, Status> {
+async fn check(source: &str, file: &str) -> Result<Checked, Status> {
     check_size(source)?;
-    let outcome = nexus_spec::parse(source, file);
+    let outcome = read(source, file).await?;
     let broken = outcome
         .diagnostics
         .iter()

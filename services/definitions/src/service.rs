@@ -58,7 +58,7 @@ impl DefinitionsService for Service {
         &self,
         request: Request<api::ValidateWorkflowRequest>,
     ) -> Answer<api::ValidateWorkflowResponse> {
-        validate::validate(&request.into_inner()).map(Response::new)
+        validate::validate(&request.into_inner()).await.map(Response::new)
     }
 
     async fn list_revisions(&self, request: Request<api::ListRevisionsRequest>) -> Answer<api::ListRevisionsResponse> {

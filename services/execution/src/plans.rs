@@ -14,8 +14,10 @@ use tonic::Status;
 
 /// Tasks that the cached plans may have together.
 const CACHED_TASKS: u64 = 500_000;
+/// A document with more bytes takes milliseconds to make ready.
+const LARGE: usize = 64 << 10;
 /// Largest revision that is read.
-const MAX_MESSAGE: usize = 16 << 20;
+const MAX_MESSAGE: usize = 32 << 20;
 
 /// A revision made ready to run.
 #[derive(Debug)]
@@ -76,10 +78,25 @@ impl Plans {
         if let Some(loaded) = self.cache.get(&key).await {
             return Ok(loaded);
         }
-        let loaded = Arc::new(load(&revision)?);
+        let loaded = Arc::new(prepare(revision).await?);
         self.cache.insert(key, Arc::clone(&loaded)).await;
         Ok(loaded)
     }
+}
+
+/// Makes a revision ready, a large one where it holds up nobody else.
+async fn prepare(revision: Revision) -> Result<Loaded, Status> {
+    if revision.document.len() <= LARGE {
+        return load(&revision);
+    }
+    let loading = tokio::task::spawn_blocking(move || load(&revision));
+    loading.await.map_err(|error| {
+        tracing::error!(%error, "a revision could not be made ready");
+        Status::from(ApiError::new(
+            ErrorReason::Internal,
+            "the revision could not be made ready",
+        ))
+    })?
 }
 
 fn load(revision: &Revision) -> Result<Loaded, Status> {

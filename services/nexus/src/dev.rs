@@ -40,6 +40,9 @@ pub struct DevArgs {
     /// Address of an OpenTelemetry collector (gRPC) that traces are sent to
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp: Option<String>,
+    /// Address of the page /metrics for Prometheus; loopback only, none when not said
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
     /// File with secrets and connections, as NAME=VALUE lines; also read from NEXUS_SECRET_* and NEXUS_CONNECTION_*
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
@@ -95,14 +98,17 @@ pub async fn run(args: DevArgs) -> ExitCode {
 
 async fn serve(args: DevArgs) -> Result<(), DevError> {
     let begun = Instant::now();
-    if !args.listen.ip().is_loopback() {
-        return Err(DevError::NotLoopback(args.listen));
+    for address in [Some(args.listen), args.metrics].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            return Err(DevError::NotLoopback(address));
+        }
     }
     let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
         log_filter: args.log.clone(),
         log_format: nexus_telemetry::LogFormat::Auto,
         otlp_endpoint: args.otlp.clone(),
         service_name: "nexus-dev".into(),
+        metrics_listen: args.metrics,
     })?;
     nexus_execution::metrics::describe();
     nexus_worker::metrics::describe();

@@ -355,11 +355,12 @@ impl World {
                 Err(TryRecvError::Empty) => return Some(Waiting::Start(client, answer)),
                 answer => self.start_answered(client, answer.ok()),
             },
-            Waiting::Cancel(mut answer) => match answer.try_recv() {
-                Err(TryRecvError::Empty) => return Some(Waiting::Cancel(answer)),
+            Waiting::Cancel(mut answer) => {
                 // That it was cancelled is checked where it is stored.
-                _ => {}
-            },
+                if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
+                    return Some(Waiting::Cancel(answer));
+                }
+            }
             Waiting::Grant(worker, life, mut answer) => match answer.try_recv() {
                 Err(TryRecvError::Empty) => return Some(Waiting::Grant(worker, life, answer)),
                 answer => self.grant_answered(worker, life, answer.unwrap_or_default(), epoch),

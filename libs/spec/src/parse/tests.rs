@@ -434,7 +434,7 @@ fn policies_are_checked() {
 }
 
 #[test]
-fn ten_thousand_tasks_are_taken_and_not_one_more() {
+fn a_hundred_thousand_tasks_are_taken_and_not_one_more() {
     let mut source = String::from("name: w\ntasks:\n");
     for i in 0..MAX_TASKS {
         let need = if i == 0 {

@@ -16,7 +16,7 @@ const TRIES: u32 = 5;
 
 pub(crate) async fn apply(context: &Context, request: ApplyWorkflowRequest) -> Result<ApplyWorkflowResponse, Status> {
     check_message(&request.message)?;
-    let checked = check(&request.source, &request.file)?;
+    let checked = check(&request.source, &request.file).await?;
     for _ in 0..TRIES {
         if let Some(answer) = attempt(context, &request, &checked).await? {
             return Ok(answer);

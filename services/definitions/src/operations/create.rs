@@ -19,7 +19,7 @@ pub(crate) async fn create(
     if request.request_id.len() > 128 {
         return Err(ApiError::field("request_id", "has more than 128 bytes").into());
     }
-    let checked = check(&request.source, "")?;
+    let checked = check(&request.source, "").await?;
     let revision = new_revision(&checked.workflow, &request.source, &request.message);
     let diagnostics = convert::diagnostics(&checked.warnings);
     // The text is what the call is about: the same id with another text is a mistake of the caller.

@@ -55,7 +55,7 @@ pub(crate) async fn update(
     };
     let mut warnings = Vec::new();
     if changes("source") {
-        let checked = check(&request.source, "")?;
+        let checked = check(&request.source, "").await?;
         if checked.workflow.name != current.name {
             let problem = format!(
                 "names the workflow {}; a workflow cannot be renamed",

@@ -4,13 +4,13 @@ use nexus_api::definitions::v1::{TaskGroup, ValidateWorkflowRequest, ValidateWor
 use nexus_spec::Severity;
 use tonic::Status;
 
-use super::check_size;
 use super::graph::graph_of;
+use super::{check_size, read};
 use crate::convert;
 
-pub(crate) fn validate(request: &ValidateWorkflowRequest) -> Result<ValidateWorkflowResponse, Status> {
+pub(crate) async fn validate(request: &ValidateWorkflowRequest) -> Result<ValidateWorkflowResponse, Status> {
     check_size(&request.source)?;
-    let outcome = nexus_spec::parse(&request.source, &request.file);
+    let outcome = read(&request.source, &request.file).await?;
     let valid = outcome.workflow.is_some()
         && outcome
             .diagnostics

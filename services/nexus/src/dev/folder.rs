@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(80);
 /// A folder that is not there yet is looked for this often.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a file at most; larger ones the service would refuse anyway.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: u64 = nexus_spec::MAX_BYTES as u64;
 
 /// Loads the folder's files and then whichever are saved, until the stop.
 pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: CancellationToken) {
