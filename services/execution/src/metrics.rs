@@ -28,6 +28,9 @@ pub fn describe() {
         "Ready tasks that nobody took and that were offered again."
     );
     describe_counter!(COMMITS, "Group commits.");
+    // There from the start, so that whoever reads a difference has two values.
+    counter!(COMMITS).absolute(0);
+    counter!(COMMIT_ROWS).absolute(0);
     describe_counter!(
         COMMIT_ROWS,
         "Executions, tasks and events that were written by group commits."
