@@ -2,11 +2,13 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate bench clean
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate faults bench fuzz clean
 
 RUN_PROFILE ?= release
 ARGS ?=
 SEEDS ?= 10000
+SECONDS ?= 60
+TARGETS ?=
 
 help: ## Shows this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +57,10 @@ e2e: build ## End-to-end tests and faults over real sockets
 bench: setup ## Measures a release build and the machine (ARGS="--only chain_40 --runs 9", ARGS=--quick)
 	cargo build --release --locked -p nexus -p nexus-bench
 	target/release/nexus-bench $(ARGS)
+
+# The short part of it, the corpus and some thousand inputs more, is in `make test`.
+fuzz: setup ## Looks for inputs that break something (SECONDS=60 for each of TARGETS="parser …")
+	scripts/fuzz.sh $(SECONDS) $(TARGETS)
 
 clean: ## Removes what was built
 	cargo clean

@@ -177,6 +177,19 @@ impl<'a> LineSplitter<'a> {
     }
 }
 
+impl Redactor {
+    /// The lines that a log keeps of these bytes, which arrive in pieces. What comes out depends on the bytes alone.
+    pub fn log_lines<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut splitter = LineSplitter::new(self);
+        let mut lines = Vec::new();
+        for piece in pieces {
+            splitter.push(piece, false, &mut lines);
+        }
+        splitter.push(b"", true, &mut lines);
+        lines
+    }
+}
+
 /// The end of a stream, for the failure that may follow.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
@@ -256,13 +269,7 @@ mod tests {
     use super::*;
 
     fn lines(redactor: &Redactor, pieces: &[&[u8]]) -> Vec<String> {
-        let mut splitter = LineSplitter::new(redactor);
-        let mut lines = Vec::new();
-        for piece in pieces {
-            splitter.push(piece, false, &mut lines);
-        }
-        splitter.push(b"", true, &mut lines);
-        lines
+        redactor.log_lines(pieces.iter().copied())
     }
 
     #[test]

@@ -10,9 +10,13 @@ use serde_json::Value;
 
 /// What stands where a secret stood.
 pub const MASK: &str = "***";
+/// The mask as a JSON text.
+const MASK_TEXT: &str = "\"***\"";
 
 /// Shorter values are not redacted: they would take half of every log with them.
 const MIN_SECRET: usize = 4;
+/// Shorter parts of a secret of several parts say little, and stand in much that is no secret.
+const MIN_PART: usize = 8;
 /// Shorter base64 cores are too likely to be something else.
 const MIN_BASE64: usize = 6;
 
@@ -25,15 +29,19 @@ pub struct Redactor {
 
 impl Redactor {
     /// A redactor of these secrets: as they are, percent-encoded, JSON-escaped and in base64 at each of its three
-    /// alignments; a secret of several lines also line by line.
+    /// alignments; a secret of several lines also line by line, and one that is JSON (a service account's key) also text
+    /// by text.
     #[must_use]
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
         let mut patterns = BTreeSet::new();
         for secret in secrets {
             let secret = secret.as_ref();
             add_forms(secret, &mut patterns);
-            for line in secret.lines().map(str::trim).filter(|line| line.len() >= 8) {
+            for line in secret.lines().map(str::trim).filter(|line| line.len() >= MIN_PART) {
                 add_forms(line, &mut patterns);
+            }
+            if let Ok(parts @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(secret) {
+                add_parts(&parts, &mut patterns);
             }
         }
         let patterns: Vec<Vec<u8>> = patterns.into_iter().collect();
@@ -105,17 +113,28 @@ impl Redactor {
             match serde_json::from_str::<String>(token) {
                 Ok(text) if first == '"' => {
                     let redacted = self.text(&text);
-                    if redacted == text.as_str() {
-                        clean.push_str(&self.text(token));
-                    } else {
+                    if redacted != text.as_str() {
                         clean.push_str(&Value::String(redacted.into_owned()).to_string());
+                    } else if self.is_in(token) {
+                        // A secret that ends in a quote, or that only the spelling makes.
+                        clean.push_str(MASK_TEXT);
+                    } else {
+                        clean.push_str(token);
                     }
                 }
-                _ if self.text(token) != token => clean.push_str("\"***\""),
+                _ if self.is_in(token) => clean.push_str(MASK_TEXT),
                 _ => clean.push_str(token),
             }
         }
+        if self.is_in(&clean) {
+            // A secret that is itself JSON stands over several tokens, which no part of the text can be cut out of.
+            return Cow::Borrowed(MASK_TEXT);
+        }
         Cow::Owned(clean)
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.matcher.as_ref().is_some_and(|matcher| matcher.is_match(text))
     }
 
     /// Starts the redaction of a stream of bytes that arrive in pieces.
@@ -198,6 +217,16 @@ impl RedactStream<'_> {
                 }
             }
         }
+    }
+}
+
+/// Adds every text of a secret that is JSON.
+fn add_parts(value: &Value, patterns: &mut BTreeSet<Vec<u8>>) {
+    match value {
+        Value::String(text) if text.len() >= MIN_PART => add_forms(text, patterns),
+        Value::Array(items) => items.iter().for_each(|item| add_parts(item, patterns)),
+        Value::Object(map) => map.values().for_each(|item| add_parts(item, patterns)),
+        _ => {}
     }
 }
 
@@ -327,6 +356,28 @@ mod tests {
         assert_eq!(value["s"], "a *** b");
         assert_eq!(value[MASK], true);
         assert!(clean.contains("99999999999999999999.10"), "{clean}");
+    }
+
+    #[test]
+    fn a_secret_that_is_json_is_found_as_a_whole_and_by_its_texts() {
+        let key = r#"{"type":"service","private_key":"0123456789abcdef","scopes":["long enough"]}"#;
+        let redactor = Redactor::new([key]);
+        assert_eq!(
+            redactor.json(r#"{"k":"0123456789abcdef","type":"service"}"#),
+            r#"{"k":"***","type":"service"}"#
+        );
+        assert_eq!(redactor.text("scope: long enough"), "scope: ***");
+        assert_eq!(Redactor::new(["[17,18]"]).json("[[17,18]]"), MASK_TEXT);
+    }
+
+    #[test]
+    fn a_secret_with_a_quote_leaves_json_whole() {
+        let redactor = Redactor::new(["abcd\""]);
+        for text in [r#"{"k": "abcd", "abcd": 1}"#, r#"["abcd\"", "xabcd"]"#] {
+            let clean = redactor.json(text);
+            assert!(serde_json::from_str::<Value>(&clean).is_ok(), "{clean}");
+            assert!(!clean.contains("abcd"), "{clean}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::options::Options;
 use crate::outcome::Failure;
 use crate::process::channel::Link;
 
+/// Most processes that rest and have run nothing: enough for a step after the other, few enough to be forgotten.
+const MOST_FRESH: usize = 16;
+
 /// What a warm interpreter has loaded. It serves nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -111,7 +114,7 @@ impl Keepers {
         let mut shelf = self.shelf.lock();
         match source {
             Some(source) => shelf.warm.push_back((source.clone(), link)),
-            None if shelf.fresh.len() < self.limit => shelf.fresh.push(link),
+            None if shelf.fresh.len() < self.limit.min(MOST_FRESH) => shelf.fresh.push(link),
             None => {}
         }
     }

@@ -65,11 +65,13 @@ async fn attempt(
     options: &Options,
     keepers: &Keepers,
 ) -> Result<Finished, Failure> {
+    let mut problem = String::new();
     for _ in 0..TRIES {
         let hold = keepers.take(source, isolation).await?;
         let (attempt, ends) = channel::open()
             .map_err(|error| Failure::lost(format!("the worker cannot open descriptors for the task: {error}")))?;
-        if hold.link.hand_over(hold.mode, &ends).await.is_err() {
+        if let Err(error) = hold.link.hand_over(hold.mode, &ends).await {
+            problem = error.to_string();
             continue;
         }
         drop(ends);
@@ -79,7 +81,8 @@ async fn attempt(
             data: Some(attempt.socket),
         };
         let mut finished = process::supervise(hold.link, streams, request, ctx, limits(options)).await;
-        if !finished.begun && finished.stopped.is_none() {
+        if let (Exit::Lost(why), false, None) = (&finished.exit, finished.begun, finished.stopped) {
+            problem.clone_from(why);
             continue;
         }
         drop(hold.busy);
@@ -88,7 +91,7 @@ async fn attempt(
         }
         return Ok(finished);
     }
-    Err(Failure::lost("the python keepers do not stay alive"))
+    Err(Failure::lost(format!("no process for the task stays alive: {problem}")))
 }
 
 fn check(fields: &input::Python) -> Result<(), Failure> {

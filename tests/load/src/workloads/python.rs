@@ -12,9 +12,8 @@ pub(super) async fn fib10(bench: &Bench<'_>, name: &str, isolation: Isolation) -
     let measured = measure(bench, 10, length, isolation).await?;
     let processes = bench.processes;
     let (aim, own_ms) = match isolation {
-        Some("warm") => (Some(Aim::AtMost(70.0)), 0.0),
-        // A fork is cheaper than the start of a program, but not by much: `true` does nothing else.
         None => (Some(Aim::AtMost(180.0)), 0.0),
+        Some("warm") => (Some(Aim::AtMost(70.0)), 0.0),
         Some(_) => (None, processes.bare_python_ms),
     };
     let floor = (bench.commits.single_ms() + own_ms + processes.fib10_ms) * length as f64;
