@@ -1,0 +1,3 @@
+//! Faults, really injected, and the verdict of `nexus-verify` over each run. See `docs/faults.md`.
+
+mod kills;
