@@ -8,6 +8,7 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, HeartbeatTasksResponse, LeasedTask, PollTasksRequest, ReportTasksRequest,
     ReportTasksResponse, StreamTasksResponse, report_result,
 };
+use nexus_mesh::failpoint::kill_here;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -196,6 +197,7 @@ impl<'a> Session<'a> {
     }
 
     fn answered(&mut self, response: ReportTasksResponse) {
+        kill_here("worker::reported");
         for result in response.results {
             self.state.pool.answered(&result.token);
             match result.status() {

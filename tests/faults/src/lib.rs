@@ -4,6 +4,7 @@
 mod arena;
 mod chance;
 mod load;
+mod points;
 mod process;
 mod report;
 pub mod sandbox;
@@ -12,9 +13,10 @@ mod workflows;
 pub use arena::Arena;
 pub use chance::Chance;
 pub use load::{Load, Mix};
+pub use points::{During, OWNER_POINTS, POINTS, Point};
 pub use process::{Nexus, Outside, binary, signal};
 pub use report::{Recovery, Tally};
-pub use workflows::{CHAIN, DATA, FAN, ONCE, RETRY, SLOW, STOPPED, Workflow};
+pub use workflows::{CHAIN, DATA, FAN, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, Workflow};
 
 use std::time::{Duration, Instant};
 

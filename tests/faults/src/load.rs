@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nexus_api::definitions::v1::ApplyWorkflowRequest;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
+use nexus_api::definitions::v1::{ApplyWorkflowRequest, GetWorkflowRequest};
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{
     CancelExecutionRequest, Execution, ListExecutionsRequest, StartExecutionRequest, WaitExecutionRequest,
@@ -109,7 +109,24 @@ impl Load {
         }
     }
 
-    /// Lets clients work until [`Load::end`]: each starts an execution, cancels it if it is one of those, waits for its
+    /// Newest revisions of workflows.
+    ///
+    /// # Panics
+    /// When one does not exist.
+    pub async fn revisions(&self, mix: &[Workflow]) -> Vec<u32> {
+        let mut revisions = Vec::new();
+        for workflow in mix {
+            let request = GetWorkflowRequest {
+                workflow: workflow.name.to_owned(),
+            };
+            let mut client = DefinitionsServiceClient::new(self.transport.clone());
+            let answer = client.get_workflow(limited(request, CALL)).await.expect("a workflow");
+            revisions.push(answer.into_inner().workflow.unwrap_or_default().latest_revision);
+        }
+        revisions
+    }
+
+    /// Lets clients work until [`Load::end`], once at least: each starts an execution, cancels it if it is one of those, waits for its
     /// end and begins again.
     #[must_use]
     pub fn run(&self, clients: u64, mix: Mix, seed: u64) -> Vec<tokio::task::JoinHandle<()>> {
@@ -119,9 +136,12 @@ impl Load {
             tokio::spawn(async move {
                 // The first round takes each workflow once over all clients, the others what comes.
                 let mut next = usize::try_from(number).unwrap_or(0) % mix.len();
-                while !load.ending.load(Ordering::Relaxed) {
+                loop {
                     load.one(&mix[next]).await;
                     next = usize::try_from(chance.below(mix.len() as u64)).unwrap_or(0);
+                    if load.ending.load(Ordering::Relaxed) {
+                        return;
+                    }
                 }
             })
         };

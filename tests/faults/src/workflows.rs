@@ -86,6 +86,13 @@ pub const ONCE: Workflow = Workflow {
     },
 };
 
+/// A payment without anything before it.
+pub const PAY_FIRST: Workflow = Workflow {
+    name: "pay_first",
+    cancelled: false,
+    source: || bash("pay", "    delivery: at_most_once\n", "sleep 0.1"),
+};
+
 /// Somebody cancels this one while it sleeps.
 pub const STOPPED: Workflow = Workflow {
     name: "stopped",

@@ -2,6 +2,7 @@
 
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{CancelExecutionRequest, CancelExecutionResponse};
+use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
 use super::{find, get};
@@ -25,6 +26,7 @@ pub(crate) async fn cancel(
         Ok(()) | Err(OwnerError::NotLive(_)) => {}
         Err(error) => return Err(status(error)),
     }
+    kill_here("execution::cancel::committed");
     let row = find(context, &request.execution).await?;
     Ok(CancelExecutionResponse {
         execution: Some(get::shown(context, &row).await?),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
+use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -47,7 +48,9 @@ pub(crate) async fn start(
         traceparent,
         request: key,
     };
+    kill_here("execution::start::received");
     let started = context.owner.begin(new).await.map_err(status)?;
+    kill_here("execution::start::committed");
     answer(context, started).await
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nexus_mesh::failpoint::kill_here;
 use nexus_storage::sqlite::Database;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
@@ -33,6 +34,7 @@ pub(super) async fn claim(store: &Database, owner: Uuid) -> Result<Fence, StoreE
     .await
     .map_err(database)?;
     transaction.commit().await.map_err(database)?;
+    kill_here("execution::claim");
     Ok(Fence { owner, epoch })
 }
 
@@ -41,6 +43,7 @@ pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -
         return Ok(());
     }
     let mut transaction = store.begin().await?;
+    kill_here("execution::commit::begin");
     require_fence(&mut transaction, fence, changes).await?;
     if already_written(&mut transaction, &changes[0]).await? {
         return Ok(());
@@ -49,7 +52,10 @@ pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -
     write_tasks(&mut transaction, changes).await?;
     write_events(&mut transaction, changes).await?;
     write_outputs(&mut transaction, changes).await?;
-    transaction.commit().await.map_err(database)
+    kill_here("execution::commit::written");
+    transaction.commit().await.map_err(database)?;
+    kill_here("execution::commit::done");
+    Ok(())
 }
 
 /// Refuses a batch of somebody who no longer owns the shards.
