@@ -105,6 +105,12 @@ impl Arena {
         Load::new(&self.server(), self.witness().to_string(), &self.ledger_file())
     }
 
+    /// Further clients of this run; those of each number have keys and calls of their own.
+    #[must_use]
+    pub fn load_numbered(&self, number: u64) -> Load {
+        Load::numbered(&self.server(), self.witness().to_string(), &self.ledger_file(), number)
+    }
+
     /// Tells the witness what is done to a process.
     ///
     /// # Panics

@@ -16,7 +16,7 @@ pub use load::{Load, Mix};
 pub use points::{During, OWNER_POINTS, POINTS, Point};
 pub use process::{Nexus, Outside, binary, signal};
 pub use report::{Recovery, Tally};
-pub use workflows::{CHAIN, DATA, FAN, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, Workflow};
+pub use workflows::{CHAIN, DATA, FAN, FAR, FAR_ONCE, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, Workflow};
 
 use std::time::{Duration, Instant};
 

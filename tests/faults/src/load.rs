@@ -54,12 +54,22 @@ impl Load {
     /// When the ledger cannot be opened.
     #[must_use]
     pub fn new(server: &str, witness: String, ledger: &Path) -> Self {
+        Self::numbered(server, witness, ledger, 0)
+    }
+
+    /// Clients whose keys and calls are numbered from a range of their own.
+    ///
+    /// # Panics
+    /// When the ledger cannot be opened.
+    #[must_use]
+    pub fn numbered(server: &str, witness: String, ledger: &Path, number: u64) -> Self {
+        let first = 1_000_000_000 * number + 1;
         Self {
             transport: transport::connect(server).expect("address"),
-            ledger: Arc::new(Ledger::open(ledger, 1).expect("ledger")),
+            ledger: Arc::new(Ledger::open(ledger, first).expect("ledger")),
             witness,
             ending: Arc::default(),
-            keys: Arc::default(),
+            keys: Arc::new(AtomicU64::new(first)),
             ended: Arc::default(),
             errors: Arc::default(),
         }
@@ -170,36 +180,67 @@ impl Load {
     /// # Panics
     /// When the start is refused, or time runs out.
     pub async fn start(&self, workflow: &Workflow) -> String {
+        let request = self.fresh_start(workflow);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.ask_to_start(&request).await {
+                Ok(id) => return id,
+                Err(status) => assert!(
+                    Instant::now() < deadline,
+                    "{} is not started: {status:?}",
+                    workflow.name
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks once for a start under a fresh key; when it is refused the key is asked for until it is answered, in the
+    /// background.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn try_start(&self, workflow: &Workflow) -> Result<String, Status> {
+        let request = self.fresh_start(workflow);
+        let asked = self.ask_to_start(&request).await;
+        if asked.is_err() {
+            let load = self.clone();
+            tokio::spawn(async move {
+                while load.ask_to_start(&request).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+        }
+        asked
+    }
+
+    fn fresh_start(&self, workflow: &Workflow) -> StartExecutionRequest {
         let number = self.keys.fetch_add(1, Ordering::Relaxed);
-        let request = StartExecutionRequest {
+        StartExecutionRequest {
             workflow: workflow.name.to_owned(),
             params: serde_json::json!({"witness": self.witness}).to_string(),
             request_id: format!("key-{number}"),
             ..StartExecutionRequest::default()
-        };
+        }
+    }
+
+    /// One call of a start, with its lines in the ledger.
+    async fn ask_to_start(&self, request: &StartExecutionRequest) -> Result<String, Status> {
         let mut subject = Subject {
             request_id: request.request_id.clone(),
             ..Subject::default()
         };
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let op = self.ledger.invoke(Call::Start, &subject).expect("ledger");
-            match self.executions().start_execution(limited(request.clone(), CALL)).await {
-                Ok(answer) => {
-                    subject.execution = answer.into_inner().execution.unwrap_or_default().id;
-                    self.answer(op, Stage::Ok, Call::Start, &subject, "");
-                    return subject.execution;
-                }
-                Err(status) => {
-                    self.failed(op, Call::Start, &subject, &status);
-                    assert!(
-                        Instant::now() < deadline,
-                        "{} is not started: {status:?}",
-                        workflow.name
-                    );
-                }
+        let op = self.ledger.invoke(Call::Start, &subject).expect("ledger");
+        match self.executions().start_execution(limited(request.clone(), CALL)).await {
+            Ok(answer) => {
+                subject.execution = answer.into_inner().execution.unwrap_or_default().id;
+                self.answer(op, Stage::Ok, Call::Start, &subject, "");
+                Ok(subject.execution)
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            Err(status) => {
+                self.failed(op, Call::Start, &subject, &status);
+                Err(status)
+            }
         }
     }
 

@@ -107,6 +107,26 @@ pub const SLOW: Workflow = Workflow {
     source: || bash("nap", "", "sleep 9"),
 };
 
+/// A task for a worker outside, and one after it.
+pub const FAR: Workflow = Workflow {
+    name: "far",
+    cancelled: false,
+    source: || far("far", "") + &bash("near", &needs("far"), "true"),
+};
+
+/// A task for a worker outside that must not run twice.
+pub const FAR_ONCE: Workflow = Workflow {
+    name: "far_once",
+    cancelled: false,
+    source: || far("far", "    delivery: at_most_once\n"),
+};
+
+/// Longer than it takes to notice that it runs, shorter than a lease.
+fn far(id: &str, fields: &str) -> String {
+    let input = "{witness: '{{ params.witness }}', work_ms: 7000}";
+    format!("  {id}:\n    queue: outside\n{fields}    noop: {{output: {input}}}\n")
+}
+
 /// Python, and values that pass from task to task.
 pub const DATA: Workflow = Workflow {
     name: "data",

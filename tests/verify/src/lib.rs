@@ -7,6 +7,7 @@
 mod checks;
 mod database;
 mod document;
+mod earlier;
 mod findings;
 mod fold;
 pub mod ledger;
@@ -14,6 +15,7 @@ pub mod witness;
 
 use std::path::{Path, PathBuf};
 
+pub use earlier::{Lacking, lacking};
 pub use findings::{Breach, Findings, Invariant};
 
 /// What is compared.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{find, get};
+use super::{find, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
 use crate::owner::{NewExecution, Started};
@@ -49,7 +49,7 @@ pub(crate) async fn start(
         request: key,
     };
     kill_here("execution::start::received");
-    let started = context.owner.begin(new).await.map_err(status)?;
+    let started = unless_stuck(context, context.owner.begin(new)).await?;
     kill_here("execution::start::committed");
     answer(context, started).await
 }

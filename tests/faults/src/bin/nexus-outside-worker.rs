@@ -15,7 +15,7 @@ use nexus_api::worker::v1::{
 use nexus_mesh::{Transport, transport};
 use nexus_verify::ledger::{Call, Ledger, Stage, Subject};
 use nexus_verify::witness::tell;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// A worker that can be frozen and killed
 #[derive(Debug, Parser)]
@@ -163,21 +163,40 @@ impl Worker {
             }],
             free_slots: 0,
         };
-        let answer = self.client.report_tasks(request).await;
-        let (stage, value) = match &answer {
-            Ok(answer) => match answer.get_ref().results.first().map(|result| result.status()) {
-                Some(report_result::Status::Accepted) => (Stage::Ok, "accepted".to_owned()),
-                Some(report_result::Status::Stale) => (Stage::Ok, "stale".to_owned()),
-                other => (Stage::Ok, format!("{other:?}")),
-            },
-            // The session is closed, and with it every lease that it had: the same as stale.
-            Err(status) if status.message().contains("register the worker again") => (Stage::Ok, "stale".to_owned()),
-            Err(status) => (Stage::Info, status.message().to_owned()),
+        let answer = self.insist(request).await;
+        let value = match &answer {
+            Ok(report_result::Status::Accepted) => "accepted".to_owned(),
+            Ok(report_result::Status::Stale) => "stale".to_owned(),
+            Ok(other) => format!("{other:?}"),
+            Err(status) => status.message().to_owned(),
         };
+        let stage = if answer.is_ok() { Stage::Ok } else { Stage::Info };
         self.ledger
             .answer(op, stage, Call::Report, &subject, &value)
             .map_err(failed)?;
         answer.map(drop)
+    }
+
+    /// Reports until there is an answer: a report that is repeated is harmless.
+    async fn insist(&mut self, request: ReportTasksRequest) -> Result<report_result::Status, Status> {
+        for _ in 0..50 {
+            match self.client.report_tasks(request.clone()).await {
+                Ok(answer) => {
+                    let results = answer.into_inner().results;
+                    return Ok(results
+                        .first()
+                        .map_or(report_result::Status::Unspecified, |result| result.status()));
+                }
+                // The session is closed, and with it every lease that it had.
+                Err(status) if status.code() == Code::NotFound || status.code() == Code::FailedPrecondition => {
+                    eprintln!("{}: {}", self.args.life, status.message());
+                    return Ok(report_result::Status::Stale);
+                }
+                Err(status) => eprintln!("{}: {}; again", self.args.life, status.message()),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Err(Status::unavailable("no answer to a report"))
     }
 
     /// Works for a while; heartbeats go out every second, and an unanswered one changes nothing.

@@ -30,7 +30,7 @@ async fn random_kills_under_load_break_no_promise() {
         // Every third time the successor dies too, before it serves or just after.
         while chance.below(3) == 0 {
             let mut victim = arena.spawn("");
-            tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
+            tokio::time::sleep(Duration::from_millis(chance.below(60))).await;
             let fault = if victim.said().contains("ready in") {
                 "kill_just_after_recovery"
             } else {
