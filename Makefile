@@ -2,10 +2,11 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e clean
+.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e faults clean
 
 RUN_PROFILE ?= release
 ARGS ?=
+KILLS ?= 120
 
 help: ## Shows this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +46,9 @@ unit: build ## Unit tests of every crate
 
 e2e: build ## End-to-end tests and faults over real sockets
 	cargo test --workspace --locked --test e2e
+
+faults: build ## Faults, the whole set: every failpoint at its first and third hit, KILLS kills under load
+	NEXUS_FAULT_ALL=1 NEXUS_FAULT_KILLS=$(KILLS) cargo test --workspace --locked --test faults --test planted -- --nocapture
 
 clean: ## Removes what was built
 	cargo clean

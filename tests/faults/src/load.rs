@@ -15,6 +15,7 @@ use nexus_api::execution::v1::{
 };
 use nexus_mesh::{Transport, transport};
 use nexus_verify::ledger::{Call, Ledger, Stage, Subject};
+use tokio::task::JoinHandle;
 use tonic::{Code, Request, Status};
 
 use crate::workflows::Workflow;
@@ -37,6 +38,8 @@ pub struct Load {
     ending: Arc<AtomicBool>,
     keys: Arc<AtomicU64>,
     ended: Arc<AtomicU64>,
+    /// Starts that were refused and are asked for until they are answered and have ended.
+    owed: Arc<Mutex<Vec<JoinHandle<()>>>>,
     /// Errors by code and reason, as clients saw them.
     errors: Arc<Mutex<BTreeMap<String, u64>>>,
 }
@@ -71,6 +74,7 @@ impl Load {
             ending: Arc::default(),
             keys: Arc::new(AtomicU64::new(first)),
             ended: Arc::default(),
+            owed: Arc::default(),
             errors: Arc::default(),
         }
     }
@@ -103,12 +107,7 @@ impl Load {
     pub async fn apply(&self, mix: &[Workflow]) {
         for workflow in mix {
             let deadline = Instant::now() + DEADLINE;
-            let request = ApplyWorkflowRequest {
-                source: workflow.source(),
-                ..ApplyWorkflowRequest::default()
-            };
-            let mut client = DefinitionsServiceClient::new(self.transport.clone());
-            while let Err(status) = client.apply_workflow(limited(request.clone(), CALL)).await {
+            while let Err(status) = self.try_apply(workflow).await {
                 assert!(
                     !is_definite(&status) && Instant::now() < deadline,
                     "{} is refused: {status:?}",
@@ -117,6 +116,19 @@ impl Load {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+    }
+
+    /// Asks once to apply a workflow.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn try_apply(&self, workflow: &Workflow) -> Result<(), Status> {
+        let request = ApplyWorkflowRequest {
+            source: workflow.source(),
+            ..ApplyWorkflowRequest::default()
+        };
+        let mut client = DefinitionsServiceClient::new(self.transport.clone());
+        client.apply_workflow(limited(request, CALL)).await.map(drop)
     }
 
     /// Newest revisions of workflows.
@@ -139,7 +151,7 @@ impl Load {
     /// Lets clients work until [`Load::end`], once at least: each starts an execution, cancels it if it is one of those, waits for its
     /// end and begins again.
     #[must_use]
-    pub fn run(&self, clients: u64, mix: Mix, seed: u64) -> Vec<tokio::task::JoinHandle<()>> {
+    pub fn run(&self, clients: u64, mix: Mix, seed: u64) -> Vec<JoinHandle<()>> {
         let client = |number: u64| {
             let load = self.clone();
             let mut chance = Chance::new(seed ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d));
@@ -158,9 +170,21 @@ impl Load {
         (0..clients).map(client).collect()
     }
 
-    /// Lets clients finish what they have begun.
+    /// Lets clients finish what they have begun, and no more.
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets clients finish, and waits until they and whatever else is owed have.
+    ///
+    /// # Panics
+    /// When one of them panicked.
+    pub async fn settle(&self, clients: Vec<JoinHandle<()>>) {
+        self.end();
+        let owed = std::mem::take(&mut *self.owed.lock().expect("owed"));
+        for client in clients.into_iter().chain(owed) {
+            client.await.expect("a client");
+        }
     }
 
     /// One execution from its start to its end.
@@ -205,11 +229,16 @@ impl Load {
         let asked = self.ask_to_start(&request).await;
         if asked.is_err() {
             let load = self.clone();
-            tokio::spawn(async move {
-                while load.ask_to_start(&request).await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+            let owed = tokio::spawn(async move {
+                let id = loop {
+                    match load.ask_to_start(&request).await {
+                        Ok(id) => break id,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    }
+                };
+                load.wait(&id).await;
             });
+            self.owed.lock().expect("owed").push(owed);
         }
         asked
     }

@@ -28,6 +28,14 @@ const fn load(name: &'static str) -> Point {
     }
 }
 
+const fn recovery(name: &'static str, hits: &'static [u32]) -> Point {
+    Point {
+        name,
+        during: During::Recovery,
+        hits,
+    }
+}
+
 /// Points outside of the owner's loop.
 pub const POINTS: &[Point] = &[
     // In the transaction, nothing written yet.
@@ -37,17 +45,13 @@ pub const POINTS: &[Point] = &[
     // Committed; nobody knows.
     load("execution::commit::done"),
     // A new epoch, nothing loaded. A process claims once, so there is no third hit.
-    Point {
-        name: "execution::claim",
-        during: During::Recovery,
-        hits: &[1],
-    },
+    recovery("execution::claim", &[1]),
     // In the middle of loading what is open.
-    Point {
-        name: "execution::recover",
-        during: During::Recovery,
-        hits: &[1, 3],
-    },
+    recovery("execution::recover", &[1, 3]),
+    // The first commit after a recovery: it gives back what was running.
+    recovery("execution::commit::begin", &[1]),
+    recovery("execution::commit::written", &[1]),
+    recovery("execution::commit::done", &[1]),
     // A start that nobody has decided on.
     load("execution::start::received"),
     // A start that is stored, and whose caller waits for the answer.

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use nexus_faults::sandbox::{Sandbox, skipped};
-use nexus_faults::{Arena, CHAIN, Chance, DATA, DEADLINE, FAN, Load, Mix, ONCE, RETRY, STOPPED, Tally, eventually};
+use nexus_faults::{
+    Arena, CHAIN, Chance, DATA, DEADLINE, FAN, Load, Mix, Nexus, ONCE, RETRY, SLOW, STOPPED, Tally, eventually, now_ns,
+};
 
 const MIX: Mix = &[CHAIN, FAN, RETRY, ONCE, STOPPED, DATA];
 /// MiB of the small disk.
@@ -33,6 +35,39 @@ async fn refused_start(load: &Load) -> tonic::Status {
     refusal.expect("a refusal")
 }
 
+/// Fills the disk to its last byte and waits until NEXUS has noticed.
+async fn fill(sandbox: &Sandbox, nexus: &Nexus) {
+    let disk = sandbox.disk.display();
+    // In ever smaller steps, so that not even a page is left.
+    for step in ["64k", "4k", "1"] {
+        sandbox.sh(&format!(
+            "dd if=/dev/zero bs={step} 2>/dev/null >> {disk}/filler; test -s {disk}/filler"
+        ));
+    }
+    let before = nexus.said().matches("cannot be written").count();
+    eventually("the disk is full", DEADLINE, async || {
+        nexus.said().matches("cannot be written").count() > before
+    })
+    .await;
+}
+
+fn free(sandbox: &Sandbox) -> i64 {
+    sandbox.sh(&format!("rm {}/filler", sandbox.disk.display()));
+    now_ns()
+}
+
+/// What nexus-verify says of a disk in a sandbox, after a clean stop.
+async fn judge_disk(mut arena: Arena, mut nexus: Nexus, sandbox: &Sandbox, tally: &Tally, test: &str) {
+    assert!(nexus.stop().success(), "{}", nexus.said());
+    arena.died(&nexus, "SIGTERM");
+    let copy = arena.folder().join("copy");
+    sandbox.copy_out(arena.data(), &copy);
+    let findings = arena.judge_data(&copy, Some(now_ns())).await;
+    tally.print(test, &findings);
+    assert_eq!(findings.counter("keys"), findings.counter("keys_ok"));
+    arena.require_no_breach(&findings);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_work_with_a_reason_and_loses_nothing() {
     let test = "a_full_disk_refuses_work_with_a_reason_and_loses_nothing";
@@ -48,42 +83,56 @@ async fn a_full_disk_refuses_work_with_a_reason_and_loses_nothing() {
     for _ in 0..2 {
         let before = load.ended();
         eventually("the load runs", DEADLINE, async || load.ended() >= before + 6).await;
-        let disk = sandbox.disk.display();
-        sandbox.sh(&format!(
-            "dd if=/dev/zero of={disk}/filler bs=64k 2>/dev/null; test -s {disk}/filler"
-        ));
-        eventually("the disk is full", DEADLINE, async || {
-            nexus.said().contains("the disk is full")
-        })
-        .await;
+        fill(&sandbox, &nexus).await;
         tally.fault("full_disk");
-        let refusal = refused_start(&load).await;
-        assert_eq!(refusal.code(), tonic::Code::Unavailable, "{refusal:?}");
-        assert!(refusal.message().contains("the disk is full"), "{refusal:?}");
+        for refusal in [
+            refused_start(&load).await,
+            load.try_apply(&SLOW).await.expect_err("no room"),
+        ] {
+            assert_eq!(refusal.code(), tonic::Code::Unavailable, "{refusal:?}");
+            assert!(refusal.message().contains("the disk is full"), "{refusal:?}");
+        }
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert!(nexus.ended().is_none(), "it does not crash: {}", nexus.said());
         assert!(load.answers().await, "what is stored can be read");
         let before = load.ended();
-        sandbox.sh(&format!("rm {disk}/filler"));
-        let freed = nexus_faults::now_ns();
-        eventually("work goes on", Duration::from_secs(16), async || load.ended() > before).await;
-        tally
-            .to_first_task
-            .add(Duration::from_nanos((nexus_faults::now_ns() - freed).unsigned_abs()));
+        let freed = free(&sandbox);
+        eventually("work goes on", Duration::from_secs(15), async || load.ended() > before).await;
+        let took = Duration::from_nanos((now_ns() - freed).unsigned_abs());
+        tally.to_first_task.add(took);
     }
-    load.end();
-    for client in clients {
-        client.await.expect("a client");
-    }
+    load.settle(clients).await;
     println!("{test}: errors that clients saw: {:?}", load.errors());
-    assert!(nexus.stop().success(), "{}", nexus.said());
-    arena.died(&nexus, "SIGTERM");
-    let copy = arena.folder().join("copy");
-    sandbox.copy_out(&sandbox.disk.join("data"), &copy);
-    let findings = arena.judge_data(&copy, Some(nexus_faults::now_ns())).await;
-    tally.print(test, &findings);
-    assert_eq!(findings.counter("keys"), findings.counter("keys_ok"));
-    arena.require_no_breach(&findings);
+    judge_disk(arena, nexus, &sandbox, &tally, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_on_a_full_disk_loses_nothing_and_the_restart_says_what_is_wrong() {
+    let test = "a_kill_on_a_full_disk_loses_nothing_and_the_restart_says_what_is_wrong";
+    let Some((mut arena, sandbox)) = small_disk(test) else {
+        return;
+    };
+    let mut chance = Chance::of_run(test);
+    let mut tally = Tally::default();
+    let load = arena.load();
+    let mut nexus = arena.start();
+    load.apply(MIX).await;
+    let clients = load.run(MIX.len() as u64, MIX, chance.below(u64::MAX));
+    eventually("the load runs", DEADLINE, async || load.ended() >= 6).await;
+    fill(&sandbox, &nexus).await;
+    arena.kill(&mut nexus);
+    tally.fault("kill_on_a_full_disk");
+    let mut refused = arena.spawn("");
+    let status = refused.wait_ready().expect_err("it cannot serve");
+    let said = refused.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("error:") && said.contains("the disk is full"), "{said}");
+    arena.died(&refused, "it refused to start");
+    tally.fault("start_on_a_full_disk");
+    free(&sandbox);
+    let nexus = arena.start();
+    load.settle(clients).await;
+    judge_disk(arena, nexus, &sandbox, &tally, test).await;
 }
 
 /// The digests of a directory's files, by the machine's own tool.
@@ -132,15 +181,9 @@ async fn a_read_only_directory_is_refused_with_its_reason_and_left_alone() {
     arena.died(&refused, "it refused to start");
     assert_eq!(digests(&sandbox, arena.data()), before, "nothing was changed");
     sandbox.sh(&format!("umount {data}"));
-    let mut nexus = arena.start();
+    let nexus = arena.start();
     load.one(&CHAIN).await;
-    assert!(nexus.stop().success());
-    arena.died(&nexus, "SIGTERM");
-    let copy = arena.folder().join("copy");
-    sandbox.copy_out(&sandbox.disk.join("data"), &copy);
-    let findings = arena.judge_data(&copy, Some(nexus_faults::now_ns())).await;
-    tally.print(test, &findings);
-    arena.require_no_breach(&findings);
+    judge_disk(arena, nexus, &sandbox, &tally, test).await;
 }
 
 /// The kernel refuses writes to a file that is marked as immutable, also through descriptors that were open before.
@@ -193,10 +236,7 @@ async fn a_database_that_becomes_unwritable_is_waited_for() {
     let before = load.ended();
     drop(guard);
     eventually("work goes on", Duration::from_secs(16), async || load.ended() > before).await;
-    load.end();
-    for client in clients {
-        client.await.expect("a client");
-    }
+    load.settle(clients).await;
     println!("{test}: errors that clients saw: {:?}", load.errors());
     let findings = arena.judge().await;
     tally.print(test, &findings);

@@ -41,10 +41,7 @@ async fn a_nexus_that_was_frozen_goes_on_and_breaks_no_promise() {
     tally
         .to_first_task
         .add(Duration::from_nanos((now_ns() - woken).unsigned_abs()));
-    load.end();
-    for client in clients {
-        client.await.expect("a client");
-    }
+    load.settle(clients).await;
     let findings = arena.judge().await;
     tally.print(test, &findings);
     assert!(

@@ -8,6 +8,9 @@ const MIX: Mix = &[CHAIN, FAN, RETRY, ONCE, STOPPED, DATA];
 /// Clients that keep the load up.
 const CLIENTS: u64 = 6;
 
+/// The work of a process that died goes on after this at the latest.
+const BOUND: Duration = Duration::from_secs(15);
+
 /// How many kills: `NEXUS_FAULT_KILLS`, or the short set's.
 fn kills() -> u64 {
     std::env::var("NEXUS_FAULT_KILLS").map_or(10, |text| text.parse().expect("NEXUS_FAULT_KILLS is a number"))
@@ -49,10 +52,7 @@ async fn random_kills_under_load_break_no_promise() {
             .add(Duration::from_nanos((nexus_faults::now_ns() - died).unsigned_abs()));
         tally.to_first_task.add(arena.first_task_after_death(&nexus.life).await);
     }
-    load.end();
-    for client in clients {
-        client.await.expect("a client");
-    }
+    load.settle(clients).await;
     let findings = arena.judge().await;
     tally.print(test, &findings);
     assert!(tally.hits() >= kills(), "a run counts only if the faults really hit");
@@ -71,5 +71,7 @@ async fn random_kills_under_load_break_no_promise() {
         "no attempt was interrupted: the kills hit nothing"
     );
     assert!(findings.counter("executions") >= kills() && load.ended() == findings.counter("executions"));
+    let slowest = tally.to_first_task.max();
+    assert!(slowest < BOUND, "work went on only after {slowest:?}");
     arena.require_no_breach(&findings);
 }

@@ -95,7 +95,7 @@ fn was_given_out(case: &Case, id: &str, task: &str, run: &Witnessed, findings: &
             "{task} attempt {} began in life {} and has no TASK_STARTED; its process died {} later",
             run.run.attempt,
             run.run.life,
-            window.map_or("never".to_owned(), |window| format!("{} ms", window / 1_000_000))
+            window.map_or_else(|| "never".to_owned(), |window| format!("{} ms", window / 1_000_000))
         )
     });
     if excused {
