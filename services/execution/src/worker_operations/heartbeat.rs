@@ -33,5 +33,6 @@ pub(crate) async fn heartbeat(
     Ok(HeartbeatTasksResponse {
         directives,
         drain: context.shutdown.is_cancelled(),
+        leaving: request.leaving,
     })
 }

@@ -206,6 +206,7 @@ impl Worker {
             let request = HeartbeatTasksRequest {
                 session: self.session.clone(),
                 tokens: vec![token.to_owned()],
+                ..HeartbeatTasksRequest::default()
             };
             let _unheard = self.client.heartbeat_tasks(request).await;
             let next = tokio::time::Instant::now() + Duration::from_secs(1);

@@ -4,4 +4,5 @@ mod disks;
 mod freezes;
 mod kills;
 mod points;
+mod stops;
 mod torn;

@@ -155,11 +155,16 @@ fn has_cause(case: &Case, stored: &Stored, task: i64, earlier: &Witnessed, later
     // Either the first one's process was dead, or the second is itself a straggler of a process that was.
     let dead = |run| case.witness.killed(run).is_some_and(|killed| killed <= later.begin_ns);
     let killed = dead(&earlier.run) || dead(&later.run);
-    let closed = stored.events.iter().any(|event| {
-        closes(event.kind)
-            && event.task == task
-            && event.attempt == earlier.run.attempt
-            && event.at.saturating_mul(1_000) <= later.begin_ns
-    });
-    (other_life && killed) || (earlier.run.attempt != later.run.attempt && closed)
+    let closed = |run: &Witnessed| {
+        stored.events.iter().any(|event| {
+            closes(event.kind)
+                && event.task == task
+                && event.attempt == run.run.attempt
+                && event.at.saturating_mul(1_000) <= later.begin_ns
+        })
+    };
+    let (first, second) = (earlier.run.attempt, later.run.attempt);
+    // The usual order; and a word of a closed attempt that was under way for longer than its successor's.
+    let over = (first < second && closed(earlier)) || (second < first && closed(later));
+    (other_life && killed) || over
 }

@@ -5,6 +5,9 @@ use crate::database::Stored;
 use crate::findings::{Findings, Invariant};
 use crate::fold::{self, number as n};
 
+/// How long a word to the witness may be under way.
+const UNDER_WAY_NS: i64 = 1_000_000_000;
+
 /// Nothing follows the end of an execution, and it has one end.
 pub(super) fn terminal(case: &Case, id: &str, stored: &Stored, findings: &mut Findings) {
     let end = stored.events.iter().position(|event| event.kind == n::FINISHED);
@@ -65,6 +68,9 @@ pub(super) fn after_the_end(case: &Case, findings: &mut Findings) {
                 .killed(&run.run)
                 .is_some_and(|killed| killed <= run.begin_ns)
                 || case.witness.was_stopped_before(&run.run, run.begin_ns);
+            // So does a run that was stopped while its word was under way: then it never ended by its own word.
+            let under_way = stored.closing != 0 && run.end.is_none() && run.begin_ns - finished <= UNDER_WAY_NS;
+            let excused = excused || under_way;
             let before = run.begin_ns <= finished;
             findings.check(Invariant::Terminal, id, before || excused, || {
                 format!(
