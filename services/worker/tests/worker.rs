@@ -220,14 +220,15 @@ async fn what_is_on_its_way_to_a_leaving_worker_is_given_back_as_not_begun() {
     let mut stage = Stage::new(2, LONG, LONG).await;
     stage.says_farewell.store(false, Ordering::SeqCst);
     let (outbox, _) = stage.open().await;
-    stage.shutdown.cancel();
-    loop {
-        if let Event::Said(Message::Heartbeat(beat)) = stage.any_event().await
-            && beat.leaving
-        {
-            break;
+    // The first heartbeat shows that the session has begun.
+    let beat = async |stage: &mut Stage| loop {
+        if let Event::Said(Message::Heartbeat(beat)) = stage.any_event().await {
+            return beat;
         }
-    }
+    };
+    assert!(!beat(&mut stage).await.leaving);
+    stage.shutdown.cancel();
+    assert!(beat(&mut stage).await.leaving);
     // The worker has nothing, and may not go before it hears that nothing comes.
     outbox.send(tasks(vec![sleeper("late")])).await.expect("send");
     outbox.send(farewell()).await.expect("send");
