@@ -9,6 +9,7 @@ ARGS ?=
 SEEDS ?= 10000
 SECONDS ?= 60
 TARGETS ?=
+KILLS ?= 120
 
 help: ## Shows this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +62,9 @@ bench: setup ## Measures a release build and the machine (ARGS="--only chain_40 
 # The short part of it, the corpus and some thousand inputs more, is in `make test`.
 fuzz: setup ## Looks for inputs that break something (SECONDS=60 for each of TARGETS="parser …")
 	scripts/fuzz.sh $(SECONDS) $(TARGETS)
+
+faults: build ## Faults, the whole set: every failpoint at its first and third hit, KILLS kills under load
+	NEXUS_FAULT_ALL=1 NEXUS_FAULT_KILLS=$(KILLS) cargo test --workspace --locked --test faults --test planted -- --nocapture
 
 clean: ## Removes what was built
 	cargo clean

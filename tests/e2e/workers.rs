@@ -133,6 +133,7 @@ async fn heartbeats_carry_cancels_and_foreign_tokens_are_worth_nothing() {
         let request = HeartbeatTasksRequest {
             session: session.into(),
             tokens: vec![token.clone()],
+            ..HeartbeatTasksRequest::default()
         };
         dev.workers()
             .heartbeat_tasks(request)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::Error;
 
@@ -70,6 +70,8 @@ impl Database {
             .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_connect(|connection, _| Box::pin(require_writable(connection)))
+            .after_release(|connection, _| Box::pin(is_clean(connection)))
             .connect_with(options.clone().create_if_missing(true))
             .await?;
         migrate(&writer, path, migrations).await?;
@@ -101,6 +103,24 @@ impl Database {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Refuses a connection that cannot write. SQLite opens a file that it may not write as read-only, without a word, and
+/// such a writer would stay so when the file may be written again.
+async fn require_writable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Whether a connection may be used again. When the disk is full or fails, SQLite ends the transaction by itself; the
+/// rollback that follows then finds none and fails, and the driver takes the transaction for open ever after. Such a
+/// connection could never write again, so it is closed and the next one opened in its place.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Answered in order: what was asked before, a rollback for one, is done by then.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
@@ -193,6 +213,51 @@ mod tests {
         };
         let changed = open(&[EDITED, SECOND]).await.expect_err("an edited migration");
         assert!(matches!(changed, Error::Changed { number: 1, .. }), "{changed}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_does_not_spoil_the_writer() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("test.db");
+        let database = Database::open(&path, Durability::Full, &[FIRST, SECOND])
+            .await
+            .expect("open");
+        for _ in 0..3 {
+            let mut transaction = database.begin().await.expect("begin");
+            // What a full disk answers, without one.
+            sqlx::raw_sql("PRAGMA max_page_count = 1; INSERT INTO a VALUES (NULL)")
+                .execute(&mut *transaction)
+                .await
+                .expect("there is room in the pages that exist");
+            let full = sqlx::query("INSERT INTO b VALUES (zeroblob(1000000))")
+                .execute(&mut *transaction)
+                .await
+                .expect_err("full");
+            assert_eq!(Error::from(full).kind(), crate::ErrorKind::Full);
+            drop(transaction);
+        }
+        let mut transaction = database.begin().await.expect("the writer writes again");
+        sqlx::query("INSERT INTO a VALUES (7)")
+            .execute(&mut *transaction)
+            .await
+            .expect("insert");
+        transaction.commit().await.expect("commit");
+        let rows: i64 = sqlx::query("SELECT count(*) FROM a")
+            .fetch_one(database.reader())
+            .await
+            .expect("count")
+            .get(0);
+        assert_eq!(rows, 1, "what was not committed is not there");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_cannot_write_is_no_writer() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("test.db");
+        let database = Database::open(&path, Durability::Full, &[FIRST]).await.expect("open");
+        let mut reader = database.reader().acquire().await.expect("a reader");
+        let refused = require_writable(&mut reader).await.expect_err("it reads only");
+        assert_eq!(Error::from(refused).kind(), crate::ErrorKind::ReadOnly);
     }
 
     #[tokio::test]

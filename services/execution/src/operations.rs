@@ -10,15 +10,68 @@ pub(crate) mod tasks;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
+use std::future::Future;
+use std::time::Duration;
+
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_storage::page::PageError;
+use tokio::time::sleep;
 use tonic::Status;
 
 use crate::Context;
 use crate::error::{execution_not_found, status};
 use crate::ids::ExecutionId;
+use crate::owner::OwnerError;
 use crate::store::ExecutionRow;
+use crate::store::trouble::Trouble;
+
+/// How long a store that takes no writes is waited for before whoever asks is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the owner answers, unless the store takes no writes for too long: then the caller is told why instead of
+/// running into its deadline, and before anything is asked of the owner if that was so from the start.
+pub(crate) async fn unless_stuck<T>(
+    context: &Context,
+    answer: impl Future<Output = Result<T, OwnerError>>,
+) -> Result<T, Status> {
+    tokio::select! {
+        biased;
+        trouble = lasting_trouble(context) => {
+            let problem = format!(
+                "nothing can be stored: {}. Repeat the call, with the same request_id if it has one: what was asked \
+                 may have been noted",
+                trouble.reason
+            );
+            Err(ApiError::new(ErrorReason::StorageUnavailable, problem).retry_after(PATIENCE).into())
+        }
+        answer = answer => answer.map_err(status),
+    }
+}
+
+/// Waits until the store has taken no writes for long.
+async fn lasting_trouble(context: &Context) -> Trouble {
+    let mut seen = context.store.trouble();
+    loop {
+        let trouble = seen.borrow_and_update().clone();
+        let left = trouble
+            .as_ref()
+            .map(|trouble| PATIENCE.saturating_sub(trouble.since.elapsed()));
+        match (trouble, left) {
+            (Some(trouble), Some(Duration::ZERO)) => return trouble,
+            (_, Some(left)) => tokio::select! {
+                () = sleep(left) => {}
+                _ = seen.changed() => {}
+            },
+            // A store that is gone will not change any more.
+            (_, None) => {
+                if seen.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+}
 
 /// The id that a text names: a whole one, or a prefix of at least eight hex digits that only one execution has.
 pub(crate) async fn resolve(context: &Context, text: &str) -> Result<ExecutionId, Status> {

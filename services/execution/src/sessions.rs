@@ -117,7 +117,7 @@ impl Sessions {
         let directives = vec![directive(token, verdict)];
         let heartbeat = HeartbeatTasksResponse {
             directives,
-            drain: false,
+            ..HeartbeatTasksResponse::default()
         };
         let message = Some(stream_tasks_response::Message::Heartbeat(heartbeat));
         // A full or broken stream loses nothing: the heartbeat says the same.

@@ -6,15 +6,18 @@ pub mod memory;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+pub mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_engine::{Closing, Event, ExecutionState, Failure, TaskState};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::ids::ExecutionId;
+use trouble::Trouble;
 
 /// Proof of ownership: every write shows it, and a newer owner has raised it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +213,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes all changes or none. A batch that was written before is recognised and answered with success, so a
     /// commit whose answer was lost may simply be repeated.
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Whether commits can be written at the moment, as it changes.
+    fn trouble(&self) -> watch::Receiver<Option<Trouble>>;
 
     /// A page of executions that are not terminal, with their tasks, by id after `after`.
     async fn open_executions(

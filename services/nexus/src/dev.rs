@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nexus_mesh::server::ServerError;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use wiring::Mesh;
@@ -115,6 +116,8 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
     let stop = Stop::default();
     let mut mesh = Mesh::start(&args, &stop).await?;
     let local = mesh.local_transport();
+    // Before it says that it is ready: whoever reads that may stop it at once.
+    let mut signals = Signals::listen()?;
     banner::ready(&args, mesh.address(), mesh.slots(), begun.elapsed());
     banner::recovered(mesh.recovered());
     let printing = tokio::spawn(progress::print(mesh.changes(), local.clone(), stop.services.clone()));
@@ -127,7 +130,7 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
         banner::sample(local, stop.worker.clone()).await;
     }
     let broke = tokio::select! {
-        () = signalled() => None,
+        () = signals.next() => None,
         result = mesh.server_ended() => Some(result),
     };
     if let Some(result) = broke {
@@ -137,8 +140,8 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
         return Ok(());
     }
     eprintln!("\n  stopping: running tasks may finish (at most 20 s); Ctrl-C again stops at once");
-    tokio::spawn(async {
-        signalled().await;
+    tokio::spawn(async move {
+        signals.next().await;
         eprintln!("  stopped at once; what was running goes on at the next start");
         std::process::exit(130);
     });
@@ -162,15 +165,25 @@ pub(crate) struct Stop {
     services: CancellationToken,
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        drop(tokio::signal::ctrl_c().await);
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM, heard from the moment that this exists.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

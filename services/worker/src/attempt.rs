@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexus_api::worker::v1::{LeasedTask, TaskReport};
+use nexus_mesh::failpoint::kill_here;
 use nexus_tasks::{Failure, LogSink, Outcome, Redactor, RunContext, SecretStore, TaskInput, TaskRunner};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -47,7 +48,9 @@ impl Bench {
         let started = Instant::now();
         let token = leased.token.clone();
         let kind = known_kind(&leased.kind);
+        kill_here("worker::spawn");
         let outcome = self.outcome(leased, cancel).await;
+        kill_here("worker::ended");
         let name = match &outcome {
             Outcome::Succeeded(_) => "succeeded",
             Outcome::Failed(_) => "failed",

@@ -8,6 +8,7 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, HeartbeatTasksResponse, LeasedTask, PollTasksRequest, ReportTasksRequest,
     ReportTasksResponse, StreamTasksResponse, report_result,
 };
+use nexus_mesh::failpoint::kill_here;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,8 @@ pub(crate) struct Session<'a> {
     state: &'a mut State,
     link: Link,
     phase: Phase,
+    /// Whether the server has said that it sends nothing more; waited for until the moment, once it was asked.
+    farewell: (bool, Option<Instant>),
 }
 
 impl<'a> Session<'a> {
@@ -66,6 +69,7 @@ impl<'a> Session<'a> {
             state,
             link,
             phase: Phase::Working,
+            farewell: (false, None),
         }
     }
 
@@ -105,6 +109,10 @@ impl<'a> Session<'a> {
                 () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving) => {
                     tracing::info!(running = self.state.pool.busy(), "the worker shuts down");
                     self.phase = Phase::Draining(Instant::now() + self.state.options.drain_grace);
+                    self.farewell.1 = Some(Instant::now() + FAREWELL);
+                    if !self.heartbeat().await {
+                        return stuck();
+                    }
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.overtime(),
             }
@@ -114,9 +122,13 @@ impl<'a> Session<'a> {
     /// True for the end when nothing runs and nothing is left to tell, or the last moment has passed.
     fn finished(&self) -> Option<Ended> {
         let idle = self.state.pool.is_empty();
+        // What the server has given to this worker may be on its way: left alone it would count as lost. A server that
+        // does not answer is not waited for longer; the next heartbeat looks.
+        let (said, until) = self.farewell;
+        let alone = said || until.is_none_or(|until| Instant::now() >= until);
         match self.phase {
             Phase::Leaving if idle => Some(Ended::Drained),
-            Phase::Draining(_) | Phase::Stopping(_) if idle => Some(Ended::Shutdown),
+            Phase::Draining(_) | Phase::Stopping(_) if idle && alone => Some(Ended::Shutdown),
             Phase::Stopping(until) if Instant::now() >= until => Some(Ended::Shutdown),
             _ => None,
         }
@@ -169,6 +181,7 @@ impl<'a> Session<'a> {
         let request = HeartbeatTasksRequest {
             session: self.link.session.session.clone(),
             tokens: self.state.pool.tokens(),
+            leaving: matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)),
         };
         self.link.send(Out::Heartbeat(request)).await
     }
@@ -196,6 +209,7 @@ impl<'a> Session<'a> {
     }
 
     fn answered(&mut self, response: ReportTasksResponse) {
+        kill_here("worker::reported");
         for result in response.results {
             self.state.pool.answered(&result.token);
             match result.status() {
@@ -209,6 +223,7 @@ impl<'a> Session<'a> {
 
     fn directed(&mut self, heartbeat: HeartbeatTasksResponse) {
         self.leave(heartbeat.drain);
+        self.farewell.0 |= heartbeat.leaving;
         let now = Instant::now();
         for directive in heartbeat.directives {
             self.state.pool.direct(&directive.token, directive.action(), now);

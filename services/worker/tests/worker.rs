@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::{Event, Stage, accepted, directive, leased, sleeper, tasks};
+use common::{Event, Stage, accepted, directive, farewell, leased, sleeper, tasks};
 use nexus_api::worker::v1::task_report::Outcome;
 use nexus_api::worker::v1::{SecretPlaceholder, directive::Action, stream_tasks_request::Message};
 use serde_json::json;
@@ -213,4 +213,31 @@ async fn without_a_server_the_worker_still_stops() {
     drop(outbox);
     stage.ended().await;
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_to_a_leaving_worker_is_given_back_as_not_begun() {
+    let mut stage = Stage::new(2, LONG, LONG).await;
+    stage.says_farewell.store(false, Ordering::SeqCst);
+    let (outbox, _) = stage.open().await;
+    // The first heartbeat shows that the session has begun.
+    let beat = async |stage: &mut Stage| loop {
+        if let Event::Said(Message::Heartbeat(beat)) = stage.any_event().await {
+            return beat;
+        }
+    };
+    assert!(!beat(&mut stage).await.leaving);
+    stage.shutdown.cancel();
+    assert!(beat(&mut stage).await.leaving);
+    // The worker has nothing, and may not go before it hears that nothing comes.
+    outbox.send(tasks(vec![sleeper("late")])).await.expect("send");
+    outbox.send(farewell()).await.expect("send");
+    let report = stage.report().await;
+    let Some(Outcome::Released(released)) = &report.reports[0].outcome else {
+        panic!("{report:?}")
+    };
+    assert!(released.not_started && report.free_slots == 0);
+    outbox.send(accepted(&report, Vec::new())).await.expect("send");
+    assert!(matches!(stage.event().await, Event::Deregistered));
+    stage.ended().await;
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use nexus_mesh::failpoint::kill_here;
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -89,7 +90,9 @@ impl Store for SqliteStore {
             .await
             .map_err(database)?;
         let written = workflow_row(&row)?;
+        kill_here("definitions::commit::written");
         transaction.commit().await.map_err(database)?;
+        kill_here("definitions::commit::done");
         Ok(Written::Done(written))
     }
 

@@ -2,11 +2,11 @@
 
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{CancelExecutionRequest, CancelExecutionResponse};
+use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
-use super::{find, get};
+use super::{find, get, unless_stuck};
 use crate::Context;
-use crate::error::status;
 use crate::owner::OwnerError;
 
 /// Bytes of a reason at most.
@@ -20,11 +20,15 @@ pub(crate) async fn cancel(
         return Err(ApiError::field("reason", format!("has more than {MAX_REASON} bytes")).into());
     }
     let id = find(context, &request.execution).await?.id;
-    match context.owner.cancel(id, request.reason).await {
-        // One that has ended already is answered as it is: cancelling is idempotent.
-        Ok(()) | Err(OwnerError::NotLive(_)) => {}
-        Err(error) => return Err(status(error)),
-    }
+    let cancelling = async {
+        match context.owner.cancel(id, request.reason).await {
+            // One that has ended already is answered as it is: cancelling is idempotent.
+            Ok(()) | Err(OwnerError::NotLive(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    unless_stuck(context, cancelling).await?;
+    kill_here("execution::cancel::committed");
     let row = find(context, &request.execution).await?;
     Ok(CancelExecutionResponse {
         execution: Some(get::shown(context, &row).await?),

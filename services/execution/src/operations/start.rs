@@ -6,11 +6,12 @@ use std::sync::Arc;
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
+use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{find, get};
+use super::{find, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
 use crate::owner::{NewExecution, Started};
@@ -48,7 +49,9 @@ pub(crate) async fn start(
         traceparent,
         request: key,
     };
-    let started = context.owner.begin(new).await.map_err(status)?;
+    kill_here("execution::start::received");
+    let started = unless_stuck(context, context.owner.begin(new)).await?;
+    kill_here("execution::start::committed");
     answer(context, started).await
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::Plan;
+use nexus_mesh::failpoint::kill_here;
 use nexus_streams::{Dispatch, Entry};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -126,10 +127,14 @@ impl Actor {
 
     async fn commit_finished(&mut self, result: Result<(), StoreError>) {
         match result {
-            Ok(()) => self.core.committed(self.dependencies.now()),
+            Ok(()) => {
+                kill_here("execution::owner::committed");
+                self.core.committed(self.dependencies.now());
+            }
             Err(error) => self.start_over(&error).await,
         }
         self.bring_about();
+        kill_here("execution::owner::released");
     }
 
     /// Does what the core wants done.

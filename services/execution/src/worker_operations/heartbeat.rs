@@ -1,6 +1,7 @@
 //! Extends leases, and tells the worker which attempts to stop.
 
 use nexus_api::worker::v1::{HeartbeatTasksRequest, HeartbeatTasksResponse};
+use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
 use super::session;
@@ -22,6 +23,7 @@ pub(crate) async fn heartbeat(
         .heartbeat(session.session, request.tokens.clone())
         .await
         .map_err(status)?;
+    kill_here("execution::heartbeat");
     let directives = request
         .tokens
         .iter()
@@ -31,5 +33,6 @@ pub(crate) async fn heartbeat(
     Ok(HeartbeatTasksResponse {
         directives,
         drain: context.shutdown.is_cancelled(),
+        leaving: request.leaving,
     })
 }

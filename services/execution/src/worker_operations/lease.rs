@@ -3,6 +3,7 @@
 use nexus_api::time::{duration, timestamp};
 use nexus_api::worker::v1::{LeasedTask, SecretPlaceholder};
 use nexus_engine::{Failure, FailureKind, Outcome};
+use nexus_mesh::failpoint::kill_here;
 use nexus_streams::Pointer;
 use tonic::Status;
 
@@ -22,6 +23,7 @@ pub(super) async fn lease(
         return Ok(Vec::new());
     }
     let granted = context.owner.grant(pointers, session.clone()).await.map_err(status)?;
+    kill_here("execution::grant");
     Ok(prepare(context, granted, session).await)
 }
 

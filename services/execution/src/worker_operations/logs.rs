@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
+use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
 use super::{at_most, session};
@@ -53,6 +54,7 @@ pub(crate) async fn append(
         *touched.entry(subject.execution).or_default() += 1;
     }
     context.store.append_logs(&rows).await.map_err(status)?;
+    kill_here("execution::logs");
     for (execution, batches) in touched {
         context.logs.notify(execution, batches);
     }

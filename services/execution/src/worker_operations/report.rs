@@ -5,6 +5,7 @@ use nexus_api::worker::v1::{
     ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
 };
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
+use nexus_mesh::failpoint::kill_here;
 use serde::de::IgnoredAny;
 use tonic::Status;
 
@@ -30,11 +31,13 @@ pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Re
         tokens.push(token.clone());
         outcomes.push((token, outcome));
     }
+    kill_here("execution::report::received");
     let reported = context
         .owner
         .report(outcomes, session.clone(), request.free_slots)
         .await
         .map_err(status)?;
+    kill_here("execution::report::committed");
     let results = tokens
         .into_iter()
         .zip(problems)

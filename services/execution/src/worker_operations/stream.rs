@@ -7,6 +7,7 @@ use nexus_api::worker::v1::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{heartbeat, lease, poll, report, session};
@@ -33,17 +34,26 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let (credits, credits_seen) = watch::channel(ready.max_tasks);
     let context = context.clone();
     tokio::spawn(async move {
-        let feeder = tokio::spawn(feed(
+        let leaving = CancellationToken::new();
+        let mut feeder = tokio::spawn(feed(
             context.clone(),
             session.clone(),
             credits.clone(),
             credits_seen,
             outbox.clone(),
+            leaving.clone(),
         ));
         loop {
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(StreamTasksRequest { message: Some(message) })) => {
+                        let leaves = matches!(&message, In::Heartbeat(beat) if beat.leaving);
+                        if leaves && !leaving.is_cancelled() {
+                            // What was given to the worker is on its way before it hears that no more will come: a
+                            // lease that it never heard of would be lost with its session.
+                            leaving.cancel();
+                            drop((&mut feeder).await);
+                        }
                         take(&context, &session, message, &credits, &outbox).await;
                     }
                     Ok(Some(_)) => {}
@@ -107,19 +117,21 @@ async fn take(
     }
 }
 
-/// Sends tasks while the worker has credit.
+/// Sends tasks while the worker has credit and does not leave.
 async fn feed(
     context: Context,
     session: SessionRef,
     credits: watch::Sender<u32>,
     mut seen: watch::Receiver<u32>,
     outbox: Outbox,
+    leaving: CancellationToken,
 ) {
     loop {
         let free = *seen.borrow_and_update();
         if free == 0 {
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
+                () = leaving.cancelled() => return,
                 () = context.shutdown.cancelled() => return drain(&outbox).await,
             }
             continue;
@@ -127,6 +139,7 @@ async fn feed(
         let max = free.min(poll::MAX_TASKS) as usize;
         let taken = tokio::select! {
             taken = context.dispatch.take(&session.queues, max, std::time::Duration::from_secs(60)) => taken,
+            () = leaving.cancelled() => return,
             () = context.shutdown.cancelled() => return drain(&outbox).await,
         };
         let Ok(pointers) = taken else {

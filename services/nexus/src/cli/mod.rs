@@ -77,9 +77,13 @@ fn completion(shell: clap_complete::Shell, output: &Output) -> Result<Exit, CliE
 
 fn version(output: &Output) -> Result<Exit, CliError> {
     let version = env!("CARGO_PKG_VERSION");
+    let failpoints = nexus_mesh::failpoint::COMPILED_IN;
     match output.format() {
+        Format::Table if failpoints => output.line(&format!("nexus {version} (with failpoints, for tests only)"))?,
         Format::Table => output.line(&format!("nexus {version}"))?,
-        Format::Json | Format::Yaml => output.value(&serde_json::json!({"version": version}))?,
+        Format::Json | Format::Yaml => {
+            output.value(&serde_json::json!({"version": version, "failpoints": failpoints}))?;
+        }
     }
     Ok(Exit::Ok)
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
@@ -33,6 +33,7 @@ struct Fake {
     events: mpsc::UnboundedSender<Event>,
     sessions: AtomicUsize,
     log_failures: Arc<AtomicUsize>,
+    says_farewell: Arc<AtomicBool>,
     lease: Duration,
 }
 
@@ -71,12 +72,21 @@ impl WorkerService for Fake {
         request: Request<Streaming<StreamTasksRequest>>,
     ) -> Result<Response<Self::StreamTasksStream>, Status> {
         let (outbox, messages) = mpsc::channel(16);
+        // Weak, so that the test alone decides when the stream ends.
+        let answers = outbox.downgrade();
         self.tell(Event::Opened(outbox));
-        let events = self.events.clone();
+        let (events, says_farewell) = (self.events.clone(), Arc::clone(&self.says_farewell));
         let mut incoming = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
                 if let Some(message) = message.message {
+                    let leaves = matches!(&message, stream_tasks_request::Message::Heartbeat(beat) if beat.leaving);
+                    if let Some(outbox) = answers.upgrade()
+                        && leaves
+                        && says_farewell.load(Ordering::SeqCst)
+                    {
+                        let _over = outbox.send(farewell()).await;
+                    }
                     let _over = events.send(Event::Said(message));
                 }
             }
@@ -123,6 +133,8 @@ impl WorkerService for Fake {
 pub struct Stage {
     pub shutdown: CancellationToken,
     pub log_failures: Arc<AtomicUsize>,
+    /// Whether a worker that leaves is answered by itself; true at first.
+    pub says_farewell: Arc<AtomicBool>,
     pub worker: JoinHandle<()>,
     events: mpsc::UnboundedReceiver<Event>,
 }
@@ -131,10 +143,12 @@ impl Stage {
     pub async fn new(slots: u32, lease: Duration, grace: Duration) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let log_failures = Arc::new(AtomicUsize::new(0));
+        let says_farewell = Arc::new(AtomicBool::new(true));
         let fake = Fake {
             events: sender,
             sessions: AtomicUsize::new(0),
             log_failures: Arc::clone(&log_failures),
+            says_farewell: Arc::clone(&says_farewell),
             lease,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
@@ -157,6 +171,7 @@ impl Stage {
         Self {
             shutdown,
             log_failures,
+            says_farewell,
             worker: tokio::spawn(worker),
             events,
         }
@@ -253,6 +268,15 @@ pub fn accepted(report: &ReportTasksRequest, tasks: Vec<LeasedTask>) -> Result<S
     Ok(StreamTasksResponse { message: Some(message) })
 }
 
+/// The answer to a worker that leaves.
+pub fn farewell() -> Result<StreamTasksResponse, Status> {
+    let message = stream_tasks_response::Message::Heartbeat(HeartbeatTasksResponse {
+        leaving: true,
+        ..HeartbeatTasksResponse::default()
+    });
+    Ok(StreamTasksResponse { message: Some(message) })
+}
+
 pub fn directive(token: &str, action: directive::Action) -> Result<StreamTasksResponse, Status> {
     let directives = vec![Directive {
         token: token.into(),
@@ -261,7 +285,7 @@ pub fn directive(token: &str, action: directive::Action) -> Result<StreamTasksRe
     }];
     let message = stream_tasks_response::Message::Heartbeat(HeartbeatTasksResponse {
         directives,
-        drain: false,
+        ..HeartbeatTasksResponse::default()
     });
     Ok(StreamTasksResponse { message: Some(message) })
 }

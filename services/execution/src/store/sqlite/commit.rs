@@ -1,16 +1,33 @@
 //! Writing: claiming the shards, and the one transaction that carries many executions' changes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use nexus_mesh::failpoint::kill_here;
 use nexus_storage::sqlite::Database;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use super::database;
 use crate::ids::{ExecutionId, SHARDS};
 use crate::store::codec;
-use crate::store::{Change, Fence, StoreError, TaskRow};
+use crate::store::{Change, Fence, StoreError};
+
+/// Outputs of one portion.
+macro_rules! upsert_outputs {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO outputs (execution, position, value)
+             SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each(",
+            $rows,
+            ") WHERE true
+             ON CONFLICT (execution, position) DO UPDATE SET value = excluded.value"
+        )
+    };
+}
 
 pub(super) async fn claim(store: &Database, owner: Uuid) -> Result<Fence, StoreError> {
     let mut transaction = store.begin().await?;
@@ -33,161 +50,213 @@ pub(super) async fn claim(store: &Database, owner: Uuid) -> Result<Fence, StoreE
     .await
     .map_err(database)?;
     transaction.commit().await.map_err(database)?;
+    kill_here("execution::claim");
     Ok(Fence { owner, epoch })
 }
 
+/// Bytes of outputs that go over in one statement. SQLite takes no text of a gigabyte.
+const OUTPUTS_AT_ONCE: usize = 64 << 20;
+
+/// Every call to the database wakes its thread and waits for it, which costs more than most statements do. So a commit
+/// is four calls, however many tables and rows it has: begin, look, write, commit.
 pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
+    let Some(first) = changes.first() else { return Ok(()) };
     let mut transaction = store.begin().await?;
-    require_fence(&mut transaction, fence, changes).await?;
-    if already_written(&mut transaction, &changes[0]).await? {
+    kill_here("execution::commit::begin");
+    let found = look(&mut transaction, fence, changes).await?;
+    if !found.owned {
+        return Err(StoreError::Fenced);
+    }
+    // Its answer was lost, and it comes again. A batch is written whole or not at all and only the owner writes, so the
+    // first change tells of all.
+    if found.first == first.execution.sequence {
         return Ok(());
     }
-    write_executions(&mut transaction, changes).await?;
-    write_tasks(&mut transaction, changes).await?;
-    write_events(&mut transaction, changes).await?;
-    write_outputs(&mut transaction, changes).await?;
-    transaction.commit().await.map_err(database)
+    if let Some(execution) = found.conflict {
+        return Err(StoreError::Conflict { execution });
+    }
+    write(&mut transaction, changes).await?;
+    kill_here("execution::commit::written");
+    transaction.commit().await.map_err(database)?;
+    kill_here("execution::commit::done");
+    Ok(())
 }
 
-/// Refuses a batch of somebody who no longer owns the shards.
-async fn require_fence(connection: &mut SqliteConnection, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
+/// What stands in the way of a batch.
+struct Found {
+    /// The writer still owns every shard that it writes to.
+    owned: bool,
+    /// Number of the newest event that is stored of the first execution.
+    first: u64,
+    /// An execution of which other events are stored than the writer believes.
+    conflict: Option<ExecutionId>,
+}
+
+async fn look(connection: &mut SqliteConnection, fence: Fence, changes: &[Change]) -> Result<Found, StoreError> {
     let shards: BTreeSet<u16> = changes.iter().map(|change| change.execution.id.shard()).collect();
-    let owned: i64 = sqlx::query(
-        "SELECT count(*) FROM shards WHERE id IN (SELECT value FROM json_each(?1)) AND owner = ?2 AND epoch = ?3",
-    )
-    .bind(json!(shards).to_string())
-    .bind(fence.owner.as_bytes().as_slice())
-    .bind(fence.epoch)
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(database)?
-    .try_get(0)
-    .map_err(database)?;
-    if usize::try_from(owned).ok() == Some(shards.len()) {
-        Ok(())
-    } else {
-        Err(StoreError::Fenced)
-    }
-}
-
-/// Whether the store has the batch already: its answer was lost, and it comes again. A batch is written whole or not at
-/// all and only the owner writes, so the first change tells of all.
-async fn already_written(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT sequence FROM executions WHERE id = ?1")
-        .bind(id(change))
-        .fetch_optional(&mut *connection)
+    let known: Vec<(Simple, u64)> = changes.iter().map(|change| (hex(change), change.before)).collect();
+    let row = sqlx::query(LOOK)
+        .bind(text(&shards)?)
+        .bind(fence.owner.as_bytes().as_slice())
+        .bind(fence.epoch)
+        .bind(text(&known)?)
+        .fetch_one(connection)
         .await
         .map_err(database)?;
-    let stored: i64 = row
-        .map(|row| row.try_get(0))
-        .transpose()
-        .map_err(database)?
-        .unwrap_or_default();
-    Ok(u64::try_from(stored).ok() == Some(change.execution.sequence))
+    let owned: i64 = row.try_get(0).map_err(database)?;
+    let first: i64 = row.try_get(1).map_err(database)?;
+    let conflict: Option<String> = row.try_get(2).map_err(database)?;
+    let conflict = conflict.map(|id| id.parse());
+    Ok(Found {
+        owned: usize::try_from(owned).ok() == Some(shards.len()),
+        first: first.cast_unsigned(),
+        conflict: conflict
+            .transpose()
+            .map_err(|_| StoreError::Inconsistent("an id is no UUID".into()))?,
+    })
 }
 
-fn id(change: &Change) -> Vec<u8> {
-    change.execution.id.bytes().to_vec()
+fn hex(change: &Change) -> Simple {
+    change.execution.id.0.simple()
 }
 
-fn hex(id: ExecutionId) -> String {
-    id.0.simple().to_string()
+fn text(rows: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(|error| StoreError::Inconsistent(format!("a row cannot be written: {error}")))
 }
 
-async fn run(connection: &mut SqliteConnection, sql: &'static str, rows: Vec<Value>) -> Result<u64, StoreError> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let result = sqlx::query(sql)
-        .bind(Value::from(rows).to_string())
-        .execute(connection)
-        .await
-        .map_err(database)?;
-    Ok(result.rows_affected())
-}
-
-async fn write_executions(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+async fn write(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
     let (fresh, grown): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.before == 0);
-    let columns = |change: &&Change| {
+    let mut outputs = outputs(changes).into_iter();
+    sqlx::query(WRITE)
+        .bind(text(&executions(&fresh)?)?)
+        .bind(text(&requests(&fresh))?)
+        .bind(text(&executions(&grown)?)?)
+        .bind(text(&tasks(changes))?)
+        .bind(text(&events(changes))?)
+        .bind(text(&outputs.next().unwrap_or_default())?)
+        .execute(&mut *connection)
+        .await
+        .map_err(database)?;
+    for more in outputs {
+        sqlx::query(UPSERT_OUTPUTS)
+            .bind(text(&more)?)
+            .execute(&mut *connection)
+            .await
+            .map_err(database)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct ExecutionColumns<'a>(
+    Simple,
+    u16,
+    &'a str,
+    u32,
+    i64,
+    i64,
+    &'a str,
+    String,
+    &'a str,
+    u64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    &'a str,
+);
+
+fn executions<'a>(changes: &[&'a Change]) -> Result<Vec<ExecutionColumns<'a>>, StoreError> {
+    let columns = |change: &&'a Change| {
         let row = &change.execution;
-        json!([
-            hex(row.id),
+        Ok(ExecutionColumns(
+            hex(change),
             row.id.shard(),
-            row.workflow,
+            &row.workflow,
             row.revision,
             codec::execution_state_number(row.state),
             codec::closing_number(row.closing),
-            row.closing_reason,
-            serde_json::to_string(&row.labels).unwrap_or_default(),
-            row.traceparent,
+            &row.closing_reason,
+            text(&row.labels)?,
+            &row.traceparent,
             row.sequence,
             row.created_at,
             row.started_at,
             row.finished_at,
             codec::failure_text(row.failure.as_ref()),
-            change.before,
-            row.params,
-        ])
+            &row.params,
+        ))
     };
-    let rows: Vec<Value> = fresh.iter().map(columns).collect();
-    run(connection, INSERT_EXECUTIONS, rows.clone()).await?;
-    run(connection, INSERT_PARAMS, rows).await?;
-    let requests = fresh.iter().filter_map(|change| {
+    changes.iter().map(columns).collect()
+}
+
+fn requests<'a>(fresh: &[&'a Change]) -> Vec<(&'a str, &'a str, Simple, i64)> {
+    let columns = |change: &&'a Change| {
         let request = change.request.as_ref()?;
-        let row = &change.execution;
-        Some(json!([request.key, request.fingerprint, hex(row.id), row.created_at]))
-    });
-    run(connection, INSERT_REQUESTS, requests.collect()).await?;
-    let updated = run(connection, UPDATE_EXECUTIONS, grown.iter().map(columns).collect()).await?;
-    // Every update compares the sequence; one that matched nothing means that the store went on without this owner.
-    if usize::try_from(updated).ok() != Some(grown.len()) {
-        let execution = grown
-            .first()
-            .map_or(changes[0].execution.id, |change| change.execution.id);
-        return Err(StoreError::Conflict { execution });
-    }
-    Ok(())
+        let created_at = change.execution.created_at;
+        Some((
+            request.key.as_str(),
+            request.fingerprint.as_str(),
+            hex(change),
+            created_at,
+        ))
+    };
+    fresh.iter().filter_map(columns).collect()
 }
 
-async fn write_tasks(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+#[derive(Serialize)]
+struct TaskColumns<'a>(
+    Simple,
+    u32,
+    i64,
+    u32,
+    u32,
+    u32,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<&'a str>,
+    Option<String>,
+);
+
+fn tasks(changes: &[Change]) -> Vec<TaskColumns<'_>> {
     let mut rows = Vec::new();
     for change in changes {
-        let id = hex(change.execution.id);
-        rows.extend(change.tasks.iter().map(|task| task_columns(&id, task)));
+        rows.extend(change.tasks.iter().map(|task| {
+            TaskColumns(
+                hex(change),
+                task.position,
+                codec::task_state_number(task.state),
+                task.leases,
+                task.returned,
+                task.infra_losses,
+                task.scheduled_at,
+                task.ready_at,
+                task.started_at,
+                task.attempt_started_at,
+                task.finished_at,
+                task.next_at,
+                task.worker.as_deref(),
+                codec::failure_text(task.failure.as_ref()),
+            )
+        }));
     }
-    run(connection, UPSERT_TASKS, rows).await.map(drop)
+    rows
 }
 
-fn task_columns(id: &str, task: &TaskRow) -> Value {
-    json!([
-        id,
-        task.position,
-        codec::task_state_number(task.state),
-        task.leases,
-        task.returned,
-        task.infra_losses,
-        task.scheduled_at,
-        task.ready_at,
-        task.started_at,
-        task.attempt_started_at,
-        task.finished_at,
-        task.next_at,
-        task.worker,
-        codec::failure_text(task.failure.as_ref()),
-    ])
-}
+#[derive(Serialize)]
+struct EventColumns(Simple, u64, i64, i64, i64, i64, i64, String);
 
-async fn write_events(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+fn events(changes: &[Change]) -> Vec<EventColumns> {
     let mut rows = Vec::new();
     for change in changes {
-        let id = hex(change.execution.id);
         for event in &change.events {
             let columns = codec::event_columns(event);
-            rows.push(json!([
-                id,
+            rows.push(EventColumns(
+                hex(change),
                 event.sequence,
                 event.at,
                 columns.kind,
@@ -195,70 +264,88 @@ async fn write_events(connection: &mut SqliteConnection, changes: &[Change]) -> 
                 columns.attempt,
                 columns.state,
                 columns.data,
-            ]));
+            ));
         }
     }
-    run(connection, INSERT_EVENTS, rows).await.map(drop)
+    rows
 }
 
-async fn write_outputs(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
+/// Outputs by execution and position, -1 being the execution's own, in portions that one statement can carry.
+fn outputs(changes: &[Change]) -> Vec<Vec<(Simple, i64, Arc<str>)>> {
+    let mut portions = vec![Vec::new()];
+    let mut bytes = 0;
+    let mut add = |change: &Change, position: i64, output: &Arc<str>| {
+        if bytes > 0 && bytes + output.len() > OUTPUTS_AT_ONCE {
+            portions.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += output.len();
+        if let Some(portion) = portions.last_mut() {
+            portion.push((hex(change), position, Arc::clone(output)));
+        }
+    };
     for change in changes {
-        let id = hex(change.execution.id);
         for task in &change.tasks {
             if let Some(output) = &task.output {
-                rows.push(json!([id, task.position, output]));
+                add(change, i64::from(task.position), output);
             }
         }
         if let Some(output) = &change.execution.output {
-            rows.push(json!([id, -1, output]));
+            add(change, -1, output);
         }
     }
-    run(connection, UPSERT_OUTPUTS, rows).await.map(drop)
+    portions
 }
 
-const INSERT_EXECUTIONS: &str = "
+const LOOK: &str = "
+    SELECT (SELECT count(*) FROM shards
+            WHERE id IN (SELECT value FROM json_each(?1)) AND owner = ?2 AND epoch = ?3),
+           coalesce((SELECT sequence FROM executions WHERE id = unhex(?4 ->> '$[0][0]')), 0),
+           (SELECT known.value ->> 0 FROM json_each(?4) known
+            WHERE coalesce((SELECT sequence FROM executions WHERE id = unhex(known.value ->> 0)), 0)
+                  <> known.value ->> 1 LIMIT 1)";
+
+/// New executions ($1), their idempotency keys ($2), grown executions ($3), tasks ($4), events ($5), outputs ($6). Who
+/// writes has looked: the store has just what the writer believes, and the transaction keeps it so. The
+/// parameters are named, since every statement of a text counts its own.
+const WRITE: &str = concat!(
+    "
     INSERT INTO executions (id, shard, workflow, revision, state, closing, closing_reason, labels, traceparent,
                             sequence, created_at, started_at, finished_at, failure)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
-    FROM json_each(?1)";
+    FROM json_each($1);
 
-const INSERT_PARAMS: &str =
-    "INSERT INTO params (execution, value) SELECT unhex(value ->> 0), value ->> 15 FROM json_each(?1)";
+    INSERT INTO params (execution, value) SELECT unhex(value ->> 0), value ->> 14 FROM json_each($1);
 
-const INSERT_REQUESTS: &str = "
     INSERT INTO requests (key, fingerprint, execution, created_at)
-    SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each(?1)";
+    SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each($2);
 
-const UPDATE_EXECUTIONS: &str = "
     UPDATE executions
     SET state = fresh.row ->> 4, closing = fresh.row ->> 5, closing_reason = fresh.row ->> 6,
         sequence = fresh.row ->> 9, started_at = fresh.row ->> 11, finished_at = fresh.row ->> 12,
         failure = fresh.row ->> 13
-    FROM (SELECT value AS row FROM json_each(?1)) AS fresh
-    WHERE executions.id = unhex(fresh.row ->> 0) AND executions.sequence = fresh.row ->> 14";
+    FROM (SELECT value AS row FROM json_each($3)) AS fresh
+    WHERE executions.id = unhex(fresh.row ->> 0);
 
-const UPSERT_TASKS: &str = "
     INSERT INTO tasks (execution, position, state, leases, returned, infra_losses, scheduled_at, ready_at, started_at,
                        attempt_started_at, finished_at, next_at, worker, failure)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
-    FROM json_each(?1) WHERE true
+    FROM json_each($4) WHERE true
     ON CONFLICT (execution, position) DO UPDATE SET
         state = excluded.state, leases = excluded.leases, returned = excluded.returned,
         infra_losses = excluded.infra_losses, scheduled_at = excluded.scheduled_at, ready_at = excluded.ready_at,
         started_at = excluded.started_at, attempt_started_at = excluded.attempt_started_at,
         finished_at = excluded.finished_at, next_at = excluded.next_at, worker = excluded.worker,
-        failure = excluded.failure";
+        failure = excluded.failure;
 
-const INSERT_EVENTS: &str = "
     INSERT INTO history (execution, sequence, at, kind, task, attempt, state, data)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
            value ->> 7
-    FROM json_each(?1)";
+    FROM json_each($5);
+    ",
+    upsert_outputs!("$6")
+);
 
-const UPSERT_OUTPUTS: &str = "
-    INSERT INTO outputs (execution, position, value)
-    SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
-    ON CONFLICT (execution, position) DO UPDATE SET value = excluded.value";
+const UPSERT_OUTPUTS: &str = upsert_outputs!("?1");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nexus_engine::{Event, TaskState};
+use nexus_mesh::failpoint::kill_here;
 use nexus_storage::sqlite::Database;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -49,6 +50,7 @@ pub(super) async fn open_executions(
     for row in &rows {
         let execution = execution_row(row)?;
         let tasks = tasks(store, execution.id, 0, u32::MAX).await?;
+        kill_here("execution::recover");
         open.push((execution, tasks));
     }
     Ok(open)

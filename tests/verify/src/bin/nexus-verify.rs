@@ -1,0 +1,56 @@
+//! `nexus-verify`: compares the databases with the witness and the ledger. Exit code 0 when nothing was broken, 1 when
+//! something was, 2 when it cannot tell.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use nexus_verify::{Inputs, verify};
+
+/// Compares the databases of `nexus dev` with what a witness saw and what clients were answered
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Data directory of NEXUS; it may run meanwhile
+    #[arg(long)]
+    data: PathBuf,
+    /// File of nexus-witness
+    #[arg(long)]
+    witness: Option<PathBuf>,
+    /// Ledger of the clients
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// Since when nothing was asked any more, in nanoseconds since the epoch: then everything must have ended
+    #[arg(long)]
+    quiet_since: Option<i64>,
+    /// How long before the death of its process an attempt may have begun without being stored
+    #[arg(long, value_name = "MS")]
+    lazy_ms: Option<i64>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let inputs = Inputs {
+        data: args.data,
+        witness: args.witness,
+        ledger: args.ledger,
+        quiet_since: args.quiet_since,
+        lazy_ms: args.lazy_ms,
+    };
+    match verify(&inputs).await {
+        Ok(findings) => {
+            print!("{}", findings.report());
+            println!("{}", findings.summary());
+            if findings.breaches().is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
