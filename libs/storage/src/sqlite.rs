@@ -106,9 +106,10 @@ impl Database {
 }
 
 /// Refuses a connection that cannot write. SQLite opens a file that it may not write as read-only, without a word, and
-/// such a writer would stay so when the file may be written again.
+/// such a writer would stay so when the file may be written again. Beginning a transaction does not show it (it becomes a
+/// reading one), so something is written and taken back.
 async fn require_writable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+    sqlx::raw_sql("BEGIN IMMEDIATE; PRAGMA user_version = 1; ROLLBACK")
         .execute(connection)
         .await
         .map(drop)
