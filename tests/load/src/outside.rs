@@ -97,7 +97,7 @@ impl Loop {
                     None => return Ok(()),
                 },
                 _ = beat.tick() => {
-                    let request = HeartbeatTasksRequest { session: self.session.clone(), tokens: Vec::new() };
+                    let request = HeartbeatTasksRequest { session: self.session.clone(), ..HeartbeatTasksRequest::default() };
                     self.send(stream_tasks_request::Message::Heartbeat(request)).await?;
                 }
             }
