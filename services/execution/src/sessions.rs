@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use nexus_api::worker::v1::{
@@ -19,6 +20,9 @@ use crate::owner::{Owner, SessionRef, Verdict};
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 /// A worker that was not heard of for this many microseconds is gone.
 const SILENCE: i64 = 15_000_000;
+/// Whoever looks for silent workers so much later than the last time, in microseconds, was frozen meanwhile: workers may
+/// have spoken and were not heard.
+const FROZEN: i64 = 8_000_000;
 /// Sessions that may be open at a time.
 const MAX_SESSIONS: usize = 10_000;
 
@@ -34,6 +38,8 @@ struct Session {
 #[derive(Clone)]
 pub struct Sessions {
     open: Arc<Mutex<BTreeMap<String, Session>>>,
+    /// When it was last looked for silent ones.
+    looked_at: Arc<AtomicI64>,
     steady: Clock,
 }
 
@@ -51,6 +57,7 @@ impl Sessions {
     pub fn new(steady: Clock) -> Self {
         Self {
             open: Arc::default(),
+            looked_at: Arc::new(AtomicI64::new(steady())),
             steady,
         }
     }
@@ -124,17 +131,18 @@ impl Sessions {
         drop(stream.try_send(StreamTasksResponse { message }));
     }
 
-    /// Sessions that were not heard of for too long.
+    /// Sessions that were not heard of for too long. To be asked every few seconds.
     #[must_use]
     pub fn silent(&self) -> Vec<String> {
         let now = (self.steady)();
-        let open = self.open.lock();
+        let mut open = self.open.lock();
+        if now - self.looked_at.swap(now, Ordering::Relaxed) > FROZEN {
+            for session in open.values_mut() {
+                session.heard_of = now;
+            }
+        }
         let silent = open.iter().filter(|(_, session)| now - session.heard_of > SILENCE);
         silent.map(|(id, _)| id.clone()).collect()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.open.lock().is_empty()
     }
 }
 
@@ -159,9 +167,6 @@ pub(crate) async fn sweep(sessions: Sessions, owner: Owner, shutdown: Cancellati
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT) => {}
             () = shutdown.cancelled() => return,
-        }
-        if sessions.is_empty() {
-            continue;
         }
         for id in sessions.silent() {
             if sessions.close(&id) {

@@ -33,6 +33,7 @@ counts! {
     owners_killed: "Owners that died.",
     owners_killed_unreleased: "Owners that died after a commit and before its effects.",
     owners_paused: "Owners that were stopped and woke later.",
+    owners_frozen: "Times at which an owner found that it had been frozen, and took no lease for it.",
     zombies_fenced: "Owners that woke to find the shards in other hands, and were refused by the store.",
     owners_started_over: "Owners that were shut out, claimed the shards again and loaded everything.",
     commits_failed: "Batches that the store refused without writing them.",

@@ -410,6 +410,7 @@ impl World {
     pub fn count(&mut self, stats: Stats) {
         self.counts.slices += stats.slices;
         self.counts.offered_again += stats.offered_again;
+        self.counts.owners_frozen += stats.frozen;
     }
 
     /// Ends the sessions of workers that are not heard of.

@@ -29,6 +29,8 @@ const BURST: usize = 512;
 const PUBLISHED: usize = 4_096;
 /// Executions loaded at a time.
 const PAGE: u32 = 200;
+/// Tries to write a batch after which a failure is an error in the log.
+const LOUD: u32 = 10;
 /// How often a revision that cannot be had at present is asked for, and how long the first wait is; it doubles.
 const REVISION_TRIES: u32 = 8;
 const REVISION_WAIT: Duration = Duration::from_millis(50);
@@ -252,7 +254,12 @@ fn write(store: Arc<dyn Store>, fence: Fence, changes: Vec<Change>, shutdown: Ca
                 Remedy::Ignore => break,
                 Remedy::StartOver => return Err(error),
                 Remedy::Again(wait) => {
-                    tracing::warn!(%error, tries, "the store cannot be written; trying again");
+                    // The first ones may pass by themselves; whoever reads only errors must hear of the others.
+                    if tries < LOUD {
+                        tracing::warn!(%error, tries, "the store cannot be written; trying again");
+                    } else {
+                        tracing::error!(%error, tries, "the store still cannot be written; trying again");
+                    }
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         // While the process ends there is one more try and no more.

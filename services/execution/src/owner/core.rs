@@ -12,7 +12,7 @@ use nexus_streams::Entry;
 use super::admission::{Limits, Load};
 use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
-use super::leases::Leases;
+use super::leases::{LEASE, Leases};
 use super::live::Live;
 use super::messages::{Message, TokenSubject, Verdict};
 use super::timers::Timers;
@@ -21,6 +21,9 @@ use crate::store::{Change, Fence};
 
 /// How often leases are looked over, and how often ready tasks that nobody took are offered again, in microseconds.
 const PATROL: i64 = 5_000_000;
+/// An owner that comes to itself so much later than it wanted, in microseconds, was frozen. Workers may have spoken
+/// meanwhile and were not heard, so their silence proves nothing.
+const FROZEN: i64 = 2_500_000;
 /// Without anything to do the owner wakes this often, in microseconds.
 const IDLE: i64 = 3_600_000_000;
 
@@ -67,6 +70,8 @@ pub struct Stats {
     pub slices: u64,
     /// Ready tasks that nobody took and that were offered again.
     pub offered_again: u64,
+    /// Times at which the owner found that it had been frozen.
+    pub frozen: u64,
 }
 
 /// The owner's state.
@@ -84,6 +89,8 @@ pub struct Core {
     pub(super) stats: Stats,
     /// Where the next round of offers begins.
     pub(super) offered_to: Option<ExecutionId>,
+    /// When it wants to be woken.
+    wanted: i64,
     fence: Fence,
     in_flight: Option<Batch>,
     next_patrol: i64,
@@ -115,6 +122,7 @@ impl Core {
             now,
             stats: Stats::default(),
             offered_to: None,
+            wanted: i64::MAX,
             fence,
             in_flight: None,
             next_patrol: now.steady + PATROL,
@@ -160,6 +168,10 @@ impl Core {
     /// Does what has become due.
     pub fn tick(&mut self, now: Now) {
         self.now = now;
+        if now.steady.saturating_sub(self.wanted) > FROZEN {
+            self.stats.frozen += 1;
+            self.leases.extend_all(now.steady.saturating_add(LEASE));
+        }
         while let Some((id, timer)) = self.timers.take_due(now.steady) {
             self.fire(id, timer);
         }
@@ -242,7 +254,7 @@ impl Core {
 
     /// When [`Core::tick`] or [`Core::begin_commit`] has something to do next, on the steady clock.
     #[must_use]
-    pub fn next_wake(&self, now: Now) -> i64 {
+    pub fn next_wake(&mut self, now: Now) -> i64 {
         let mut wake = now.steady + IDLE;
         if !self.executions.is_empty() || !self.leases.is_empty() {
             wake = self.next_patrol.max(now.steady);
@@ -255,6 +267,7 @@ impl Core {
         {
             wake = wake.min(due);
         }
+        self.wanted = wake;
         wake
     }
 

@@ -90,6 +90,13 @@ impl Leases {
         late.map(|(token, _)| token.clone()).collect()
     }
 
+    /// Gives every lease at least until then.
+    pub(super) fn extend_all(&mut self, until: i64) {
+        for lease in self.by_token.values_mut() {
+            lease.expires_at = lease.expires_at.max(until);
+        }
+    }
+
     /// What leases are about whose attempts should have ended.
     pub(super) fn overdue(&self, now: i64) -> Vec<TokenSubject> {
         let late = self.by_token.values().filter(|lease| lease.overdue_at <= now);
@@ -138,6 +145,9 @@ mod tests {
         );
         assert_eq!(leases.expired(10), ["a"]);
         assert_eq!(leases.overdue(115).len(), 1);
+        leases.extend_all(15);
+        assert!(leases.expired(14).is_empty());
+        assert_eq!(leases.expired(15), ["a"], "the other one had longer already");
         leases.remove("a");
         assert_eq!(leases.tokens_of_session("s"), ["b"]);
         leases.remove("b");
