@@ -19,6 +19,8 @@ use crate::worker::State;
 
 /// How long the last results may take to be told at the shutdown, after everything was stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
+const FROZEN: Duration = Duration::from_secs(6);
 
 /// How a session ended.
 pub(crate) enum Ended {
@@ -48,6 +50,8 @@ pub(crate) struct Session<'a> {
     phase: Phase,
     /// Whether the server has said that it sends nothing more; waited for until the moment, once it was asked.
     farewell: (bool, Option<Instant>),
+    /// When the last heartbeat was sent.
+    beaten: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -70,6 +74,7 @@ impl<'a> Session<'a> {
             link,
             phase: Phase::Working,
             farewell: (false, None),
+            beaten: Instant::now(),
         }
     }
 
@@ -177,7 +182,13 @@ impl<'a> Session<'a> {
     }
 
     async fn heartbeat(&mut self) -> bool {
-        self.state.expire();
+        // A worker that was frozen may have lost its leases or not: it asks, and drops at the next heartbeat what nobody
+        // has answered for.
+        let frozen = self.beaten.elapsed() > FROZEN;
+        self.beaten = Instant::now();
+        if !frozen {
+            self.state.expire();
+        }
         let request = HeartbeatTasksRequest {
             session: self.link.session.session.clone(),
             tokens: self.state.pool.tokens(),
