@@ -15,6 +15,7 @@ mod input;
 mod logs;
 mod options;
 mod outcome;
+mod patience;
 mod process;
 mod python;
 mod redact;

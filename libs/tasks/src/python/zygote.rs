@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::options::Options;
 use crate::outcome::Failure;
+use crate::patience::patiently;
 use crate::process::channel::{self, Link};
 use crate::process::program;
 
@@ -130,17 +131,17 @@ impl Zygote {
             socket.read_exact(&mut byte).await?;
             Ok::<_, io::Error>(byte[0])
         };
-        match tokio::time::timeout(GREETING_LIMIT, greeting).await {
-            Ok(Ok(b'S')) => Ok(Ok(Link::new(socket))),
-            Ok(Ok(_)) => {
+        match patiently(GREETING_LIMIT, greeting).await {
+            Some(Ok(b'S')) => Ok(Ok(Link::new(socket))),
+            Some(Ok(_)) => {
                 let mut rest = Vec::new();
                 let _read = socket.read_to_end(&mut rest).await;
                 Err(Failure::lost(
                     String::from_utf8_lossy(rest.get(4..).unwrap_or_default()).into_owned(),
                 ))
             }
-            Ok(Err(error)) => Ok(Err((error, last_words))),
-            Err(_) => Err(Failure::lost("the python interpreter does not answer")),
+            Some(Err(error)) => Ok(Err((error, last_words))),
+            None => Err(Failure::lost("the python interpreter does not answer")),
         }
     }
 
