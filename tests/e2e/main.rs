@@ -8,4 +8,5 @@ mod data;
 mod definitions;
 mod dev;
 mod executions;
+mod limits;
 mod workers;

@@ -59,6 +59,8 @@ pub struct TaskPlan {
     pub delivery: Delivery,
     /// The task's failure is no failure of the execution.
     pub continue_on_error: bool,
+    /// Some expression looks at the task, so its output is needed as long as the execution lives.
+    pub wanted: bool,
 }
 
 /// A workflow that cannot be made ready. Validation refuses such workflows, so this is seen only when a stored
@@ -124,7 +126,7 @@ impl Plan {
                 task: "output".into(),
                 source: Box::new(source),
             })?;
-        let plan = Self {
+        let mut plan = Self {
             workflow: workflow.name.clone(),
             revision,
             tasks,
@@ -134,7 +136,31 @@ impl Plan {
             output,
         };
         plan.refuse_cycles()?;
+        plan.mark_wanted();
         Ok(plan)
+    }
+
+    /// Marks the tasks that expressions refer to.
+    fn mark_wanted(&mut self) {
+        let mut wanted = std::collections::BTreeSet::new();
+        for task in &self.tasks {
+            wanted.extend(task.input.references().tasks.iter().cloned());
+            let condition = task
+                .condition
+                .iter()
+                .flat_map(|condition| &condition.references().tasks);
+            wanted.extend(condition.cloned());
+        }
+        wanted.extend(
+            self.output
+                .iter()
+                .flat_map(|output| output.references().tasks.iter().cloned()),
+        );
+        for id in wanted {
+            if let Some(position) = self.index.get(&id) {
+                self.tasks[*position as usize].wanted = true;
+            }
+        }
     }
 
     /// Kahn's algorithm: whatever is left over stands on a cycle or behind one and would wait for ever.
@@ -209,6 +235,7 @@ impl TaskPlan {
             priority: effective.priority,
             delivery: task.delivery,
             continue_on_error: task.continue_on_error,
+            wanted: false,
         })
     }
 }

@@ -35,6 +35,9 @@ pub struct DevArgs {
     /// Tasks that run at a time; two for each core, and at least 8, when not said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub slots: Option<u32>,
+    /// Executions that are live at a time; a start beyond that is refused with RESOURCE_EXHAUSTED and a delay
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_live: Option<u32>,
     /// Which log lines are written, such as `info` or `nexus_execution=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     pub log: String,

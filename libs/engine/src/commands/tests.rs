@@ -570,6 +570,24 @@ fn a_long_chain_of_skips_needs_no_stack_and_linear_time() {
 }
 
 #[test]
+fn only_outputs_that_an_expression_looks_at_are_wanted() {
+    let run = Run::new(json!({"name": "w", "tasks": {
+        "in_input": noop(), "in_condition": noop(), "in_output": noop(), "only_needed": noop(),
+        "last": {"if": "tasks.in_condition.output is none", "needs": ["only_needed"],
+                 "noop": {"output": "{{ tasks.in_input.output }}"}},
+    }, "output": "{{ tasks.in_output.output }}"}));
+    let wanted: Vec<&str> = run
+        .execution
+        .plan
+        .tasks
+        .iter()
+        .filter(|task| task.wanted)
+        .map(|task| &*task.id)
+        .collect();
+    assert_eq!(wanted, ["in_input", "in_condition", "in_output"]);
+}
+
+#[test]
 fn cycles_and_unknown_tasks_are_refused() {
     let workflow =
         |tasks: Value| -> Workflow { serde_json::from_value(json!({"name": "w", "tasks": tasks})).expect("workflow") };

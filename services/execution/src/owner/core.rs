@@ -218,7 +218,11 @@ impl Core {
         let (dirty, releases, since) = self.pending.take();
         let mut changes = Vec::with_capacity(dirty.len());
         for id in &dirty {
-            changes.extend(self.executions.get_mut(id).and_then(Live::take_change));
+            if let Some(live) = self.executions.get_mut(id) {
+                self.load.remove(live.size());
+                changes.extend(live.take_change());
+                self.load.add(live.size());
+            }
         }
         self.in_flight = Some(Batch {
             executions: dirty,

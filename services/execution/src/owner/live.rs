@@ -64,6 +64,18 @@ impl Live {
         }
     }
 
+    /// Lets outputs go that no expression looks at: the store's copy is on its way, and nobody asks memory for them.
+    fn drop_unwanted_outputs(&mut self) {
+        for position in &self.writing {
+            let position = *position as usize;
+            if !self.execution.plan.tasks[position].wanted
+                && let Some(output) = self.execution.tasks[position].output.take()
+            {
+                self.bytes = self.bytes.saturating_sub(output.text().len() as u64);
+            }
+        }
+    }
+
     /// Whether the store has everything that happened to a task.
     pub(super) fn is_stored(&self, task: u32) -> bool {
         !self.dirty.contains(&task) && !self.writing.contains(&task)
@@ -124,6 +136,7 @@ impl Live {
         }
         self.writing = std::mem::take(&mut self.dirty);
         self.written = execution.sequence;
+        self.drop_unwanted_outputs();
         Some(change)
     }
 }

@@ -54,8 +54,11 @@ impl Core {
                 .get_mut(position)
                 .ok_or("it has more tasks than its revision")?;
             recovered.finished_tasks += u32::from(task.state.is_terminal());
-            bytes += task.output.as_ref().map_or(0, |output| output.len() as u64);
             restore(slot, task);
+            if !execution.plan.tasks[position].wanted {
+                slot.output = None;
+            }
+            bytes += slot.output.as_ref().map_or(0, |output| output.text().len() as u64);
         }
         execution.rebuild();
         recovered.executions += 1;

@@ -1,11 +1,13 @@
 //! The stream of a worker: it says how many tasks it can take, and gets tasks and cancels at once. When the stream
 //! breaks the session is closed and what it held is given out again at once.
 
+use std::sync::Arc;
+
 use nexus_api::error::ApiError;
 use nexus_api::worker::v1::{
     PollTasksResponse, StreamTasksRequest, StreamTasksResponse, stream_tasks_request, stream_tasks_response,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -16,6 +18,9 @@ use crate::owner::SessionRef;
 
 /// Messages that wait for a slow worker at most.
 const OUTBOX: usize = 256;
+
+/// Reports of one stream that are being stored at most; further messages of the stream wait meanwhile.
+const REPORTS: usize = 64;
 
 /// What the worker gets.
 pub(crate) type Messages = ReceiverStream<Result<StreamTasksResponse, Status>>;
@@ -32,6 +37,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let (direct, mut directed) = mpsc::channel(OUTBOX);
     context.sessions.attach(&session.session, direct);
     let (credits, credits_seen) = watch::channel(ready.max_tasks);
+    let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
     tokio::spawn(async move {
         let leaving = CancellationToken::new();
@@ -54,7 +60,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
                             leaving.cancel();
                             drop((&mut feeder).await);
                         }
-                        take(&context, &session, message, &credits, &outbox).await;
+                        take(&context, &session, message, &credits, &outbox, &reports).await;
                     }
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => break,
@@ -81,6 +87,7 @@ async fn take(
     message: stream_tasks_request::Message,
     credits: &watch::Sender<u32>,
     outbox: &Outbox,
+    reports: &Arc<Semaphore>,
 ) {
     use stream_tasks_request::Message as In;
     use stream_tasks_response::Message as Out;
@@ -100,7 +107,12 @@ async fn take(
         In::Report(mut request) => {
             request.session.clone_from(&session.session);
             let (context, credits, outbox) = (context.clone(), credits.clone(), outbox.clone());
+            // Never closed, so there always comes a turn.
+            let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
+                return;
+            };
             tokio::spawn(async move {
+                let _turn = turn;
                 let free = request.free_slots;
                 let answer = report::report(&context, request).await;
                 let used = answer

@@ -55,7 +55,7 @@ impl Mesh {
             clock: system_clock(),
             steady: steady_clock(),
             ids: Ids::system(),
-            limits: Limits::default(),
+            limits: limits(args),
         };
         let (execution, recovered, owner) = Execution::start(dependencies, stop.services.clone()).await?;
         let address = listener.address();
@@ -146,6 +146,14 @@ impl Mesh {
         drop(tokio::time::timeout(std::time::Duration::from_secs(3), self.server).await);
         self.stores.0.close().await;
         self.stores.1.close().await;
+    }
+}
+
+fn limits(args: &DevArgs) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        executions: args.max_live.map_or(usual.executions, |most| most as usize),
+        ..usual
     }
 }
 
