@@ -29,6 +29,14 @@ pub mod execution {
     }
 }
 
+/// What the replicas of the execution service say to each other.
+pub mod shard {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.shard.v1");
+    }
+}
+
 /// The worker protocol.
 pub mod worker {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

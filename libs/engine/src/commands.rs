@@ -20,6 +20,7 @@ use crate::planted::{Bug, planted};
 use crate::state::{Execution, Output};
 
 pub(crate) use cancel::close;
+pub use grant::attempt_deadline;
 
 /// Something that happens to an execution.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,7 +25,7 @@ mod state;
 mod transitions;
 
 pub use backlog::{Backlog, SLICE};
-pub use commands::{Command, Outcome, Rejection, Transition, decide, resume};
+pub use commands::{Command, Outcome, Rejection, Transition, attempt_deadline, decide, resume};
 pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};
 pub use failure::{Failure, FailureKind};

@@ -73,5 +73,24 @@ pub trait Dispatch: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// When the dispatcher cannot be reached.
-    async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Pointer>, DispatchError>;
+    async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Taken>, DispatchError>;
+
+    /// The lease was granted, or refused for good: what was taken need not come again.
+    fn settle(&self, receipts: Vec<Receipt>);
+
+    /// Grows whenever entries may have been lost as a whole: the owner offers everything ready again.
+    fn losses(&self) -> tokio::sync::watch::Receiver<u64>;
 }
+
+/// What was taken and how to say that it need not come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The attempt.
+    pub pointer: Pointer,
+    /// To be settled.
+    pub receipt: Receipt,
+}
+
+/// Says which delivery is meant; each adapter knows its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {}

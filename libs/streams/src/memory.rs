@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Dispatch, DispatchError, Entry, Lane, Pointer};
+use crate::{Dispatch, DispatchError, Entry, Lane, Pointer, Receipt, Taken};
 
 /// The order in which lanes are served, over and over: 16 high, 4 normal, 1 low.
 const TURNS: [Lane; 21] = {
@@ -163,14 +163,14 @@ impl Dispatch for MemoryDispatch {
         Ok(())
     }
 
-    async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Pointer>, DispatchError> {
+    async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Taken>, DispatchError> {
         let deadline = tokio::time::Instant::now() + wait;
         loop {
             // Listening begins before looking, so nothing that arrives in between is missed.
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            let taken = self.pop(queues, max);
+            let taken: Vec<Taken> = self.pop(queues, max).into_iter().map(taken).collect();
             if !taken.is_empty() || max == 0 || wait.is_zero() {
                 return Ok(taken);
             }
@@ -178,6 +178,20 @@ impl Dispatch for MemoryDispatch {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    // What was popped is gone: there is nothing to settle.
+    fn settle(&self, _receipts: Vec<Receipt>) {}
+
+    fn losses(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::channel(0).1
+    }
+}
+
+fn taken(pointer: Pointer) -> Taken {
+    Taken {
+        pointer,
+        receipt: Receipt::default(),
     }
 }
 
@@ -204,7 +218,7 @@ mod tests {
             .expect("take");
         taken
             .into_iter()
-            .map(|pointer| (pointer.execution[0], pointer.task))
+            .map(|taken| (taken.pointer.execution[0], taken.pointer.task))
             .collect()
     }
 
@@ -265,7 +279,7 @@ mod tests {
         tokio::task::yield_now().await;
         dispatch.publish(vec![entry(3, 7, Lane::Low)]).await.expect("publish");
         let taken = taker.await.expect("join").expect("take");
-        assert_eq!(taken[0].task, 7);
+        assert_eq!(taken[0].pointer.task, 7);
         assert!(
             dispatch
                 .take(&["default".into()], 1, Duration::from_secs(60))

@@ -58,7 +58,28 @@ impl Ids {
         ExecutionId(Uuid::from_bytes(bytes))
     }
 
-    /// A fresh secret: a lease's token or a session.
+    /// A fresh execution id in one of some shards, as chance has it; in any when none is given.
+    #[must_use]
+    pub fn execution_in(&self, shards: &[u16]) -> ExecutionId {
+        let id = self.execution(None);
+        if shards.is_empty() {
+            return id;
+        }
+        let mut bytes = id.bytes();
+        let chosen = shards[usize::from(u16::from_le_bytes([bytes[13], bytes[14]])) % shards.len()];
+        // The last byte's rest is left to chance.
+        let rounds = u16::from(bytes[15]) / SHARDS;
+        bytes[15] = u8::try_from(rounds * SHARDS + chosen).unwrap_or(bytes[15]);
+        ExecutionId::from_bytes(bytes)
+    }
+
+    /// A fresh token for a lease in a shard, which its first two digits name.
+    #[must_use]
+    pub fn token(&self, shard: u16) -> Arc<str> {
+        Arc::from(format!("{shard:02x}{}", self.secret()))
+    }
+
+    /// A fresh secret: a session, or the secret part of a token.
     #[must_use]
     pub fn secret(&self) -> String {
         (self.random)().simple().to_string()

@@ -13,8 +13,11 @@ mod notify;
 mod operations;
 pub mod owner;
 mod plans;
+mod replication;
 mod service;
 pub mod sessions;
+mod shard_operations;
+mod shard_service;
 pub mod store;
 mod worker_operations;
 mod worker_service;
@@ -22,6 +25,7 @@ mod worker_service;
 use std::sync::Arc;
 
 use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
+use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_mesh::{Clock, Transport};
 use nexus_streams::Dispatch;
@@ -30,10 +34,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use ids::{ExecutionId, Ids};
 pub use owner::{Limits, OwnerError, Recovered};
+pub use replication::{Connect, Replication};
 
 use notify::Notifier;
 use owner::Owner;
 use plans::Plans;
+use replication::{Keeper, Nudge, Peers, Router, Watched};
 use sessions::Sessions;
 use store::Store;
 
@@ -65,11 +71,15 @@ pub(crate) struct Context {
     store: Arc<dyn Store>,
     dispatch: Arc<dyn Dispatch>,
     owner: Owner,
+    router: Router,
+    nudge: Option<Nudge>,
     plans: Plans,
     sessions: Sessions,
     events: Notifier,
     logs: Notifier,
     ids: Ids,
+    /// Nothing new is taken on: workers should look for another replica.
+    leaving: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -85,8 +95,17 @@ impl std::fmt::Debug for Execution {
     }
 }
 
+/// How a replica ends: first it leaves, then it stops.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// It hands its shards over and sends its workers away; calls are still answered.
+    pub leaving: CancellationToken,
+    /// It stores what is left and answers nothing more.
+    pub shutdown: CancellationToken,
+}
+
 impl Execution {
-    /// Takes the shards over, loads what is live and begins to work, until `shutdown`. Also tells what was found live,
+    /// Takes every shard over, loads what is live and begins to work, until `shutdown`. Also tells what was found live,
     /// and gives the task that ends once everything is stored after the shutdown.
     ///
     /// # Errors
@@ -95,34 +114,43 @@ impl Execution {
         dependencies: Dependencies,
         shutdown: CancellationToken,
     ) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
-        let plans = Plans::new(dependencies.definitions);
-        let sessions = Sessions::new(Clock::clone(&dependencies.steady));
-        let events = Notifier::default();
-        let owner_dependencies = owner::Dependencies {
-            store: Arc::clone(&dependencies.store),
-            dispatch: Arc::clone(&dependencies.dispatch),
-            plans: plans.clone(),
-            sessions: sessions.clone(),
-            events: events.clone(),
-            clock: dependencies.clock,
-            steady: dependencies.steady,
-            limits: dependencies.limits,
-            ids: dependencies.ids.clone(),
-        };
-        let (owner, recovered, finished) = Owner::start(owner_dependencies, shutdown.clone()).await?;
-        tokio::spawn(sessions::sweep(sessions.clone(), owner.clone(), shutdown.clone()));
-        let context = Context {
-            store: dependencies.store,
-            dispatch: dependencies.dispatch,
-            owner,
-            plans,
-            sessions,
-            events,
-            logs: Notifier::default(),
-            ids: dependencies.ids,
+        let parts = Parts::new(&dependencies);
+        let (owner, recovered, finished) = Owner::start(parts.owner(&dependencies), shutdown.clone()).await?;
+        let router = Router::new(owner.stays().clone(), Peers::new(None), None);
+        let ends = Ends {
+            leaving: shutdown.clone(),
             shutdown,
         };
-        Ok((Self { context }, recovered, finished))
+        let service = parts.assemble(dependencies, owner, router, None, ends);
+        Ok((service, recovered, finished))
+    }
+
+    /// Joins the other replicas and works on the shards that become this one's. Gives the task that ends once the replica
+    /// has left after `ends.leaving`, and the one that ends once everything is stored after `ends.shutdown`.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn join(
+        dependencies: Dependencies,
+        replication: Replication,
+        ends: Ends,
+    ) -> Result<(Self, JoinHandle<()>, JoinHandle<()>), OwnerError> {
+        let parts = Parts::new(&dependencies);
+        let (me, fence) = Keeper::join(&replication, &dependencies.ids).await?;
+        let (owner, reins, finished) = Owner::share(parts.owner(&dependencies), fence, ends.shutdown.clone());
+        let nudge = Nudge::default();
+        let peers = Peers::new(Some(Arc::clone(&replication.connect)));
+        let router = Router::new(owner.stays().clone(), peers.clone(), Some(nudge.clone()));
+        let ids = dependencies.ids.clone();
+        let keeper = Keeper::new(replication, me, router.clone(), reins, nudge.clone(), ids);
+        let left = tokio::spawn(keeper.run(ends.leaving.clone()));
+        let watched = Watched {
+            events: parts.events.clone(),
+            logs: parts.logs.clone(),
+        };
+        tokio::spawn(replication::follow(peers, watched, ends.shutdown.clone()));
+        let service = parts.assemble(dependencies, owner, router, Some(nudge), ends);
+        Ok((service, left, finished))
     }
 
     /// Ids of executions that were stored anew, as they are stored. A listener that is too slow misses some.
@@ -139,11 +167,84 @@ impl Execution {
             .max_encoding_message_size(MAX_REQUEST)
     }
 
+    /// The service for the other replicas.
+    #[must_use]
+    pub fn shard_server(&self) -> ShardServiceServer<shard_service::Service> {
+        ShardServiceServer::new(shard_service::Service(self.context.clone()))
+            .max_decoding_message_size(MAX_REQUEST)
+            .max_encoding_message_size(MAX_REQUEST)
+    }
+
+    /// In how many shards calls are answered by this replica.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.context.owner.stays().serving().len()
+    }
+
     /// The service for workers.
     #[must_use]
     pub fn worker_server(&self) -> WorkerServiceServer<worker_service::Service> {
         WorkerServiceServer::new(worker_service::Service(self.context.clone()))
             .max_decoding_message_size(MAX_REQUEST)
             .max_encoding_message_size(MAX_REQUEST)
+    }
+}
+
+/// What owner and service have in common.
+struct Parts {
+    plans: Plans,
+    sessions: Sessions,
+    events: Notifier,
+    logs: Notifier,
+}
+
+impl Parts {
+    fn new(dependencies: &Dependencies) -> Self {
+        Self {
+            plans: Plans::new(dependencies.definitions.clone()),
+            sessions: Sessions::new(Clock::clone(&dependencies.steady)),
+            events: Notifier::default(),
+            logs: Notifier::default(),
+        }
+    }
+
+    fn owner(&self, dependencies: &Dependencies) -> owner::Dependencies {
+        owner::Dependencies {
+            store: Arc::clone(&dependencies.store),
+            dispatch: Arc::clone(&dependencies.dispatch),
+            plans: self.plans.clone(),
+            sessions: self.sessions.clone(),
+            events: self.events.clone(),
+            clock: Clock::clone(&dependencies.clock),
+            steady: Clock::clone(&dependencies.steady),
+            limits: dependencies.limits,
+            ids: dependencies.ids.clone(),
+        }
+    }
+
+    fn assemble(
+        self,
+        dependencies: Dependencies,
+        owner: Owner,
+        router: Router,
+        nudge: Option<Nudge>,
+        ends: Ends,
+    ) -> Execution {
+        let context = Context {
+            store: dependencies.store,
+            dispatch: dependencies.dispatch,
+            owner,
+            router,
+            nudge,
+            plans: self.plans,
+            sessions: self.sessions,
+            events: self.events,
+            logs: self.logs,
+            ids: dependencies.ids,
+            leaving: ends.leaving,
+            shutdown: ends.shutdown,
+        };
+        tokio::spawn(sessions::sweep(context.clone()));
+        Execution { context }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::store::Change;
 
@@ -16,6 +16,9 @@ const COMMIT_ROWS: &str = "nexus_commit_rows_total";
 const COMMIT_SECONDS: &str = "nexus_commit_duration_seconds";
 const COMMIT_SIZE: &str = "nexus_commit_executions";
 const COMMIT_FAILED: &str = "nexus_commit_failures_total";
+
+const SHARDS: &str = "nexus_shards_owned";
+const SHUT_OUT: &str = "nexus_owner_shut_out_total";
 
 /// Describes every metric; to be called once at the start.
 pub fn describe() {
@@ -37,6 +40,8 @@ pub fn describe() {
     );
     describe_histogram!(COMMIT_SECONDS, "Time of one group commit.");
     describe_histogram!(COMMIT_SIZE, "Executions in one group commit.");
+    describe_gauge!(SHARDS, "Shards whose calls are answered by this replica.");
+    describe_counter!(SHUT_OUT, "Times at which this replica found that others had taken its shards.");
     describe_counter!(COMMIT_FAILED, "Tries to commit that failed and were repeated.");
 }
 
@@ -67,6 +72,14 @@ pub(crate) fn committed(changes: &[Change], took: Duration) {
     let executions = changes.len();
     histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
     histogram!(COMMIT_SIZE).record(f64::from(u32::try_from(executions).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn shards(owned: usize) {
+    gauge!(SHARDS).set(f64::from(u32::try_from(owned).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn shut_out() {
+    counter!(SHUT_OUT).increment(1);
 }
 
 pub(crate) fn commit_failed() {

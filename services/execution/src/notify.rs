@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::ids::ExecutionId;
 
@@ -17,6 +17,8 @@ const FEED: usize = 1_024;
 pub struct Notifier {
     watched: Arc<Mutex<HashMap<ExecutionId, watch::Sender<u64>>>>,
     feed: broadcast::Sender<ExecutionId>,
+    /// Told when somebody begins to watch.
+    begun: Arc<Notify>,
 }
 
 impl Default for Notifier {
@@ -24,6 +26,7 @@ impl Default for Notifier {
         Self {
             watched: Arc::default(),
             feed: broadcast::channel(FEED).0,
+            begun: Arc::default(),
         }
     }
 }
@@ -33,6 +36,11 @@ impl Notifier {
     pub(crate) fn notify(&self, id: ExecutionId, sequence: u64) {
         // Refused only when nobody listens.
         let _unheard = self.feed.send(id);
+        self.wake(id, sequence);
+    }
+
+    /// The same for what another replica tells; it is not told further.
+    pub(crate) fn wake(&self, id: ExecutionId, sequence: u64) {
         let mut watched = self.watched.lock();
         if let Some(sender) = watched.get(&id)
             && sender.send(sequence).is_err()
@@ -47,6 +55,32 @@ impl Notifier {
         self.feed.subscribe()
     }
 
+    /// Wakes everybody: something may have been missed.
+    pub(crate) fn wake_all(&self) {
+        self.watched.lock().retain(|_, sender| {
+            sender.send_modify(|_| {});
+            sender.receiver_count() > 0
+        });
+    }
+
+    /// Whether anybody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.lock().values().any(|sender| sender.receiver_count() > 0)
+    }
+
+    /// Waits until somebody watches.
+    pub(crate) async fn watching(&self) {
+        loop {
+            let begun = self.begun.notified();
+            tokio::pin!(begun);
+            begun.as_mut().enable();
+            if self.is_watched() {
+                return;
+            }
+            begun.await;
+        }
+    }
+
     /// Watches an execution from now on.
     pub(crate) fn watch(&self, id: ExecutionId) -> watch::Receiver<u64> {
         let mut watched = self.watched.lock();
@@ -54,6 +88,7 @@ impl Notifier {
         if watched.len() >= 1_024 {
             watched.retain(|_, sender| sender.receiver_count() > 0);
         }
+        self.begun.notify_waiters();
         watched.entry(id).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 }

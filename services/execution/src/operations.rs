@@ -29,6 +29,19 @@ use crate::store::trouble::Trouble;
 /// How long a store that takes no writes is waited for before whoever asks is told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a call that is passed on to another replica may take.
+pub(crate) const CALL: Duration = Duration::from_secs(30);
+/// Where changes are told by other replicas, it is looked this often all the same.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The longest wait for a change before it is looked again: for ever where every change is made by this process.
+pub(crate) async fn look_again(context: &Context) {
+    match &context.nudge {
+        Some(_) => sleep(LOOK).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the owner answers, unless the store takes no writes for too long: then the caller is told why instead of
 /// running into its deadline, and before anything is asked of the owner if that was so from the start.
 pub(crate) async fn unless_stuck<T>(

@@ -7,42 +7,53 @@
 
 mod actor;
 mod admission;
+pub mod balance;
 mod commands;
 pub mod commit;
+pub(crate) mod control;
 pub mod core;
 mod keys;
 mod leases;
 mod live;
+mod load;
 mod messages;
 mod reconcile;
 mod recover;
 mod release;
+pub(crate) mod shards;
 mod timers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::{Control, Stays};
 use core::Now;
 use nexus_mesh::Clock;
-use nexus_streams::Dispatch;
-use tokio::sync::{mpsc, oneshot};
+use nexus_streams::{Dispatch, Pointer};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::Limits;
 pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
 pub use messages::Message;
-pub use messages::{Granted, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
+pub use messages::{
+    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject, Verdict,
+};
 pub use recover::Recovered;
 
 use crate::ids::{ExecutionId, Ids};
 use crate::notify::Notifier;
 use crate::plans::Plans;
 use crate::sessions::Sessions;
-use crate::store::Store;
+use crate::store::{Fence, Store};
 
 /// Commands that may wait for the loop; one more is refused with RESOURCE_EXHAUSTED.
 const INBOX: usize = 8_192;
+
+/// What the membership may ask for before the loop has obeyed.
+const CONTROLS: usize = 64;
 
 /// What the owner works with.
 #[derive(Clone)]
@@ -71,21 +82,69 @@ impl Dependencies {
 #[derive(Debug, Clone)]
 pub struct Owner {
     inbox: mpsc::Sender<Message>,
+    stays: Stays,
+    shutdown: CancellationToken,
+}
+
+/// What the membership steers the owner by.
+pub(crate) struct Reins {
+    pub(crate) control: mpsc::Sender<Control>,
+    /// Grows when the replica was shut out.
+    pub(crate) lost: watch::Receiver<u64>,
 }
 
 impl Owner {
-    /// Claims the shards, loads what is live, and starts the loop. It ends at `shutdown`, after a last commit.
+    /// Claims every shard, loads what is live, and starts the loop. It ends at `shutdown`, after a last commit.
     ///
     /// # Errors
     /// When the store cannot be claimed or read.
     pub(crate) async fn start(
         dependencies: Dependencies,
         shutdown: CancellationToken,
-    ) -> Result<(Self, Recovered, tokio::task::JoinHandle<()>), OwnerError> {
-        let (sender, inbox) = mpsc::channel(INBOX);
-        let (actor, recovered) = actor::Actor::recover(dependencies, inbox, shutdown).await?;
+    ) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
+        let (owner, ends, _reins) = Self::new(&shutdown);
+        let (actor, recovered) = actor::Actor::recover(dependencies, ends, shutdown).await?;
         let task = tokio::spawn(actor.run());
-        Ok((Self { inbox: sender }, recovered, task))
+        Ok((owner, recovered, task))
+    }
+
+    /// Starts a loop that owns what its reins give it, nothing at first.
+    pub(crate) fn share(
+        dependencies: Dependencies,
+        fence: Fence,
+        shutdown: CancellationToken,
+    ) -> (Self, Reins, JoinHandle<()>) {
+        let (owner, ends, reins) = Self::new(&shutdown);
+        let task = tokio::spawn(actor::Actor::shared(dependencies, fence, ends, shutdown).run());
+        (owner, reins, task)
+    }
+
+    fn new(shutdown: &CancellationToken) -> (Self, actor::Ends, Reins) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (controls, control) = mpsc::channel(CONTROLS);
+        let (lost, seen) = watch::channel(0);
+        let stays = Stays::new(controls.clone());
+        let owner = Self {
+            inbox: sender,
+            stays: stays.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let ends = actor::Ends {
+            inbox,
+            control,
+            stays,
+            lost,
+        };
+        let reins = Reins {
+            control: controls,
+            lost: seen,
+        };
+        (owner, ends, reins)
+    }
+
+    /// In which shards calls are answered here.
+    pub(crate) fn stays(&self) -> &Stays {
+        &self.stays
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, OwnerError> {
@@ -97,7 +156,10 @@ impl Owner {
             },
             mpsc::error::TrySendError::Closed(_) => OwnerError::ShuttingDown,
         })?;
-        answer.await.map_err(|_| OwnerError::ShuttingDown)
+        answer.await.map_err(|_| match self.shutdown.is_cancelled() {
+            true => OwnerError::ShuttingDown,
+            false => OwnerError::OwnerChanged,
+        })
     }
 
     /// Starts an execution; answered after it is stored.
@@ -115,11 +177,7 @@ impl Owner {
     }
 
     /// Leases attempts to a session; those that are no longer current are left out.
-    pub(crate) async fn grant(
-        &self,
-        pointers: Vec<nexus_streams::Pointer>,
-        session: SessionRef,
-    ) -> Result<Vec<Granted>, OwnerError> {
+    pub(crate) async fn grant(&self, pointers: Vec<Pointer>, session: SessionRef) -> Result<Grants, OwnerError> {
         self.ask(|reply| Message::Grant {
             pointers,
             session,
@@ -149,12 +207,12 @@ impl Owner {
         self.ask(|reply| Message::Heartbeat { session, tokens, reply }).await
     }
 
-    /// What some leases are about; `None` for those that are over, or whose log has no room for so many more bytes.
+    /// What some leases are about, whose logs are to grow by so many bytes.
     pub(crate) async fn subjects(
         &self,
         session: String,
         tokens: Vec<(String, u64)>,
-    ) -> Result<Vec<Option<TokenSubject>>, OwnerError> {
+    ) -> Result<Vec<Subject>, OwnerError> {
         self.ask(|reply| Message::Subjects { session, tokens, reply }).await
     }
 

@@ -11,10 +11,10 @@ use nexus_api::worker::v1::{
 use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::Context;
 use crate::ids::Ids;
-use crate::owner::{Owner, SessionRef, Verdict};
+use crate::owner::{SessionRef, Verdict};
 
 /// Workers are asked to send a heartbeat this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -23,6 +23,8 @@ const SILENCE: i64 = 15_000_000;
 /// Whoever looks for silent workers so much later than the last time, in microseconds, was frozen meanwhile: workers may
 /// have spoken and were not heard.
 const FROZEN: i64 = 8_000_000;
+/// Characters of a session's name.
+const SESSION_LENGTH: usize = 32;
 /// Sessions that may be open at a time.
 const MAX_SESSIONS: usize = 10_000;
 
@@ -32,6 +34,8 @@ struct Session {
     request_id: String,
     heard_of: i64,
     stream: Option<mpsc::Sender<StreamTasksResponse>>,
+    /// How many streams it has had.
+    streams: u64,
 }
 
 /// The sessions of workers.
@@ -75,7 +79,9 @@ impl Sessions {
         if open.len() >= MAX_SESSIONS {
             return None;
         }
-        let id = ids.secret();
+        // Whoever knows a session's name holds its right; it goes on wherever the worker comes to.
+        let resumed = (request.resume_session.len() == SESSION_LENGTH).then(|| request.resume_session.clone());
+        let id = resumed.unwrap_or_else(|| ids.secret());
         let queues = if request.queues.is_empty() {
             vec!["default".to_owned()]
         } else {
@@ -87,6 +93,7 @@ impl Sessions {
             request_id: request.request_id,
             heard_of: (self.steady)(),
             stream: None,
+            streams: open.get(&id).map_or(0, |session| session.streams),
         };
         open.insert(id.clone(), session);
         Some(id)
@@ -99,17 +106,32 @@ impl Sessions {
         let session = open.get_mut(id)?;
         session.heard_of = (self.steady)();
         Some(SessionRef {
-            session: id.to_owned(),
+            session: Arc::from(id),
             worker: Arc::clone(&session.worker),
             queues: Arc::clone(&session.queues),
         })
     }
 
-    /// Sends to a session through its stream from now on.
-    pub(crate) fn attach(&self, id: &str, stream: mpsc::Sender<StreamTasksResponse>) {
-        if let Some(session) = self.open.lock().get_mut(id) {
+    /// Forgets a session that goes on at another replica; also one whose stream has just broken.
+    pub(crate) fn forget(&self, id: &str) {
+        self.close(id);
+    }
+
+    /// Sends to a session through its stream from now on; gives the stream's number.
+    pub(crate) fn attach(&self, id: &str, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
+        let mut open = self.open.lock();
+        open.get_mut(id).map_or(0, |session| {
             session.stream = Some(stream);
-        }
+            session.streams += 1;
+            session.streams
+        })
+    }
+
+    /// Closes a session whose stream has broken, unless it has a newer one or is gone.
+    pub(crate) fn close_broken(&self, id: &str, stream: u64) -> bool {
+        let mut open = self.open.lock();
+        let broken = open.get(id).is_some_and(|session| session.streams == stream);
+        broken && open.remove(id).is_some()
     }
 
     /// Closes a session, if it is open.
@@ -152,6 +174,8 @@ pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
         Verdict::Continue(expires_at) => (directive::Action::Continue, String::new(), Some(*expires_at)),
         Verdict::Cancel(reason) => (directive::Action::Cancel, reason.clone(), None),
         Verdict::Lost => (directive::Action::LeaseLost, "the lease is over".to_owned(), None),
+        // Nothing that a worker would act on.
+        Verdict::Unknown => (directive::Action::Unspecified, String::new(), None),
     };
     Directive {
         token: token.to_owned(),
@@ -162,19 +186,23 @@ pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
 }
 
 /// Closes the sessions of workers that are not heard of any more, until the shutdown.
-pub(crate) async fn sweep(sessions: Sessions, owner: Owner, shutdown: CancellationToken) {
+pub(crate) async fn sweep(context: Context) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT) => {}
-            () = shutdown.cancelled() => return,
+            () = context.shutdown.cancelled() => return,
         }
-        for id in sessions.silent() {
-            if sessions.close(&id) {
+        for id in context.sessions.silent() {
+            if context.sessions.close(&id) {
                 tracing::warn!("a worker is not heard of any more");
-                owner
-                    .session_closed(id, "the worker is not heard of any more".to_owned())
-                    .await;
+                over(&context, id, "the worker is not heard of any more").await;
             }
         }
     }
+}
+
+/// A session has ended: what it held is given out again, here and at the other replicas.
+pub(crate) async fn over(context: &Context, session: String, reason: &str) {
+    context.router.peers().close_session(&session, reason, false);
+    context.owner.session_closed(session, reason.to_owned()).await;
 }

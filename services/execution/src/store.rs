@@ -1,6 +1,7 @@
 //! The storage port: what the execution service asks of a database, in its own words. Adapters hold the SQL.
 
 pub mod codec;
+pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 pub mod sqlite;
@@ -19,12 +20,12 @@ use uuid::Uuid;
 use crate::ids::ExecutionId;
 use trouble::Trouble;
 
-/// Proof of ownership: every write shows it, and a newer owner has raised it.
+/// Proof of ownership: every write shows it. It is worth nothing any more once a newer owner has shut this one out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence {
-    /// The owning process.
+    /// The owning process, under a name that is used once: who was shut out comes back under another.
     pub owner: Uuid,
-    /// Grows with every change of owner.
+    /// Grows with every owner that comes.
     pub epoch: i64,
 }
 
@@ -90,10 +91,21 @@ pub struct TaskRow {
     pub next_at: Option<i64>,
     /// Worker that holds or last held the lease.
     pub worker: Option<Arc<str>>,
+    /// The lease, while the task runs: so that a new owner of its shard takes it over.
+    pub lease: Option<LeaseKey>,
     /// Why the last attempt did not succeed.
     pub failure: Option<Failure>,
     /// Output as JSON text.
     pub output: Option<Arc<str>>,
+}
+
+/// What a lease is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseKey {
+    /// Names the lease in reports and heartbeats.
+    pub token: Arc<str>,
+    /// The worker's session.
+    pub session: Arc<str>,
 }
 
 /// A caller's idempotency key and what it was used for.
@@ -207,7 +219,7 @@ pub enum StoreError {
 /// What the execution service asks of a database.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Makes `owner` the owner of every shard, and shuts out whoever owned them before.
+    /// Makes `owner` the only owner, of every shard, and shuts out whoever owned them before.
     async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError>;
 
     /// Writes all changes or none. A batch that was written before is recognised and answered with success, so a
@@ -217,9 +229,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Whether commits can be written at the moment, as it changes.
     fn trouble(&self) -> watch::Receiver<Option<Trouble>>;
 
-    /// A page of executions that are not terminal, with their tasks, by id after `after`.
+    /// A page of executions of some shards (of all, when none is named) that are not terminal, with their tasks, by id
+    /// after `after`.
     async fn open_executions(
         &self,
+        shards: &[u16],
         after: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError>;

@@ -14,6 +14,7 @@ use tonic::Status;
 
 use crate::Context;
 use crate::owner::SessionRef;
+use crate::replication::{Peer, Place};
 
 /// Output of one task in bytes at most.
 pub(crate) const MAX_OUTPUT: usize = 1 << 20;
@@ -26,6 +27,32 @@ fn session(context: &Context, id: &str) -> Result<SessionRef, Status> {
         let message = "this session is not open (any more); register the worker again";
         ApiError::new(ErrorReason::WorkerUnknown, message).into()
     })
+}
+
+/// Sorts items by where their shards are decided: here or at other replicas. What no owner is known of, and what names no
+/// shard, is taken for ours: then it is refused for what it is.
+fn split<T>(context: &Context, items: Vec<T>, shard: impl Fn(&T) -> Option<u16>) -> (Vec<T>, Vec<(Peer, Vec<T>)>) {
+    let mut mine = Vec::with_capacity(items.len());
+    let mut theirs: Vec<(Peer, Vec<T>)> = Vec::new();
+    for item in items {
+        match shard(&item).and_then(|shard| context.router.place(shard)) {
+            Some(Place::There(peer)) => match theirs.iter_mut().find(|(known, _)| known.owner == peer.owner) {
+                Some((_, group)) => group.push(item),
+                None => theirs.push((peer, vec![item])),
+            },
+            _ => mine.push(item),
+        }
+    }
+    (mine, theirs)
+}
+
+/// A session in the words between replicas.
+fn shared(session: &SessionRef) -> nexus_api::shard::v1::SessionRef {
+    nexus_api::shard::v1::SessionRef {
+        session: session.session.to_string(),
+        worker: session.worker.to_string(),
+        queues: session.queues.to_vec(),
+    }
 }
 
 fn at_most(field: &str, items: usize) -> Result<(), Status> {

@@ -6,10 +6,17 @@ use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::planted::{Bug, planted};
-use crate::state::{ExecutionState, TaskState};
+use crate::state::{Execution, ExecutionState, TaskState};
 
 /// The worker stops an attempt that takes too long; the engine's own net waits this much longer.
 const ATTEMPT_GRACE: i64 = 15_000_000;
+
+/// When an attempt that began at `started` should have ended, whatever its worker says.
+#[must_use]
+pub fn attempt_deadline(execution: &Execution, task: u32, started: i64) -> i64 {
+    let timeout = execution.plan.tasks[task as usize].timeout.micros();
+    started.saturating_add(timeout).saturating_add(ATTEMPT_GRACE)
+}
 
 pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker: Arc<str>) -> Result<(), Rejection> {
     let Some(current) = decision.execution.tasks.get(task as usize) else {
@@ -29,8 +36,7 @@ pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker
         decision.record(Fact::ExecutionStarted);
     }
     decision.record(Fact::TaskStarted { task, attempt, worker });
-    let timeout = decision.execution.plan.tasks[task as usize].timeout.micros();
-    let at = decision.now.saturating_add(timeout).saturating_add(ATTEMPT_GRACE);
+    let at = attempt_deadline(decision.execution, task, decision.now);
     decision.then(Effect::SetTimer {
         timer: Timer::Attempt { task, attempt },
         at,

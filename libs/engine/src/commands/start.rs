@@ -45,6 +45,8 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
                     at: task.next_at.unwrap_or_default(),
                 });
             }
+            // Its lease goes on under a new owner.
+            TaskState::Running => {}
             _ => continue,
         }
         effects.extend(progress::total_timer(execution, position));

@@ -2,12 +2,15 @@
 
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{CancelExecutionRequest, CancelExecutionResponse};
+use nexus_api::shard::v1::EndExecutionRequest;
 use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
-use super::{find, get, unless_stuck};
+use super::{CALL, find, get, unless_stuck};
 use crate::Context;
+use crate::ids::ExecutionId;
 use crate::owner::OwnerError;
+use crate::replication::{Place, is_elsewhere, request};
 
 /// Bytes of a reason at most.
 const MAX_REASON: usize = 1_024;
@@ -19,18 +22,46 @@ pub(crate) async fn cancel(
     if request.reason.len() > MAX_REASON {
         return Err(ApiError::field("reason", format!("has more than {MAX_REASON} bytes")).into());
     }
-    let id = find(context, &request.execution).await?.id;
-    let cancelling = async {
-        match context.owner.cancel(id, request.reason).await {
-            // One that has ended already is answered as it is: cancelling is idempotent.
-            Ok(()) | Err(OwnerError::NotLive(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    };
-    unless_stuck(context, cancelling).await?;
+    let row = find(context, &request.execution).await?;
+    if !row.state.is_terminal() {
+        anywhere(context, row.id, &request.reason).await?;
+    }
     kill_here("execution::cancel::committed");
     let row = find(context, &request.execution).await?;
     Ok(CancelExecutionResponse {
         execution: Some(get::shown(context, &row).await?),
     })
+}
+
+/// Cancels at whichever replica owns the execution.
+async fn anywhere(context: &Context, id: ExecutionId, reason: &str) -> Result<(), Status> {
+    let mut route = context.router.route(id.shard());
+    loop {
+        let cancelled = match route.next().await? {
+            Place::Here(_) => here(context, id, reason.to_owned()).await,
+            Place::There(peer) => {
+                let end = EndExecutionRequest {
+                    id: id.bytes().to_vec(),
+                    reason: reason.to_owned(),
+                };
+                peer.client().end_execution(request(end, CALL)).await.map(drop)
+            }
+        };
+        match cancelled {
+            Err(status) if is_elsewhere(&status) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Cancels an execution whose shard this replica owns.
+pub(crate) async fn here(context: &Context, id: ExecutionId, reason: String) -> Result<(), Status> {
+    let cancelling = async {
+        match context.owner.cancel(id, reason).await {
+            // One that has ended already is answered as it is: cancelling is idempotent.
+            Ok(()) | Err(OwnerError::NotLive(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    unless_stuck(context, cancelling).await
 }

@@ -85,6 +85,7 @@ pub(crate) async fn tail(context: &Context, request: TailLogsRequest) -> Result<
             tokio::select! {
                 changed = logged.changed() => if changed.is_err() { return },
                 changed = stored.changed() => if changed.is_err() { return },
+                () = super::look_again(&context) => {}
                 () = sender.closed() => return,
                 () = context.shutdown.cancelled() => {
                     let error = crate::owner::OwnerError::ShuttingDown;

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
+use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{find, get, unless_stuck};
+use super::{CALL, find, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
+use crate::ids::ExecutionId;
 use crate::owner::{NewExecution, Started};
 use crate::plans::Loaded;
+use crate::replication::{self, Place, is_elsewhere};
 use crate::store::RequestKey;
 
 /// Parameters in bytes at most.
@@ -26,33 +29,91 @@ const MAX_KEY: usize = 128;
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 256;
 
+/// Starts an execution at whichever replica owns its shard.
 pub(crate) async fn start(
     context: &Context,
     traceparent: String,
     request: StartExecutionRequest,
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
+    let id = match request.request_id.as_str() {
+        "" => context.ids.execution_in(&context.router.serving()),
+        key => context.ids.execution(Some(key)),
+    };
+    kill_here("execution::start::received");
+    let started = begin_anywhere(context, id, traceparent, request).await?;
+    kill_here("execution::start::committed");
+    answer(context, started).await
+}
+
+async fn begin_anywhere(
+    context: &Context,
+    id: ExecutionId,
+    traceparent: String,
+    request: StartExecutionRequest,
+) -> Result<Started, Status> {
+    let mut route = context.router.route(id.shard());
+    let mut begin = BeginExecutionRequest {
+        id: id.bytes().to_vec(),
+        start: Some(request),
+        traceparent,
+        repeated: false,
+    };
+    loop {
+        let begun = match route.next().await? {
+            Place::Here(stay) => here(context, id, stay, &begin).await,
+            Place::There(peer) => {
+                let request = replication::request(begin.clone(), CALL);
+                let answer = peer.client().begin_execution(request).await;
+                answer.map(|answer| started(answer.into_inner(), id))
+            }
+        };
+        match begun {
+            // It may have been started all the same. The id is the same in every try, so it is looked for.
+            Err(status) if is_elsewhere(&status) => begin.repeated = true,
+            other => return other,
+        }
+    }
+}
+
+fn started(answer: BeginExecutionResponse, asked: ExecutionId) -> Started {
+    let id = answer.id.try_into().map_or(asked, ExecutionId::from_bytes);
+    Started {
+        id,
+        existing: answer.existing,
+    }
+}
+
+/// Starts an execution whose shard this replica owns.
+pub(crate) async fn here(
+    context: &Context,
+    id: ExecutionId,
+    stay: u64,
+    begin: &BeginExecutionRequest,
+) -> Result<Started, Status> {
+    let request = begin.start.clone().unwrap_or_default();
     let key = request_key(&request);
     if let Some(known) = known_start(context, key.as_ref()).await? {
-        return answer(context, known).await;
+        return Ok(known);
+    }
+    if begin.repeated && context.store.execution(id).await.map_err(status)?.is_some() {
+        return Ok(Started { id, existing: false });
     }
     let loaded = context.plans.revision(&request.workflow, request.revision).await?;
     let params = params(&loaded, &request.params)?;
     let mut labels: BTreeMap<String, String> = loaded.workflow.labels.clone().into_iter().collect();
     labels.extend(request.labels);
     let new = NewExecution {
-        id: context.ids.execution(key.as_ref().map(|key| key.key.as_str())),
+        id,
         plan: Arc::clone(&loaded.plan),
         params_text: Arc::from(params.to_string()),
         params: Arc::new(params),
         labels,
-        traceparent,
+        traceparent: begin.traceparent.clone(),
         request: key,
+        stay,
     };
-    kill_here("execution::start::received");
-    let started = unless_stuck(context, context.owner.begin(new)).await?;
-    kill_here("execution::start::committed");
-    answer(context, started).await
+    unless_stuck(context, context.owner.begin(new)).await
 }
 
 async fn answer(context: &Context, started: Started) -> Result<StartExecutionResponse, Status> {

@@ -52,6 +52,7 @@ pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> 
             }
             tokio::select! {
                 changed = stored.changed() => if changed.is_err() { return },
+                () = super::look_again(&context) => {}
                 () = sender.closed() => return,
                 () = context.shutdown.cancelled() => {
                     let error = crate::owner::OwnerError::ShuttingDown;

@@ -6,67 +6,89 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_engine::Plan;
 use nexus_mesh::failpoint::kill_here;
 use nexus_streams::{Dispatch, Entry};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 use super::Dependencies;
 use super::commit::{Remedy, remedy};
+use super::control::{Control, Handover, Stays};
 use super::core::{Core, Output};
+use super::load::{self, Page};
 use super::messages::{Message, OwnerError};
 use super::recover::Recovered;
 use crate::metrics;
-use crate::plans::Plans;
 use crate::store::{Change, Fence, Store, StoreError};
 
 /// Messages taken before looking at anything else.
 const BURST: usize = 512;
 /// Batches of pointers that wait for the dispatcher at most.
 const PUBLISHED: usize = 4_096;
-/// Executions loaded at a time.
-const PAGE: u32 = 200;
 /// Tries to write a batch after which a failure is an error in the log.
 const LOUD: u32 = 10;
-/// How often a revision that cannot be had at present is asked for, and how long the first wait is; it doubles.
-const REVISION_TRIES: u32 = 8;
-const REVISION_WAIT: Duration = Duration::from_millis(50);
 
 /// A commit that is being written.
 type InFlight = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
+/// The ends of the channels that lead to the loop.
+pub(super) struct Ends {
+    pub(super) inbox: mpsc::Receiver<Message>,
+    /// What the membership wants; nothing ever comes when there is none.
+    pub(super) control: mpsc::Receiver<Control>,
+    pub(super) stays: Stays,
+    /// Grows when the fence was refused: whoever keeps the membership has to join anew.
+    pub(super) lost: watch::Sender<u64>,
+}
+
 pub(super) struct Actor {
     dependencies: Dependencies,
     core: Core,
-    inbox: mpsc::Receiver<Message>,
+    ends: Ends,
     publisher: mpsc::Sender<Vec<Entry>>,
     in_flight: Option<InFlight>,
+    /// Shards that are being given up.
+    handovers: Vec<Handover>,
+    losses: watch::Receiver<u64>,
     shutdown: CancellationToken,
 }
 
 impl Actor {
+    /// An owner of every shard, with everything that is live in memory.
     pub(super) async fn recover(
         dependencies: Dependencies,
-        inbox: mpsc::Receiver<Message>,
+        ends: Ends,
         shutdown: CancellationToken,
     ) -> Result<(Self, Recovered), OwnerError> {
         let fence = dependencies.store.claim(dependencies.ids.random()).await?;
+        let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
+        let mut actor = Self::new(dependencies, core, ends, shutdown);
+        let recovered = actor.load_all().await?;
+        actor.ends.stays.show(&actor.core);
+        Ok((actor, recovered))
+    }
+
+    /// An owner that is told which shards are its own.
+    pub(super) fn shared(dependencies: Dependencies, fence: Fence, ends: Ends, shutdown: CancellationToken) -> Self {
+        let core = Core::shared(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
+        Self::new(dependencies, core, ends, shutdown)
+    }
+
+    fn new(dependencies: Dependencies, core: Core, ends: Ends, shutdown: CancellationToken) -> Self {
         let (publisher, published) = mpsc::channel(PUBLISHED);
         tokio::spawn(publish(Arc::clone(&dependencies.dispatch), published));
-        let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
-        let mut actor = Self {
+        let losses = dependencies.dispatch.losses();
+        Self {
             dependencies,
             core,
-            inbox,
+            ends,
             publisher,
             in_flight: None,
+            handovers: Vec::new(),
+            losses,
             shutdown,
-        };
-        let recovered = actor.load().await?;
-        Ok((actor, recovered))
+        }
     }
 
     /// Runs until the shutdown, then stores what is left.
@@ -77,6 +99,7 @@ impl Actor {
             self.core.tick(self.dependencies.now());
             self.bring_about();
             self.begin_commit();
+            self.hand_over();
             let now = self.dependencies.now();
             let wait = u64::try_from(self.core.next_wake(now) - now.steady).unwrap_or(0);
             let wake = Instant::now() + Duration::from_micros(wait);
@@ -84,14 +107,16 @@ impl Actor {
                 biased;
                 result = finished(&mut self.in_flight) => self.commit_finished(result).await,
                 () = shutdown.cancelled() => break,
-                message = self.inbox.recv() => match message {
+                Some(control) = self.ends.control.recv() => self.obey(control),
+                message = self.ends.inbox.recv() => match message {
                     Some(message) => self.take(message),
                     None => break,
                 },
+                Ok(()) = self.losses.changed() => self.core.pointers_lost(),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
-        self.inbox.close();
+        self.ends.inbox.close();
         self.finish().await;
     }
 
@@ -113,11 +138,81 @@ impl Actor {
         self.core.handle(message, now);
         // What waits already joins the same batch.
         for _ in 0..BURST {
-            match self.inbox.try_recv() {
+            match self.ends.inbox.try_recv() {
                 Ok(message) => self.core.handle(message, now),
                 Err(_) => break,
             }
         }
+    }
+
+    /// Does what the membership wants.
+    fn obey(&mut self, control: Control) {
+        let now = self.dependencies.now();
+        match control {
+            Control::Trust(trusted) => self.core.trust(trusted, now),
+            Control::Adopt(shards) => {
+                for shard in &shards {
+                    self.core.adopt(*shard);
+                }
+                load::in_background(&self.dependencies, self.core.marks(&shards), self.ends.stays.pages());
+            }
+            Control::Loaded(page) => self.revive(page),
+            Control::HandOver(handover) => {
+                for shard in &handover.shards {
+                    self.core.leave(*shard);
+                }
+                self.handovers.push(handover);
+            }
+            Control::Rejoin(fence) => {
+                self.core.start_over(fence, now);
+                self.handovers.clear();
+            }
+        }
+        self.ends.stays.show(&self.core);
+    }
+
+    /// Takes in what was loaded of adopted shards, as far as they are still the same ones.
+    fn revive(&mut self, page: Page) {
+        let now = self.dependencies.now();
+        let mut recovered = Recovered::default();
+        for (row, tasks, plan) in page.executions {
+            if self.core.is_marked(&page.marks, row.id.shard()) {
+                revive(&mut self.core, row, tasks, plan, &mut recovered, now);
+            }
+        }
+        if recovered != Recovered::default() {
+            tracing::info!(?recovered, "executions were taken over");
+        }
+        if page.last {
+            for (shard, _) in &page.marks {
+                if self.core.is_marked(&page.marks, *shard) {
+                    self.core.serve(*shard);
+                }
+            }
+            tracing::info!(shards = page.marks.len(), "shards were taken over");
+        }
+        // The loader goes on once this page is in memory.
+        drop(page.taken);
+    }
+
+    /// Gives up the shards whose every decision is stored.
+    fn hand_over(&mut self) {
+        let core = &mut self.core;
+        self.handovers.retain_mut(|handover| {
+            handover.shards.retain(|shard| {
+                let settled = core.is_settled(*shard);
+                if settled {
+                    core.disown(*shard);
+                }
+                !settled
+            });
+            let done = handover.shards.is_empty();
+            if done && let Some(reply) = handover.done.take() {
+                // Whoever waited too long looks again.
+                let _late = reply.send(());
+            }
+            !done
+        });
     }
 
     fn begin_commit(&mut self) {
@@ -133,6 +228,7 @@ impl Actor {
                 kill_here("execution::owner::committed");
                 self.core.committed(self.dependencies.now());
             }
+            Err(error) if self.core.shares() => self.shut_out(&error),
             Err(error) => self.start_over(&error).await,
         }
         self.bring_about();
@@ -159,6 +255,17 @@ impl Actor {
         }
     }
 
+    /// Another replica took the shards: what is in memory is worth nothing, and the membership begins anew.
+    fn shut_out(&mut self, error: &StoreError) {
+        tracing::error!(%error, "this replica was shut out; it joins again");
+        metrics::shut_out();
+        let fence = self.core.fence();
+        self.core.start_over(fence, self.dependencies.now());
+        self.handovers.clear();
+        self.ends.stays.show(&self.core);
+        self.ends.lost.send_modify(|times| *times += 1);
+    }
+
     async fn start_over(&mut self, error: &StoreError) {
         tracing::error!(%error, "ownership was lost; loading everything again");
         while !self.shutdown.is_cancelled() {
@@ -166,10 +273,11 @@ impl Actor {
             let loaded = match claimed {
                 Ok(fence) => {
                     self.core.start_over(fence, self.dependencies.now());
-                    self.load().await
+                    self.load_all().await
                 }
                 Err(error) => Err(error.into()),
             };
+            self.ends.stays.show(&self.core);
             match loaded {
                 Ok(_) => return,
                 Err(error) => tracing::error!(%error, "the shards cannot be taken over; trying again"),
@@ -179,55 +287,38 @@ impl Actor {
     }
 
     /// Loads every live execution into memory.
-    async fn load(&mut self) -> Result<Recovered, OwnerError> {
+    async fn load_all(&mut self) -> Result<Recovered, OwnerError> {
         let mut recovered = Recovered::default();
         let mut after = None;
         loop {
-            let page = self.dependencies.store.open_executions(after, PAGE).await?;
-            let Some((last, _)) = page.last() else {
+            let page = load::page(&self.dependencies, &[], after).await?;
+            let Some((last, ..)) = page.last() else {
                 return Ok(recovered);
             };
             after = Some(last.id);
-            for (row, tasks) in page {
-                let id = row.id;
+            for (row, tasks, plan) in page {
                 let now = self.dependencies.now();
-                let revived = match plan(&self.dependencies.plans, &row.workflow, row.revision).await? {
-                    Ok(plan) => self.core.revive(row, tasks, plan, &mut recovered, now),
-                    Err(problem) => Err(problem),
-                };
-                if let Err(error) = revived {
-                    // One that cannot be revived must not keep the others from going on.
-                    recovered.broken += 1;
-                    tracing::error!(execution.id = %id, %error, "an execution cannot go on");
-                }
+                revive(&mut self.core, row, tasks, plan, &mut recovered, now);
             }
         }
     }
 }
 
-/// A revision made ready to run. One that does not exist or cannot run is a problem of its executions alone; one that
-/// cannot be had at present is asked for again, since leaving its executions out would strand them.
-async fn plan(plans: &Plans, workflow: &str, revision: u32) -> Result<Result<Arc<Plan>, String>, OwnerError> {
-    let mut wait = REVISION_WAIT;
-    let mut tries = 1;
-    loop {
-        match plans.revision(workflow, revision).await {
-            Ok(loaded) => return Ok(Ok(Arc::clone(&loaded.plan))),
-            Err(error) if !is_passing(error.code()) => return Ok(Err(error.to_string())),
-            Err(error) if tries == REVISION_TRIES => return Err(OwnerError::Definitions(error.to_string())),
-            Err(error) => tracing::warn!(%error, "a revision cannot be had at present"),
-        }
-        tokio::time::sleep(wait).await;
-        wait *= 2;
-        tries += 1;
+/// Takes one execution into memory. One that cannot go on must not keep the others from it.
+fn revive(
+    core: &mut Core,
+    row: crate::store::ExecutionRow,
+    tasks: Vec<crate::store::TaskRow>,
+    plan: Result<Arc<nexus_engine::Plan>, String>,
+    recovered: &mut Recovered,
+    now: super::core::Now,
+) {
+    let id = row.id;
+    let revived = plan.and_then(|plan| core.revive(row, tasks, plan, recovered, now));
+    if let Err(error) = revived {
+        recovered.broken += 1;
+        tracing::error!(execution = %id, %error, "an execution cannot go on");
     }
-}
-
-fn is_passing(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
-    )
 }
 
 /// Waits for the commit in flight; for ever when there is none.

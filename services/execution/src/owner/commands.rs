@@ -13,7 +13,10 @@ use super::admission::Size;
 use super::core::{Core, Now};
 use super::leases::{LEASE, Lease};
 use super::live::Live;
-use super::messages::{Granted, NewExecution, OwnerError, Reported, SessionRef, Started, TokenSubject, Verdict};
+use super::messages::{
+    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject, Verdict,
+};
+use super::shards::shard_of_token;
 use crate::ids::ExecutionId;
 use crate::metrics;
 
@@ -22,6 +25,10 @@ pub(crate) const MAX_LOG: u64 = 10 << 20;
 
 impl Core {
     pub(super) fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
+        let shard = new.id.shard();
+        if self.stay(shard) != new.stay || !self.serves(shard) {
+            return drop(reply.send(Err(OwnerError::NotOwner(shard))));
+        }
         let key = new.request.as_ref().map(|request| request.key.as_str());
         if let Some((id, fingerprint)) = key.and_then(|key| self.keys.get(key)) {
             let same = new
@@ -34,7 +41,7 @@ impl Core {
                 Err(OwnerError::RequestIdReused)
             };
             // Also this answer waits for the commit: until then the first start does not exist.
-            return self.reply_later(reply, answer);
+            return self.reply_later(id, reply, answer);
         }
         let size = Size {
             tasks: new.plan.tasks.len() as u64,
@@ -69,32 +76,40 @@ impl Core {
         if planted(Bug::EarlyAck) {
             drop(reply.send(Ok(started)));
         } else {
-            self.reply_later(reply, Ok(started));
+            self.reply_later(id, reply, Ok(started));
         }
         metrics::started();
     }
 
     /// Answers once everything that was decided so far is stored.
-    fn reply_later<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+    fn reply_later<T: Send + 'static>(&mut self, id: ExecutionId, reply: oneshot::Sender<T>, answer: T) {
         // A caller that has gone needs no answer.
-        self.pending.reply(move || drop(reply.send(answer)), self.now.steady);
+        self.pending
+            .reply(id, move || drop(reply.send(answer)), self.now.steady);
     }
 
     pub(super) fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
+        if !self.serves(id.shard()) {
+            return drop(reply.send(Err(OwnerError::NotOwner(id.shard()))));
+        }
         match self.decide(id, Command::Cancel { reason }, true) {
             Ok(effects) => {
                 self.release_later(id, effects);
-                self.reply_later(reply, Ok(()));
+                self.reply_later(id, reply, Ok(()));
             }
             Err(_) => drop(reply.send(Err(OwnerError::NotLive(id)))),
         }
     }
 
-    pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Vec<Granted>>) {
-        let mut granted = Vec::new();
-        let mut durable = false;
+    pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Grants>) {
+        let mut grants = Grants::default();
+        let mut durable = None;
         for pointer in pointers {
             let id = ExecutionId::from_bytes(pointer.execution);
+            if !self.serves(id.shard()) {
+                grants.strangers.push(*pointer);
+                continue;
+            }
             // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
             // pointer after the commit; until then nobody may begin it.
             let stored = self.executions.get(&id).is_none_or(|live| live.is_stored(pointer.task));
@@ -102,15 +117,18 @@ impl Core {
                 continue;
             }
             if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
-                durable |= lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
-                granted.push(lease);
+                let once = lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
+                if once || self.lasting_leases {
+                    durable = Some(id);
+                }
+                grants.granted.push(lease);
             }
         }
-        if durable && !planted(Bug::AtMostOnceNotStored) {
-            // `at_most_once` means: that it was given out is stored before it is given out.
-            self.reply_later(reply, granted);
-        } else {
-            drop(reply.send(granted));
+        match durable {
+            // `at_most_once` means: that it was given out is stored before it is given out. So it must be for whatever
+            // outlives its owner: a new one would not know of the lease and give the same attempt to somebody else.
+            Some(id) if !planted(Bug::AtMostOnceNotStored) => self.reply_later(id, reply, grants),
+            _ => drop(reply.send(grants)),
         }
     }
 
@@ -123,7 +141,7 @@ impl Core {
         };
         let effects = self.decide(id, command, false).ok()?;
         self.pending.release_lazily(id, effects, self.now);
-        let token = self.ids.secret();
+        let token = self.ids.token(id.shard());
         let expires_at = self.now.wall.saturating_add(LEASE);
         let subject = TokenSubject {
             execution: id,
@@ -132,13 +150,13 @@ impl Core {
         };
         let lease = Lease {
             subject,
-            session: session.session.clone(),
+            session: Arc::clone(&session.session),
             expires_at: self.now.steady.saturating_add(LEASE),
             overdue_at: i64::MAX,
             logged: 0,
             cancelled: None,
         };
-        self.leases.insert(token.clone(), lease);
+        self.leases.insert(Arc::clone(&token), lease);
         let live = self.executions.get(&id)?;
         let plan: Arc<Plan> = Arc::clone(&live.execution.plan);
         let references = &plan.tasks[task as usize].input.references().tasks;
@@ -147,7 +165,7 @@ impl Core {
         let traceparent = live.traceparent.clone();
         metrics::leased();
         Some(Granted {
-            token,
+            token: token.to_string(),
             execution: id,
             plan,
             task,
@@ -168,19 +186,33 @@ impl Core {
     ) {
         let mut reported = Reported::default();
         let mut free = free_slots;
+        let mut about = None;
         for (token, outcome) in reports {
-            let accepted = self.record_report(&token, outcome, session, &mut free, &mut reported.granted);
-            metrics::reported(accepted);
-            reported.accepted.push(accepted);
+            if self.is_foreign(&token) {
+                reported.accepted.push(Acceptance::NotOwner);
+                continue;
+            }
+            let recorded = self.record_report(&token, outcome, session, &mut free, &mut reported.granted);
+            metrics::reported(recorded.is_some());
+            about = about.or(recorded);
+            reported.accepted.push(match recorded {
+                Some(_) => Acceptance::Recorded,
+                None => Acceptance::Stale,
+            });
         }
-        if reported.accepted.contains(&true) && !planted(Bug::EarlyReportAck) {
-            self.reply_later(reply, reported);
-        } else {
-            drop(reply.send(reported));
+        match about {
+            Some(id) if !planted(Bug::EarlyReportAck) => self.reply_later(id, reply, reported),
+            _ => drop(reply.send(reported)),
         }
     }
 
-    /// Records one report. Tasks that it frees go to the reporting worker first, as far as it has room.
+    /// Whether a lease belongs to a shard of another owner. What is no token is nobody's, and so stale here.
+    fn is_foreign(&self, token: &str) -> bool {
+        shard_of_token(token).is_some_and(|shard| !self.serves(shard))
+    }
+
+    /// Records one report and tells what it was about; nothing when its lease is over. Tasks that it frees go to the
+    /// reporting worker first, as far as it has room.
     fn record_report(
         &mut self,
         token: &str,
@@ -188,10 +220,8 @@ impl Core {
         session: &SessionRef,
         free: &mut u32,
         granted: &mut Vec<Granted>,
-    ) -> bool {
-        let Some(subject) = self.subject_of(token, session) else {
-            return false;
-        };
+    ) -> Option<ExecutionId> {
+        let subject = self.subject_of(token, session)?;
         self.leases.remove(token);
         let id = subject.execution;
         let outcome = self.bounded(id, outcome);
@@ -202,9 +232,7 @@ impl Core {
             attempt: subject.attempt,
             outcome,
         };
-        let Ok(effects) = self.decide(id, command, true) else {
-            return false;
-        };
+        let effects = self.decide(id, command, true).ok()?;
         let mut rest = Vec::with_capacity(effects.len());
         for effect in effects {
             match effect {
@@ -226,7 +254,7 @@ impl Core {
             }
         }
         self.release_later(id, rest);
-        true
+        Some(id)
     }
 
     fn subject_of(&mut self, token: &str, session: &SessionRef) -> Option<TokenSubject> {
@@ -266,10 +294,17 @@ impl Core {
 
     pub(super) fn extend(&mut self, token: &str, session: &str) -> Verdict {
         let Now { wall, steady } = self.now;
+        if self.is_foreign(token) {
+            return Verdict::Unknown;
+        }
+        let trusted = self.trusted;
         match self.leases.of_session(token, session) {
             None => Verdict::Lost,
             Some(lease) => {
                 lease.expires_at = steady.saturating_add(LEASE);
+                if !trusted {
+                    return Verdict::Unknown;
+                }
                 let go_on = Verdict::Continue(wall.saturating_add(LEASE));
                 lease.cancelled.clone().map_or(go_on, Verdict::Cancel)
             }
@@ -304,19 +339,30 @@ impl Core {
         &mut self,
         session: &str,
         tokens: &[(String, u64)],
-        reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
+        reply: oneshot::Sender<Vec<Subject>>,
     ) {
         let subject = |(token, bytes): &(String, u64)| {
-            let lease = self.leases.of_session(token, session)?;
+            if self.is_foreign(token) {
+                return Subject::NotOwner;
+            }
+            let Some(lease) = self.leases.of_session(token, session) else {
+                return Subject::Over;
+            };
             lease.logged = lease.logged.saturating_add(*bytes);
-            (lease.logged <= MAX_LOG).then_some(lease.subject)
+            if lease.logged <= MAX_LOG {
+                Subject::Current(lease.subject)
+            } else {
+                Subject::Over
+            }
         };
-        let subjects: Vec<Option<TokenSubject>> = tokens.iter().map(subject).collect();
-        let mut known = subjects.iter().flatten();
-        if known.any(|subject| self.is_unstored(subject.execution)) {
-            self.reply_later(reply, subjects);
-        } else {
-            drop(reply.send(subjects));
+        let subjects: Vec<Subject> = tokens.iter().map(subject).collect();
+        let unstored = subjects.iter().find_map(|subject| match subject {
+            Subject::Current(subject) if self.is_unstored(subject.execution) => Some(subject.execution),
+            _ => None,
+        });
+        match unstored {
+            Some(id) => self.reply_later(id, reply, subjects),
+            None => drop(reply.send(subjects)),
         }
     }
 }

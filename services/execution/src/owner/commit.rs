@@ -20,8 +20,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What happens once a commit is done.
 pub(super) enum Release {
-    /// Somebody waits for it.
-    Reply(Box<dyn FnOnce() + Send>),
+    /// Somebody waits for it, who asked about an execution.
+    Reply(ExecutionId, Box<dyn FnOnce() + Send>),
     /// An execution's effects, and the time at which they were decided.
     Effects(ExecutionId, Vec<Effect>, Now),
 }
@@ -65,10 +65,18 @@ impl Pending {
         }
     }
 
-    pub(super) fn reply(&mut self, reply: impl FnOnce() + Send + 'static, steady: i64) {
-        self.releases.push(Release::Reply(Box::new(reply)));
+    pub(super) fn reply(&mut self, id: ExecutionId, reply: impl FnOnce() + Send + 'static, steady: i64) {
+        self.releases.push(Release::Reply(id, Box::new(reply)));
         self.urgent = true;
         self.since.get_or_insert(steady);
+    }
+
+    /// Forgets what waits for a shard: somebody else owns it. Callers hear that nobody answers.
+    pub(super) fn forget(&mut self, shard: u16) {
+        self.executions.retain(|id| id.shard() != shard);
+        self.releases.retain(|release| match release {
+            Release::Reply(id, _) | Release::Effects(id, ..) => id.shard() != shard,
+        });
     }
 
     /// When a commit should begin: at once (the time when it was first wanted), later, or not at all.
@@ -139,7 +147,7 @@ mod tests {
         assert_eq!(pending.due(), None);
         pending.mark(id, false, 100);
         assert_eq!(pending.due(), Some(100 + LAZY));
-        pending.reply(|| {}, 200);
+        pending.reply(id, || {}, 200);
         assert_eq!(pending.due(), Some(100));
         let (executions, releases, since) = pending.take();
         assert_eq!((executions.len(), releases.len(), since), (1, 1, Some(100)));

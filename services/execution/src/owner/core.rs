@@ -15,12 +15,13 @@ use super::keys::Keys;
 use super::leases::{LEASE, Leases};
 use super::live::Live;
 use super::messages::{Message, TokenSubject, Verdict};
+use super::shards::{Shards, shard_of_token};
 use super::timers::Timers;
 use crate::ids::{ExecutionId, Ids};
 use crate::store::{Change, Fence};
 
 /// How often leases are looked over, and how often ready tasks that nobody took are offered again, in microseconds.
-const PATROL: i64 = 5_000_000;
+const PATROL: i64 = 2_500_000;
 /// An owner that comes to itself so much later than it wanted, in microseconds, was frozen. Workers may have spoken
 /// meanwhile and were not heard, so their silence proves nothing.
 const FROZEN: i64 = 2_500_000;
@@ -89,8 +90,16 @@ pub struct Core {
     pub(super) stats: Stats,
     /// Where the next round of offers begins.
     pub(super) offered_to: Option<ExecutionId>,
+    /// Where offering everything once more goes on, while it does.
+    pub(super) lost_from: Option<ExecutionId>,
     /// When it wants to be woken.
     wanted: i64,
+    pub(super) shards: Shards,
+    /// Whether the membership is fresh enough to be sure that nobody else owns the shards.
+    pub(super) trusted: bool,
+    /// A worker gets a lease once it is stored that it was given out, and a new owner takes leases over. Otherwise leases
+    /// die with their owner.
+    pub(super) lasting_leases: bool,
     fence: Fence,
     in_flight: Option<Batch>,
     next_patrol: i64,
@@ -106,7 +115,17 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    /// An owner of nothing yet, with the proof that it owns the shards.
+    /// An owner that shares the shards with others: it owns none yet.
+    #[must_use]
+    pub fn shared(fence: Fence, ids: Ids, limits: Limits, now: Now) -> Self {
+        Self {
+            shards: Shards::none(),
+            lasting_leases: true,
+            ..Self::new(fence, ids, limits, now)
+        }
+    }
+
+    /// The only owner, of every shard, with the proof of that. Nothing is loaded yet.
     #[must_use]
     pub fn new(fence: Fence, ids: Ids, limits: Limits, now: Now) -> Self {
         Self {
@@ -122,7 +141,11 @@ impl Core {
             now,
             stats: Stats::default(),
             offered_to: None,
+            lost_from: None,
             wanted: i64::MAX,
+            shards: Shards::all(),
+            trusted: true,
+            lasting_leases: false,
             fence,
             in_flight: None,
             next_patrol: now.steady + PATROL,
@@ -157,6 +180,11 @@ impl Core {
 
     fn session_closed(&mut self, session: &str, reason: &str) {
         for token in self.leases.tokens_of_session(session) {
+            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
+            if !decides {
+                // The new owner finds out by itself.
+                continue;
+            }
             if planted(Bug::ClosedSessionForgets) {
                 drop(self.leases.remove(&token));
             } else {
@@ -175,6 +203,7 @@ impl Core {
         while let Some((id, timer)) = self.timers.take_due(now.steady) {
             self.fire(id, timer);
         }
+        self.offer_lost();
         if now.steady >= self.next_patrol {
             self.next_patrol = now.steady + PATROL;
             self.patrol();
@@ -218,9 +247,10 @@ impl Core {
         let (dirty, releases, since) = self.pending.take();
         let mut changes = Vec::with_capacity(dirty.len());
         for id in &dirty {
+            let leases = &self.leases;
             if let Some(live) = self.executions.get_mut(id) {
                 self.load.remove(live.size());
-                changes.extend(live.take_change());
+                changes.extend(live.take_change(|task| leases.key_of(*id, task)));
                 self.load.add(live.size());
             }
         }
@@ -252,8 +282,26 @@ impl Core {
     /// Somebody else wrote: what is in memory is worth nothing. Nobody was told of what was not stored, so forgetting it
     /// is safe; callers that wait get an error and ask again. What is live is loaded anew under the new fence.
     pub fn start_over(&mut self, fence: Fence, now: Now) {
-        let (ids, limits) = (self.ids.clone(), self.limits);
-        *self = Self::new(fence, ids, limits, now);
+        let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
+        let mut stays = self.shards.clone();
+        *self = if lasting {
+            Self::shared(fence, ids, limits, now)
+        } else {
+            Self::new(fence, ids, limits, now)
+        };
+        stays.restart(&self.shards);
+        self.shards = stays;
+    }
+
+    /// Whether the membership was renewed in time. While it was not, somebody else may own the shards: commits are
+    /// refused then, and no worker is told to go on.
+    pub fn trust(&mut self, trusted: bool, now: Now) {
+        self.now = now;
+        if trusted && !self.trusted {
+            // Workers may have asked meanwhile and were told nothing.
+            self.leases.extend_all(now.steady.saturating_add(LEASE));
+        }
+        self.trusted = trusted;
     }
 
     /// When [`Core::tick`] or [`Core::begin_commit`] has something to do next, on the steady clock.
@@ -262,6 +310,9 @@ impl Core {
         let mut wake = now.steady + IDLE;
         if !self.executions.is_empty() || !self.leases.is_empty() {
             wake = self.next_patrol.max(now.steady);
+        }
+        if self.lost_from.is_some() {
+            wake = now.steady;
         }
         if let Some(at) = self.timers.next() {
             wake = wake.min(at.max(now.steady));
@@ -280,6 +331,18 @@ impl Core {
         std::mem::take(&mut self.outputs)
     }
 
+    /// The proof that its commits show.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Whether there are other owners beside it.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        self.lasting_leases
+    }
+
     /// What it had to do besides the usual.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -294,6 +357,9 @@ impl Core {
 
     /// Lets the engine decide, and takes note of what follows. The effects are the caller's to release.
     pub(super) fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
+        if !self.decides(id.shard()) {
+            return Err(Rejection::Closed);
+        }
         let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
         let transition: Transition = decide(&mut live.execution, command, self.now.wall)?;
         self.load.add(live.record(&transition));
@@ -326,6 +392,12 @@ impl Core {
                 .in_flight
                 .as_ref()
                 .is_some_and(|batch| batch.executions.contains(&id))
+    }
+
+    /// Whether a commit under way carries something of a shard.
+    pub(super) fn is_writing(&self, shard: u16) -> bool {
+        let of_shard = |batch: &Batch| batch.executions.iter().any(|id| id.shard() == shard);
+        self.in_flight.as_ref().is_some_and(of_shard)
     }
 
     /// When the oldest decision that is not stored yet was made, on the steady clock.

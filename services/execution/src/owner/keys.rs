@@ -46,6 +46,13 @@ impl Keys {
         }
     }
 
+    /// Forgets the keys of a shard that somebody else owns now.
+    pub(super) fn forget_shard(&mut self, shard: u16) {
+        self.known.retain(|_, (id, _)| id.shard() != shard);
+        let known = &self.known;
+        self.oldest.retain(|(_, key)| known.contains_key(key));
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.known.len() >= MAX_KEYS
     }

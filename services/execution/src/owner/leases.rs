@@ -1,20 +1,23 @@
 //! Who holds which attempt. Leases live in memory alone: a new owner gives every one of them out again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
 
 use super::core::Map;
 use super::messages::TokenSubject;
 use crate::ids::ExecutionId;
+use crate::store::LeaseKey;
 
-/// A lease that is not extended for this long is given to somebody else.
-pub(crate) const LEASE: i64 = 15_000_000;
+/// A lease that is not extended for this long is given to somebody else. Longer than the shards of an owner that died
+/// are without one, so that its workers need not stop what they do.
+pub(crate) const LEASE: i64 = 20_000_000;
 
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) subject: TokenSubject,
-    pub(super) session: String,
+    pub(super) session: Arc<str>,
     /// On the steady clock.
     pub(super) expires_at: i64,
     /// When the attempt should have ended, whatever its worker says, on the steady clock; the net below the worker's
@@ -28,31 +31,31 @@ pub(super) struct Lease {
 
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    by_token: Map<String, Lease>,
-    by_task: Map<(ExecutionId, u32), String>,
-    by_session: Map<String, BTreeSet<String>>,
+    by_token: Map<Arc<str>, Lease>,
+    by_task: Map<(ExecutionId, u32), Arc<str>>,
+    by_session: Map<Arc<str>, BTreeSet<Arc<str>>>,
     /// Leases that are over; kept for a planted bug alone.
-    ended: Map<String, TokenSubject>,
+    ended: Map<Arc<str>, TokenSubject>,
 }
 
 impl Leases {
-    pub(super) fn insert(&mut self, token: String, lease: Lease) {
+    pub(super) fn insert(&mut self, token: Arc<str>, lease: Lease) {
         self.by_task
-            .insert((lease.subject.execution, lease.subject.task), token.clone());
+            .insert((lease.subject.execution, lease.subject.task), Arc::clone(&token));
         self.by_session
-            .entry(lease.session.clone())
+            .entry(Arc::clone(&lease.session))
             .or_default()
-            .insert(token.clone());
+            .insert(Arc::clone(&token));
         self.by_token.insert(token, lease);
     }
 
     pub(super) fn remove(&mut self, token: &str) -> Option<Lease> {
         let lease = self.by_token.remove(token)?;
         if planted(Bug::NoTokenCheck) {
-            self.ended.insert(token.to_owned(), lease.subject);
+            self.ended.insert(Arc::from(token), lease.subject);
         }
         let task = (lease.subject.execution, lease.subject.task);
-        if self.by_task.get(&task).is_some_and(|current| current == token) {
+        if self.by_task.get(&task).is_some_and(|current| **current == *token) {
             self.by_task.remove(&task);
         }
         if let Some(tokens) = self.by_session.get_mut(&lease.session) {
@@ -66,26 +69,45 @@ impl Leases {
 
     /// A session's lease; another session's token is nobody's.
     pub(super) fn of_session(&mut self, token: &str, session: &str) -> Option<&mut Lease> {
-        self.by_token.get_mut(token).filter(|lease| lease.session == session)
+        self.by_token.get_mut(token).filter(|lease| *lease.session == *session)
     }
 
     /// The token under which a task is leased.
-    pub(super) fn token_of(&self, execution: ExecutionId, task: u32) -> Option<&str> {
-        self.by_task.get(&(execution, task)).map(String::as_str)
+    pub(super) fn token_of(&self, execution: ExecutionId, task: u32) -> Option<&Arc<str>> {
+        self.by_task.get(&(execution, task))
+    }
+
+    /// What the lease of a task is known by.
+    pub(super) fn key_of(&self, execution: ExecutionId, task: u32) -> Option<LeaseKey> {
+        let token = self.token_of(execution, task)?;
+        let lease = self.by_token.get(token)?;
+        Some(LeaseKey {
+            token: Arc::clone(token),
+            session: Arc::clone(&lease.session),
+        })
+    }
+
+    /// Forgets the leases of some executions: somebody else owns them.
+    pub(super) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
+        let tokens = self.by_token.iter().filter(|(_, lease)| gone(lease.subject.execution));
+        let tokens: Vec<Arc<str>> = tokens.map(|(token, _)| Arc::clone(token)).collect();
+        for token in tokens {
+            self.remove(&token);
+        }
     }
 
     pub(super) fn get_mut(&mut self, token: &str) -> Option<&mut Lease> {
         self.by_token.get_mut(token)
     }
 
-    pub(super) fn tokens_of_session(&self, session: &str) -> Vec<String> {
+    pub(super) fn tokens_of_session(&self, session: &str) -> Vec<Arc<str>> {
         self.by_session
             .get(session)
             .map(|tokens| tokens.iter().cloned().collect())
             .unwrap_or_default()
     }
 
-    pub(super) fn expired(&self, now: i64) -> Vec<String> {
+    pub(super) fn expired(&self, now: i64) -> Vec<Arc<str>> {
         let late = self.by_token.iter().filter(|(_, lease)| lease.expires_at <= now);
         late.map(|(token, _)| token.clone()).collect()
     }
@@ -138,18 +160,18 @@ mod tests {
         let mut leases = Leases::default();
         leases.insert("a".into(), lease(1, "s", 10));
         leases.insert("b".into(), lease(2, "s", 20));
-        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 2), Some("b"));
+        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 2).map(|token| &**token), Some("b"));
         assert!(
             leases.of_session("a", "other").is_none(),
             "a token is worth nothing in another session"
         );
-        assert_eq!(leases.expired(10), ["a"]);
+        assert_eq!(leases.expired(10), ["a".into()]);
         assert_eq!(leases.overdue(115).len(), 1);
         leases.extend_all(15);
         assert!(leases.expired(14).is_empty());
-        assert_eq!(leases.expired(15), ["a"], "the other one had longer already");
+        assert_eq!(leases.expired(15), ["a".into()], "the other one had longer already");
         leases.remove("a");
-        assert_eq!(leases.tokens_of_session("s"), ["b"]);
+        assert_eq!(leases.tokens_of_session("s"), ["b".into()]);
         leases.remove("b");
         assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), 2).is_none());
     }
@@ -160,6 +182,6 @@ mod tests {
         leases.insert("old".into(), lease(1, "s", 10));
         leases.insert("new".into(), lease(1, "t", 20));
         leases.remove("old");
-        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 1), Some("new"));
+        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 1).map(|token| &**token), Some("new"));
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Event, Execution, Fact, Output, Task, Transition};
+use nexus_engine::{Event, Execution, Fact, Output, Task, TaskState, Transition};
 
 use super::admission::Size;
 use crate::ids::ExecutionId;
-use crate::store::{Change, ExecutionRow, RequestKey, TaskRow};
+use crate::store::{Change, ExecutionRow, LeaseKey, RequestKey, TaskRow};
 
 #[derive(Debug)]
 pub(super) struct Live {
@@ -98,8 +98,8 @@ impl Live {
         Size { tasks: 0, bytes }
     }
 
-    /// What the store lacks, as one change; from then on it counts as written.
-    pub(super) fn take_change(&mut self) -> Option<Change> {
+    /// What the store lacks, as one change; from then on it counts as written. `leased` tells the lease of a task.
+    pub(super) fn take_change(&mut self, leased: impl Fn(u32) -> Option<LeaseKey>) -> Option<Change> {
         if self.events.is_empty() {
             return None;
         }
@@ -107,7 +107,7 @@ impl Live {
         let tasks = self
             .dirty
             .iter()
-            .map(|position| task_row(*position, &execution.tasks[*position as usize]));
+            .map(|position| task_row(*position, &execution.tasks[*position as usize], &leased));
         let mut change = Change {
             before: self.written,
             execution: ExecutionRow {
@@ -142,8 +142,9 @@ impl Live {
 }
 
 /// A task as the store keeps it.
-fn task_row(position: u32, task: &Task) -> TaskRow {
+fn task_row(position: u32, task: &Task, leased: impl Fn(u32) -> Option<LeaseKey>) -> TaskRow {
     TaskRow {
+        lease: (task.state == TaskState::Running).then(|| leased(position)).flatten(),
         position,
         state: task.state,
         leases: task.leases,

@@ -27,6 +27,12 @@ pub enum OwnerError {
     /// The process is about to end.
     #[error("the process is shutting down")]
     ShuttingDown,
+    /// The shard is another owner's, or was not this one's all the time. Nothing was done.
+    #[error("another replica owns shard {0}")]
+    NotOwner(u16),
+    /// The shard went to another owner while a change waited to be stored: it may have been stored or not.
+    #[error("the shard went to another replica while the change was being stored")]
+    OwnerChanged,
     /// The key was used for another request.
     #[error("the request id was used before, with another body")]
     RequestIdReused,
@@ -58,6 +64,8 @@ pub struct NewExecution {
     pub traceparent: String,
     /// The caller's idempotency key.
     pub request: Option<RequestKey>,
+    /// The owner's stay in the shard ([`super::core::Core::stay`]) when the store was asked whether the key was used.
+    pub stay: u64,
 }
 
 /// An execution was started, now or before.
@@ -73,7 +81,7 @@ pub struct Started {
 #[derive(Debug, Clone)]
 pub struct SessionRef {
     /// The session.
-    pub session: String,
+    pub session: Arc<str>,
     /// The worker's name.
     pub worker: Arc<str>,
     /// Queues that it takes tasks from.
@@ -103,11 +111,31 @@ pub struct Granted {
     pub expires_at: i64,
 }
 
+/// What became of a request for leases.
+#[derive(Debug, Default)]
+pub struct Grants {
+    /// The leases. What was asked for and stands in neither list is not current any more.
+    pub granted: Vec<Granted>,
+    /// Attempts in shards of other owners, who have to be asked.
+    pub strangers: Vec<Pointer>,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It was recorded.
+    Recorded,
+    /// Its lease was no longer current; nothing changed.
+    Stale,
+    /// Its shard is another owner's, who has to be told.
+    NotOwner,
+}
+
 /// What became of reports.
 #[derive(Debug, Default)]
 pub struct Reported {
-    /// For each report whether it was recorded; false when its lease was no longer current.
-    pub accepted: Vec<bool>,
+    /// What became of each.
+    pub accepted: Vec<Acceptance>,
     /// Leases of tasks that the reports freed.
     pub granted: Vec<Granted>,
 }
@@ -121,6 +149,19 @@ pub enum Verdict {
     Cancel(String),
     /// The lease is over: stop it and say nothing.
     Lost,
+    /// This owner cannot say.
+    Unknown,
+}
+
+/// What is known of a lease, for its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// It is current.
+    Current(TokenSubject),
+    /// It is over, or its log has no room.
+    Over,
+    /// Its shard is another owner's, who has to be asked.
+    NotOwner,
 }
 
 /// What a lease is about.
@@ -159,7 +200,7 @@ pub enum Message {
         /// To whom.
         session: SessionRef,
         /// Who waits.
-        reply: oneshot::Sender<Vec<Granted>>,
+        reply: oneshot::Sender<Grants>,
     },
     /// Record how attempts ended; answered once that is stored.
     Report {
@@ -188,7 +229,7 @@ pub enum Message {
         /// Which.
         tokens: Vec<(String, u64)>,
         /// Who waits.
-        reply: oneshot::Sender<Vec<Option<TokenSubject>>>,
+        reply: oneshot::Sender<Vec<Subject>>,
     },
     /// Give out again what a session held.
     SessionClosed {

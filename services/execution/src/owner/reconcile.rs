@@ -7,6 +7,7 @@ use nexus_streams::{Entry, Pointer};
 use super::core::Core;
 use super::live::Live;
 use super::release::lane;
+use crate::ids::ExecutionId;
 
 /// A ready task that nobody took for this many microseconds may have lost its pointer.
 const UNTAKEN: i64 = 10_000_000;
@@ -33,6 +34,29 @@ impl Core {
             }
             untaken(live, is_untaken, &mut entries);
         }
+        self.offered_again(entries);
+    }
+
+    /// The dispatcher lost what it had: everything ready is offered once more, from the next tick on.
+    pub fn pointers_lost(&mut self) {
+        self.lost_from = Some(ExecutionId::default());
+    }
+
+    /// Offers a part of everything that is ready, as long as something is left of it.
+    pub(super) fn offer_lost(&mut self) {
+        let Some(from) = self.lost_from.take() else { return };
+        let mut entries = Vec::new();
+        for (id, live) in self.executions.range(from..) {
+            if entries.len() >= ROUND {
+                self.lost_from = Some(*id);
+                break;
+            }
+            untaken(live, |_| true, &mut entries);
+        }
+        self.offered_again(entries);
+    }
+
+    fn offered_again(&mut self, entries: Vec<Entry>) {
         if !entries.is_empty() {
             tracing::debug!(tasks = entries.len(), "ready tasks that nobody took are offered again");
             crate::metrics::offered_again(entries.len());

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Command, Execution, Plan, TaskState, resume};
+use nexus_engine::{Command, Execution, Plan, TaskState, attempt_deadline, resume};
 
 use super::core::{Core, Now};
+use super::leases::{LEASE, Lease};
 use super::live::{Live, restore};
-use crate::store::{ExecutionRow, TaskRow};
+use super::messages::TokenSubject;
+use crate::ids::ExecutionId;
+use crate::store::{ExecutionRow, LeaseKey, TaskRow};
 
 /// What was found live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Recovered {
     pub finished_tasks: u32,
     /// Attempts that were running and will be made again.
     pub interrupted: u32,
+    /// Attempts that are running and go on.
+    pub taken_over: u32,
     /// Executions that cannot go on; the log says why.
     pub broken: u32,
 }
@@ -47,7 +52,9 @@ impl Core {
         execution.sequence = row.sequence;
         execution.started_at = row.started_at;
         let mut bytes = row.params.len() as u64;
-        for task in tasks {
+        let mut leases = Vec::new();
+        for mut task in tasks {
+            leases.extend(task.lease.take().map(|key| (task.position, key)));
             let position = task.position as usize;
             let slot = execution
                 .tasks
@@ -66,6 +73,11 @@ impl Core {
         live.bytes = bytes;
         self.load.add(live.size());
         self.executions.insert(id, live);
+        if self.lasting_leases {
+            for (task, key) in leases {
+                recovered.taken_over += u32::from(self.take_over(id, task, key));
+            }
+        }
         recovered.interrupted += self.give_back_running(id);
         let owed = self
             .executions
@@ -76,14 +88,46 @@ impl Core {
         Ok(())
     }
 
-    /// Ends the leases of a former owner: nobody knows them any more.
-    fn give_back_running(&mut self, id: crate::ids::ExecutionId) -> u32 {
+    /// Takes a lease over that a former owner gave. Its worker has the whole length of a lease to make itself heard.
+    fn take_over(&mut self, id: ExecutionId, task: u32, key: LeaseKey) -> bool {
+        let Now { wall, steady } = self.now;
+        let Some(live) = self.executions.get(&id) else {
+            return false;
+        };
+        let current = &live.execution.tasks[task as usize];
+        if current.state != TaskState::Running {
+            return false;
+        }
+        let started = current.attempt_started_at.unwrap_or(wall).min(wall);
+        let left = attempt_deadline(&live.execution, task, started).saturating_sub(wall).max(0);
+        let cancelled = live.execution.closing.map(|_| live.execution.closing_reason.clone());
+        let subject = TokenSubject {
+            execution: id,
+            task,
+            attempt: current.leases,
+        };
+        let lease = Lease {
+            subject,
+            session: key.session,
+            expires_at: steady.saturating_add(LEASE),
+            overdue_at: steady.saturating_add(left),
+            logged: 0,
+            cancelled,
+        };
+        self.leases.insert(key.token, lease);
+        true
+    }
+
+    /// Ends the leases of a former owner that nobody knows any more.
+    fn give_back_running(&mut self, id: ExecutionId) -> u32 {
         let Some(live) = self.executions.get(&id) else {
             return 0;
         };
-        let running = (0_u32..)
-            .zip(&live.execution.tasks)
-            .filter(|(_, task)| task.state == TaskState::Running && !planted(Bug::RunningForgottenOnReload));
+        let running = (0_u32..).zip(&live.execution.tasks).filter(|(position, task)| {
+            task.state == TaskState::Running
+                && self.leases.token_of(id, *position).is_none()
+                && !planted(Bug::RunningForgottenOnReload)
+        });
         let running: Vec<(u32, u32)> = running.map(|(position, task)| (position, task.leases)).collect();
         for (task, attempt) in &running {
             let reason = "NEXUS was restarted while the attempt was running".to_owned();

@@ -1,5 +1,7 @@
 //! Effects, released after their commit: dispatches, timers, cancels, the next slice, and the end.
 
+use std::sync::Arc;
+
 use nexus_engine::{Command, Effect, TaskState, Timer};
 use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
@@ -15,7 +17,7 @@ impl Core {
         let mut entries = Vec::new();
         for release in releases {
             match release {
-                Release::Reply(reply) => reply(),
+                Release::Reply(_, reply) => reply(),
                 Release::Effects(id, effects, decided) => {
                     for effect in effects {
                         self.bring_about(id, effect, decided, &mut entries);
@@ -53,7 +55,7 @@ impl Core {
                 at,
             } => {
                 let due = due(at);
-                let token = self.leases.token_of(id, task).map(str::to_owned);
+                let token = self.leases.token_of(id, task).cloned();
                 if let Some(lease) = token.and_then(|token| self.leases.get_mut(&token))
                     && lease.subject.attempt == attempt
                 {
@@ -83,7 +85,7 @@ impl Core {
 
     /// Tells the worker that holds an attempt to stop it.
     fn stop(&mut self, id: ExecutionId, task: u32, attempt: u32, reason: String) {
-        let Some(token) = self.leases.token_of(id, task).map(str::to_owned) else {
+        let Some(token) = self.leases.token_of(id, task).cloned() else {
             return;
         };
         let runs = self.executions.get(&id).is_some_and(|live| {
@@ -93,19 +95,19 @@ impl Core {
         if runs {
             if let Some(lease) = self.leases.get_mut(&token) {
                 lease.cancelled = Some(reason.clone());
-                let session = lease.session.clone();
-                self.direct(session, token, Verdict::Cancel(reason));
+                let session = Arc::clone(&lease.session);
+                self.direct(&session, &token, Verdict::Cancel(reason));
             }
         } else if let Some(lease) = self.leases.remove(&token) {
             // The engine is done with the attempt: whatever its worker still says is stale.
-            self.direct(lease.session, token, Verdict::Lost);
+            self.direct(&lease.session, &token, Verdict::Lost);
         }
     }
 
-    fn direct(&mut self, session: String, token: String, verdict: Verdict) {
+    fn direct(&mut self, session: &str, token: &str, verdict: Verdict) {
         self.outputs.push(Output::Direct {
-            session,
-            token,
+            session: session.to_owned(),
+            token: token.to_owned(),
             verdict,
         });
     }

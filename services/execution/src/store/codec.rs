@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexus_engine::{Closing, Event, ExecutionState, Fact, Failure, TaskState};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{LeaseKey, StoreError};
 
 const EXECUTION_STATES: [ExecutionState; 8] = [
     ExecutionState::Pending,
@@ -98,6 +98,22 @@ pub fn failure_text(failure: Option<&Failure>) -> Option<String> {
 pub fn failure(text: Option<&str>) -> Result<Option<Failure>, StoreError> {
     text.map(|text| serde_json::from_str(text).map_err(|error| StoreError::Inconsistent(format!("a failure: {error}"))))
         .transpose()
+}
+
+/// What a lease is known by as text: token and session, neither of which has a space.
+#[must_use]
+pub fn lease_text(lease: Option<&LeaseKey>) -> Option<String> {
+    lease.map(|lease| format!("{} {}", lease.token, lease.session))
+}
+
+/// The lease of a text.
+#[must_use]
+pub fn lease(text: Option<&str>) -> Option<LeaseKey> {
+    let (token, session) = text?.split_once(' ')?;
+    Some(LeaseKey {
+        token: Arc::from(token),
+        session: Arc::from(session),
+    })
 }
 
 /// An event as columns.

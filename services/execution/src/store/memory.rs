@@ -195,11 +195,13 @@ impl Store for MemoryStore {
 
     async fn open_executions(
         &self,
+        shards: &[u16],
         after: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
+        let wanted = |id: ExecutionId| shards.is_empty() || shards.contains(&id.shard());
         let open = self.open_now().into_iter();
-        let page = open.filter(|(row, _)| after.is_none_or(|after| row.id > after));
+        let page = open.filter(|(row, _)| wanted(row.id) && after.is_none_or(|after| row.id > after));
         Ok(page.take(limit as usize).collect())
     }
 

@@ -17,11 +17,18 @@ use super::trouble::{Trouble, Troubles};
 use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
 use crate::ids::ExecutionId;
 
-const EXECUTIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "executions",
-    sql: include_str!("../../migrations/sqlite/0001_executions.sql"),
-}];
+const EXECUTIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "executions",
+        sql: include_str!("../../migrations/sqlite/0001_executions.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "leases",
+        sql: include_str!("../../migrations/sqlite/0002_leases.sql"),
+    },
+];
 const LOGS: &[Migration] = &[Migration {
     number: 1,
     name: "logs",
@@ -82,10 +89,11 @@ impl Store for SqliteStore {
 
     async fn open_executions(
         &self,
+        shards: &[u16],
         after: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
-        read::open_executions(&self.executions, after, limit).await
+        read::open_executions(&self.executions, shards, after, limit).await
     }
 
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {

@@ -42,6 +42,7 @@ fn task(position: u32, state: TaskState) -> TaskRow {
         finished_at: None,
         next_at: None,
         worker: None,
+        lease: None,
         failure: None,
         output: None,
     }
@@ -116,7 +117,7 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
     let id = id();
     store.commit(fence, &[fresh(id)]).await.expect("commit");
     assert_eq!(store.execution(id).await.expect("read"), Some(execution(id)));
-    assert_eq!(store.open_executions(None, 10).await.expect("open").len(), 1);
+    assert_eq!(store.open_executions(&[], None, 10).await.expect("open").len(), 1);
     store.commit(fence, &[finished(id)]).await.expect("commit");
     let expected = ExecutionRow {
         params: execution(id).params,
@@ -129,7 +130,7 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         [(id, TaskState::Succeeded, 1)]
     );
     assert!(
-        store.open_executions(None, 10).await.expect("open").is_empty(),
+        store.open_executions(&[], None, 10).await.expect("open").is_empty(),
         "terminal ones are not loaded"
     );
     let history = store.history(id, None, 0, 10).await.expect("history");
@@ -340,7 +341,7 @@ async fn failures_survive(store: &dyn Store) {
         store.tasks(id, 0, 1).await.expect("tasks")[0].failure,
         Some(failure.clone())
     );
-    let (row, tasks) = store.open_executions(None, 1).await.expect("open").remove(0);
+    let (row, tasks) = store.open_executions(&[], None, 1).await.expect("open").remove(0);
     assert_eq!((row.failure, tasks.len()), (Some(failure), 1));
 }
 

@@ -1,13 +1,22 @@
 //! Extends leases, and tells the worker which attempts to stop.
 
-use nexus_api::worker::v1::{HeartbeatTasksRequest, HeartbeatTasksResponse};
+use std::time::Duration;
+
+use futures::future::join_all;
+use nexus_api::shard::v1::ExtendLeasesRequest;
+use nexus_api::worker::v1::{Directive, HeartbeatTasksRequest, HeartbeatTasksResponse};
 use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
-use super::session;
+use super::{session, split};
 use crate::Context;
-use crate::error::status;
+use crate::owner::Verdict;
+use crate::owner::shards::shard_of_token;
+use crate::replication::{Peer, request};
 use crate::sessions::directive;
+
+/// How long another replica may take; the next heartbeat comes in three seconds.
+const CALL: Duration = Duration::from_secs(2);
 
 pub(crate) async fn heartbeat(
     context: &Context,
@@ -18,21 +27,42 @@ pub(crate) async fn heartbeat(
         return Err(error.into());
     }
     let session = session(context, &request.session)?;
-    let verdicts = context
-        .owner
-        .heartbeat(session.session, request.tokens.clone())
-        .await
-        .map_err(status)?;
+    let (mine, theirs) = split(context, request.tokens, |token| shard_of_token(token));
+    let asked = theirs.into_iter().map(|(peer, tokens)| {
+        let extend = ExtendLeasesRequest {
+            session: session.session.to_string(),
+            tokens,
+        };
+        ask(peer, extend)
+    });
+    let (mut directives, others) = tokio::join!(here(context, &session.session, mine), join_all(asked));
     kill_here("execution::heartbeat");
-    let directives = request
-        .tokens
-        .iter()
-        .zip(&verdicts)
-        .map(|(token, verdict)| directive(token, verdict))
-        .collect();
+    directives.extend(others.into_iter().flatten());
     Ok(HeartbeatTasksResponse {
         directives,
-        drain: context.shutdown.is_cancelled(),
+        drain: context.leaving.is_cancelled(),
         leaving: request.leaving,
     })
+}
+
+/// Extends leases that this replica can speak for.
+pub(crate) async fn here(context: &Context, session: &str, tokens: Vec<String>) -> Vec<Directive> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    // An owner that cannot answer says nothing: the worker asks again before its leases are over.
+    let verdicts = context.owner.heartbeat(session.to_owned(), tokens.clone()).await;
+    let verdicts = verdicts.unwrap_or_default();
+    let known = tokens.iter().zip(&verdicts).filter(|(_, verdict)| **verdict != Verdict::Unknown);
+    known.map(|(token, verdict)| directive(token, verdict)).collect()
+}
+
+async fn ask(peer: Peer, extend: ExtendLeasesRequest) -> Vec<Directive> {
+    match peer.client().extend_leases(request(extend, CALL)).await {
+        Ok(answer) => answer.into_inner().directives,
+        Err(error) => {
+            tracing::warn!(peer = %peer.address, error = %error.message(), "leases could not be extended at another replica");
+            Vec::new()
+        }
+    }
 }

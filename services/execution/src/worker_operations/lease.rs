@@ -1,30 +1,93 @@
 //! Makes tasks for workers of the owner's leases: evaluates the expressions of their input.
 
+use std::time::Duration;
+
+use futures::future::join_all;
+use nexus_api::shard::v1::GrantLeasesRequest;
 use nexus_api::time::{duration, timestamp};
 use nexus_api::worker::v1::{LeasedTask, SecretPlaceholder};
 use nexus_engine::{Failure, FailureKind, Outcome};
 use nexus_mesh::failpoint::kill_here;
-use nexus_streams::Pointer;
+use nexus_streams::{Pointer, Taken};
 use tonic::Status;
 
-use super::MAX_OUTPUT;
+use super::{MAX_OUTPUT, shared, split};
 use crate::Context;
+use crate::convert;
 use crate::error::status;
+use crate::ids::ExecutionId;
 use crate::owner::{Granted, SessionRef};
+use crate::replication::{Peer, request};
 
-/// Leases what some pointers name. An attempt whose input cannot be evaluated fails here and now; it never reaches a
-/// worker.
+/// How long another replica may take to lease.
+const CALL: Duration = Duration::from_secs(5);
+
+/// Leases what some pointers name, each at the replica that owns its shard. An attempt whose input cannot be evaluated
+/// fails here and now; it never reaches a worker.
 pub(super) async fn lease(
+    context: &Context,
+    taken: Vec<Taken>,
+    session: &SessionRef,
+) -> Result<Vec<LeasedTask>, Status> {
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mine, theirs) = split(context, taken, |taken| Some(shard_of(&taken.pointer)));
+    let asked = theirs.into_iter().map(|(peer, taken)| there(context, peer, taken, session));
+    let local = async {
+        if mine.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pointers = mine.iter().map(|taken| taken.pointer).collect();
+        let (tasks, strangers) = here(context, pointers, session).await?;
+        settle(context, mine, &strangers);
+        Ok::<_, Status>(tasks)
+    };
+    let (local, others) = tokio::join!(local, join_all(asked));
+    kill_here("execution::grant");
+    let mut tasks = local?;
+    tasks.extend(others.into_iter().flatten());
+    Ok(tasks)
+}
+
+/// Leases what this replica owns; also gives what it does not.
+pub(crate) async fn here(
     context: &Context,
     pointers: Vec<Pointer>,
     session: &SessionRef,
-) -> Result<Vec<LeasedTask>, Status> {
-    if pointers.is_empty() {
-        return Ok(Vec::new());
+) -> Result<(Vec<LeasedTask>, Vec<Pointer>), Status> {
+    let grants = context.owner.grant(pointers, session.clone()).await.map_err(status)?;
+    Ok((prepare(context, grants.granted, session).await, grants.strangers))
+}
+
+/// Leases at another replica. What it does not answer for comes again.
+async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, session: &SessionRef) -> Vec<LeasedTask> {
+    let grant = GrantLeasesRequest {
+        session: Some(shared(session)),
+        pointers: taken.iter().map(|taken| convert::pointer(&taken.pointer)).collect(),
+    };
+    match peer.client().grant_leases(request(grant, CALL)).await {
+        Ok(answer) => {
+            let answer = answer.into_inner();
+            let strangers: Vec<Pointer> = answer.strangers.iter().filter_map(convert::pointer_from).collect();
+            settle(context, taken, &strangers);
+            answer.tasks
+        }
+        Err(error) => {
+            tracing::warn!(peer = %peer.address, error = %error.message(), "attempts could not be leased at another replica");
+            Vec::new()
+        }
     }
-    let granted = context.owner.grant(pointers, session.clone()).await.map_err(status)?;
-    kill_here("execution::grant");
-    Ok(prepare(context, granted, session).await)
+}
+
+/// What an owner has answered need not come again; what it does not own must.
+fn settle(context: &Context, taken: Vec<Taken>, strangers: &[Pointer]) {
+    let answered = taken.into_iter().filter(|taken| !strangers.contains(&taken.pointer));
+    context.dispatch.settle(answered.map(|taken| taken.receipt).collect());
+}
+
+fn shard_of(pointer: &Pointer) -> u16 {
+    ExecutionId::from_bytes(pointer.execution).shard()
 }
 
 /// Makes tasks of leases.

@@ -2,17 +2,27 @@
 //! lines for which the attempt's log has no room.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
 use nexus_mesh::failpoint::kill_here;
 use tonic::Status;
 
-use super::{at_most, session};
+use super::{at_most, session, split};
 use crate::Context;
+use crate::convert;
 use crate::error::status;
 use crate::ids::ExecutionId;
+use crate::owner::Subject;
+use crate::owner::shards::shard_of_token;
+use crate::replication::{Peer, is_elsewhere, request};
 use crate::store::LogRow;
+
+/// How long another replica may take, and how long an owner is looked for.
+const CALL: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes of a line at most; longer ones are cut.
 const MAX_LINE: usize = 16 << 10;
@@ -30,13 +40,12 @@ pub(crate) async fn append(
             .map(|line| line.text.len().min(MAX_LINE) as u64)
             .sum()
     };
-    let tokens = request.batches.iter().map(|batch| (batch.token.clone(), bytes(batch)));
-    let tokens = tokens.collect();
-    let subjects = context.owner.subjects(session.session, tokens).await.map_err(status)?;
+    let logs = request.batches.iter().map(|batch| (batch.token.clone(), bytes(batch)));
+    let subjects = subjects(context, &session.session, logs.collect()).await?;
     let mut rows = Vec::new();
     let mut touched: HashMap<ExecutionId, u64> = HashMap::new();
     for (batch, subject) in request.batches.into_iter().zip(subjects) {
-        let Some(subject) = subject else { continue };
+        let Subject::Current(subject) = subject else { continue };
         for (line, number) in batch.lines.into_iter().zip(batch.first_line..) {
             let mut text = line.text.replace('\0', "\u{fffd}");
             text.truncate(text.floor_char_boundary(MAX_LINE));
@@ -59,4 +68,54 @@ pub(crate) async fn append(
         context.logs.notify(execution, batches);
     }
     Ok(AppendTaskLogsResponse {})
+}
+
+/// What leases are about, asked of the replicas that own them.
+async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+    let mut subjects = vec![Subject::NotOwner; logs.len()];
+    let mut waiting: Vec<(usize, (String, u64))> = logs.into_iter().enumerate().collect();
+    let mut route = None;
+    loop {
+        let (mine, theirs) = split(context, waiting.clone(), |(_, (token, _))| shard_of_token(token));
+        let (places, logs): (Vec<usize>, Vec<_>) = mine.into_iter().unzip();
+        if !logs.is_empty() {
+            let told = here(context, session, logs).await?;
+            places.into_iter().zip(told).for_each(|(place, subject)| subjects[place] = subject);
+        }
+        for (peer, group) in theirs {
+            let (places, logs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
+            match there(peer, session, logs).await {
+                Ok(told) => places.into_iter().zip(told).for_each(|(place, subject)| subjects[place] = subject),
+                Err(status) if is_elsewhere(&status) => {}
+                Err(status) => return Err(status),
+            }
+        }
+        waiting.retain(|(place, _)| subjects[*place] == Subject::NotOwner);
+        let Some((_, (token, _))) = waiting.first() else {
+            return Ok(subjects);
+        };
+        let shard = shard_of_token(token).unwrap_or_default();
+        // The worker asks again if nobody is found for so long.
+        let route = route.get_or_insert_with(|| context.router.route_for(shard, PATIENCE));
+        route.next().await?;
+    }
+}
+
+/// What leases are about whose shards this replica owns.
+pub(crate) async fn here(
+    context: &Context,
+    session: &str,
+    logs: Vec<(String, u64)>,
+) -> Result<Vec<Subject>, Status> {
+    context.owner.subjects(session.to_owned(), logs).await.map_err(status)
+}
+
+async fn there(peer: Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+    let log = |(token, bytes)| GrowingLog { token, bytes };
+    let describe = DescribeLeasesRequest {
+        session: session.to_owned(),
+        logs: logs.into_iter().map(log).collect(),
+    };
+    let answer = peer.client().describe_leases(request(describe, CALL)).await?;
+    Ok(answer.into_inner().subjects.iter().map(convert::subject_from).collect())
 }

@@ -32,13 +32,13 @@ pub(crate) async fn poll(context: &Context, request: PollTasksRequest) -> Result
         let left = deadline.saturating_duration_since(Instant::now()).min(PIECE);
         let taken = tokio::select! {
             taken = context.dispatch.take(&session.queues, max, left) => taken,
-            () = context.shutdown.cancelled() => return Ok(PollTasksResponse { tasks: Vec::new(), drain: true }),
+            () = context.leaving.cancelled() => return Ok(PollTasksResponse { tasks: Vec::new(), drain: true }),
         };
-        let pointers = taken.map_err(|error| {
+        let taken = taken.map_err(|error| {
             tracing::warn!(%error, "tasks cannot be taken");
             Status::unavailable(error.to_string())
         })?;
-        let tasks = lease::lease(context, pointers, &session).await?;
+        let tasks = lease::lease(context, taken, &session).await?;
         if !tasks.is_empty() || Instant::now() >= deadline {
             return Ok(PollTasksResponse { tasks, drain: false });
         }

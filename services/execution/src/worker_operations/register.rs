@@ -11,7 +11,7 @@ use tonic::Status;
 use super::MAX_OUTPUT;
 use crate::Context;
 use crate::owner::{LEASE, MAX_LOG};
-use crate::sessions::HEARTBEAT;
+use crate::sessions::{self, HEARTBEAT};
 
 const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
@@ -29,11 +29,15 @@ pub(crate) fn register(context: &Context, request: RegisterWorkerRequest) -> Res
         return Err(ApiError::field("queues", format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes")).into());
     }
     let (name, queues) = (request.name.clone(), request.queues.clone());
+    let resumed = !request.resume_session.is_empty();
     let session = context.sessions.register(request, &context.ids).ok_or_else(|| {
         ApiError::new(ErrorReason::Overloaded, "too many workers are registered")
             .retry_after(std::time::Duration::from_secs(10))
     })?;
-    tracing::info!(worker = name, ?queues, "a worker registered");
+    if resumed {
+        context.router.peers().close_session(&session, "the worker is here now", true);
+    }
+    tracing::info!(worker = name, ?queues, resumed, "a worker registered");
     let heartbeat = i64::try_from(HEARTBEAT.as_micros()).unwrap_or(i64::MAX);
     Ok(RegisterWorkerResponse {
         session,
@@ -50,10 +54,7 @@ pub(crate) async fn deregister(
 ) -> Result<DeregisterWorkerResponse, Status> {
     // Ending a session twice is no error.
     if context.sessions.close(&request.session) {
-        context
-            .owner
-            .session_closed(request.session, "the worker ended without finishing it".to_owned())
-            .await;
+        sessions::over(context, request.session, "the worker ended without finishing it").await;
     }
     Ok(DeregisterWorkerResponse {})
 }

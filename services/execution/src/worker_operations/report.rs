@@ -1,63 +1,166 @@
 //! Records how attempts ended.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use nexus_api::error::ApiError;
+use nexus_api::shard::v1::ReportLeasesRequest;
 use nexus_api::worker::v1::{
-    ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
+    LeasedTask, ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
 };
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
 use nexus_mesh::failpoint::kill_here;
 use serde::de::IgnoredAny;
 use tonic::Status;
 
-use super::{MAX_OUTPUT, at_most, lease, session};
+use super::{MAX_OUTPUT, at_most, lease, session, shared, split};
 use crate::Context;
 use crate::convert::failure_from;
 use crate::error::status;
+use crate::owner::shards::shard_of_token;
+use crate::owner::{Acceptance, SessionRef};
+use crate::replication::{Peer, is_elsewhere, request};
+
+/// How long another replica may take to record.
+const CALL: Duration = Duration::from_secs(10);
 
 /// Bytes that are kept of a failure's message, stack trace and details.
 const MAX_MESSAGE: usize = 4 << 10;
 const MAX_STACK_TRACE: usize = 16 << 10;
 
+/// Records reports, each at the replica that owns its shard.
 pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Result<ReportTasksResponse, Status> {
     at_most("reports", request.reports.len())?;
     let session = session(context, &request.session)?;
-    let mut problems = Vec::with_capacity(request.reports.len());
-    let mut tokens = Vec::with_capacity(request.reports.len());
-    let mut outcomes = Vec::with_capacity(request.reports.len());
-    for report in request.reports {
-        let token = report.token.clone();
-        let (outcome, problem) = outcome(report)?;
-        problems.push(problem);
-        tokens.push(token.clone());
-        outcomes.push((token, outcome));
+    if request.reports.iter().any(|report| report.outcome.is_none()) {
+        return Err(ApiError::field("reports.outcome", "must say how the attempt ended").into());
     }
     kill_here("execution::report::received");
-    let reported = context
-        .owner
-        .report(outcomes, session.clone(), request.free_slots)
-        .await
-        .map_err(status)?;
+    let mut told = Told {
+        results: vec![None; request.reports.len()],
+        tasks: Vec::new(),
+        free: request.free_slots,
+    };
+    let mut waiting: Vec<(usize, TaskReport)> = request.reports.into_iter().enumerate().collect();
+    let mut route = None;
+    loop {
+        tell(context, waiting.clone(), &session, &mut told).await?;
+        waiting.retain(|(place, _)| told.results[*place].is_none());
+        // What is left has to be told to whoever owns its shard next.
+        let Some((_, report)) = waiting.first() else { break };
+        let shard = shard_of_token(&report.token).unwrap_or_default();
+        route.get_or_insert_with(|| context.router.route(shard)).next().await?;
+    }
     kill_here("execution::report::committed");
-    let results = tokens
-        .into_iter()
-        .zip(problems)
-        .zip(reported.accepted)
-        .map(|((token, problem), accepted)| {
-            use report_result::Status::{Accepted, Invalid, Stale};
-            let (status, message) = match (accepted, problem) {
-                (false, _) => (Stale, "the attempt is no longer current; nothing changed".to_owned()),
-                (true, Some(problem)) => (Invalid, problem),
-                (true, None) => (Accepted, String::new()),
-            };
-            ReportResult {
-                token,
-                status: status.into(),
-                message,
+    Ok(ReportTasksResponse {
+        results: told.results.into_iter().flatten().collect(),
+        tasks: told.tasks,
+    })
+}
+
+/// What has become of reports so far.
+struct Told {
+    /// By the report's place; none for those whose owner was not found yet.
+    results: Vec<Option<ReportResult>>,
+    tasks: Vec<LeasedTask>,
+    free: u32,
+}
+
+/// One round: tells each owner that is known.
+async fn tell(
+    context: &Context,
+    reports: Vec<(usize, TaskReport)>,
+    session: &SessionRef,
+    told: &mut Told,
+) -> Result<(), Status> {
+    let (mine, theirs) = split(context, reports, |(_, report)| shard_of_token(&report.token));
+    let groups = usize::from(!mine.is_empty()) + theirs.len();
+    // One owner may fill every slot; several fill as many as their reports free.
+    let mut slots = |reports: usize| {
+        let some = u32::try_from(reports).unwrap_or(u32::MAX);
+        let share = if groups == 1 { told.free } else { told.free.min(some) };
+        told.free -= share;
+        share
+    };
+    let shares: Vec<u32> = theirs.iter().map(|(_, group)| slots(group.len())).collect();
+    let (my_places, mine): (Vec<usize>, Vec<TaskReport>) = mine.into_iter().unzip();
+    let share = slots(mine.len());
+    let local = async {
+        if mine.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        here(context, mine, session, share).await
+    };
+    let asked = theirs.into_iter().zip(shares).map(|((peer, group), share)| async move {
+        let (places, reports): (Vec<usize>, Vec<TaskReport>) = group.into_iter().unzip();
+        (places, there(peer, reports, session, share).await)
+    });
+    let (local, others) = tokio::join!(local, join_all(asked));
+    for (places, answer) in std::iter::once((my_places, local)).chain(others) {
+        match answer {
+            Ok((results, tasks)) => {
+                told.tasks.extend(tasks);
+                for (place, result) in places.into_iter().zip(results) {
+                    told.results[place] = result;
+                }
             }
-        });
+            Err(status) if is_elsewhere(&status) => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(())
+}
+
+/// Answers to reports in their order, none for those of other owners, and what they freed.
+type Answer = (Vec<Option<ReportResult>>, Vec<LeasedTask>);
+
+/// Records reports of leases whose shards this replica owns.
+pub(crate) async fn here(
+    context: &Context,
+    reports: Vec<TaskReport>,
+    session: &SessionRef,
+    free_slots: u32,
+) -> Result<Answer, Status> {
+    let mut problems = Vec::with_capacity(reports.len());
+    let mut outcomes = Vec::with_capacity(reports.len());
+    for report in reports {
+        let token = report.token.clone();
+        let (outcome, problem) = outcome(report)?;
+        problems.push((token.clone(), problem));
+        outcomes.push((token, outcome));
+    }
+    let reported = context.owner.report(outcomes, session.clone(), free_slots).await;
+    let reported = reported.map_err(status)?;
+    let results = problems.into_iter().zip(reported.accepted);
+    let results = results.map(|((token, problem), accepted)| result(token, problem, accepted));
     let results = results.collect();
-    let tasks = lease::prepare(context, reported.granted, &session).await;
-    Ok(ReportTasksResponse { results, tasks })
+    Ok((results, lease::prepare(context, reported.granted, session).await))
+}
+
+async fn there(peer: Peer, reports: Vec<TaskReport>, session: &SessionRef, free_slots: u32) -> Result<Answer, Status> {
+    let report = ReportLeasesRequest {
+        session: Some(shared(session)),
+        reports,
+        free_slots,
+    };
+    let answer = peer.client().report_leases(request(report, CALL)).await?.into_inner();
+    let known = |result: ReportResult| (result.status() != report_result::Status::Unspecified).then_some(result);
+    Ok((answer.results.into_iter().map(known).collect(), answer.tasks))
+}
+
+fn result(token: String, problem: Option<String>, accepted: Acceptance) -> Option<ReportResult> {
+    use report_result::Status::{Accepted, Invalid, Stale};
+    let (status, message) = match (accepted, problem) {
+        (Acceptance::NotOwner, _) => return None,
+        (Acceptance::Stale, _) => (Stale, "the attempt is no longer current; nothing changed".to_owned()),
+        (Acceptance::Recorded, Some(problem)) => (Invalid, problem),
+        (Acceptance::Recorded, None) => (Accepted, String::new()),
+    };
+    Some(ReportResult {
+        token,
+        status: status.into(),
+        message,
+    })
 }
 
 /// A report in the engine's words. An output that cannot be taken makes the attempt fail: it has ended, and another

@@ -2,12 +2,14 @@
 //! breaks the session is closed and what it held is given out again at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_api::error::ApiError;
 use nexus_api::worker::v1::{
     PollTasksResponse, StreamTasksRequest, StreamTasksResponse, stream_tasks_request, stream_tasks_response,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -15,9 +17,13 @@ use tonic::{Status, Streaming};
 use super::{heartbeat, lease, poll, report, session};
 use crate::Context;
 use crate::owner::SessionRef;
+use crate::sessions;
 
 /// Messages that wait for a slow worker at most.
 const OUTBOX: usize = 256;
+
+/// How long a worker whose stream broke has to come back before what it held is given out again.
+const RETURN: Duration = Duration::from_millis(2_500);
 
 /// Reports of one stream that are being stored at most; further messages of the stream wait meanwhile.
 const REPORTS: usize = 64;
@@ -35,7 +41,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let session = session(context, &ready.session)?;
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let (direct, mut directed) = mpsc::channel(OUTBOX);
-    context.sessions.attach(&session.session, direct);
+    let stream = context.sessions.attach(&session.session, direct);
     let (credits, credits_seen) = watch::channel(ready.max_tasks);
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
@@ -70,14 +76,23 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
             }
         }
         feeder.abort();
-        if context.sessions.close(&session.session) {
-            context
-                .owner
-                .session_closed(session.session, "the worker's stream broke".to_owned())
-                .await;
-        }
+        broken(&context, &session.session, stream).await;
     });
     Ok(ReceiverStream::new(messages))
+}
+
+/// A stream has ended. A worker that lives comes back under the same session, here or at another replica; one that does
+/// not has its leases given out again.
+async fn broken(context: &Context, session: &str, stream: u64) {
+    if context.leaving.is_cancelled() {
+        // It was this replica that sent the worker away.
+        context.sessions.forget(session);
+        return;
+    }
+    sleep(RETURN).await;
+    if context.sessions.close_broken(session, stream) {
+        sessions::over(context, session.to_owned(), "the worker's stream broke").await;
+    }
 }
 
 /// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
@@ -94,7 +109,7 @@ async fn take(
     match message {
         In::Ready(ready) => credits.send_modify(|credits| *credits = credits.saturating_add(ready.max_tasks)),
         In::Heartbeat(mut request) => {
-            request.session.clone_from(&session.session);
+            request.session = session.session.to_string();
             let answer = heartbeat::heartbeat(context, request).await;
             drop(
                 outbox
@@ -105,7 +120,7 @@ async fn take(
             );
         }
         In::Report(mut request) => {
-            request.session.clone_from(&session.session);
+            request.session = session.session.to_string();
             let (context, credits, outbox) = (context.clone(), credits.clone(), outbox.clone());
             // Never closed, so there always comes a turn.
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
@@ -144,22 +159,22 @@ async fn feed(
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
                 () = leaving.cancelled() => return,
-                () = context.shutdown.cancelled() => return drain(&outbox).await,
+                () = context.leaving.cancelled() => return drain(&outbox).await,
             }
             continue;
         }
         let max = free.min(poll::MAX_TASKS) as usize;
         let taken = tokio::select! {
-            taken = context.dispatch.take(&session.queues, max, std::time::Duration::from_secs(60)) => taken,
+            taken = context.dispatch.take(&session.queues, max, Duration::from_secs(60)) => taken,
             () = leaving.cancelled() => return,
-            () = context.shutdown.cancelled() => return drain(&outbox).await,
+            () = context.leaving.cancelled() => return drain(&outbox).await,
         };
-        let Ok(pointers) = taken else {
+        let Ok(taken) = taken else {
             // The dispatcher is away; it is asked again in a moment.
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
         };
-        let tasks = match lease::lease(&context, pointers, &session).await {
+        let tasks = match lease::lease(&context, taken, &session).await {
             Ok(tasks) if tasks.is_empty() => continue,
             Ok(tasks) => tasks,
             Err(error) => return drop(outbox.send(Err(error)).await),

@@ -220,6 +220,7 @@ struct TaskColumns<'a>(
     Option<i64>,
     Option<&'a str>,
     Option<String>,
+    Option<String>,
 );
 
 fn tasks(changes: &[Change]) -> Vec<TaskColumns<'_>> {
@@ -241,6 +242,7 @@ fn tasks(changes: &[Change]) -> Vec<TaskColumns<'_>> {
                 task.next_at,
                 task.worker.as_deref(),
                 codec::failure_text(task.failure.as_ref()),
+                codec::lease_text(task.lease.as_ref()),
             )
         }));
     }
@@ -329,16 +331,16 @@ const WRITE: &str = concat!(
     WHERE executions.id = unhex(fresh.row ->> 0);
 
     INSERT INTO tasks (execution, position, state, leases, returned, infra_losses, scheduled_at, ready_at, started_at,
-                       attempt_started_at, finished_at, next_at, worker, failure)
+                       attempt_started_at, finished_at, next_at, worker, failure, lease)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-           value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
+           value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
     FROM json_each($4) WHERE true
     ON CONFLICT (execution, position) DO UPDATE SET
         state = excluded.state, leases = excluded.leases, returned = excluded.returned,
         infra_losses = excluded.infra_losses, scheduled_at = excluded.scheduled_at, ready_at = excluded.ready_at,
         started_at = excluded.started_at, attempt_started_at = excluded.attempt_started_at,
         finished_at = excluded.finished_at, next_at = excluded.next_at, worker = excluded.worker,
-        failure = excluded.failure;
+        failure = excluded.failure, lease = excluded.lease;
 
     INSERT INTO history (execution, sequence, at, kind, task, attempt, state, data)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,

@@ -26,12 +26,13 @@ macro_rules! execution_columns {
 macro_rules! task_columns {
     () => {
         "t.execution, t.position, t.state, t.leases, t.returned, t.infra_losses, t.scheduled_at, t.ready_at,
-         t.started_at, t.attempt_started_at, t.finished_at, t.next_at, t.worker, t.failure, o.value"
+         t.started_at, t.attempt_started_at, t.finished_at, t.next_at, t.worker, t.failure, o.value, t.lease"
     };
 }
 
 pub(super) async fn open_executions(
     store: &Database,
+    shards: &[u16],
     after: Option<ExecutionId>,
     limit: u32,
 ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
@@ -39,10 +40,12 @@ pub(super) async fn open_executions(
         "SELECT ",
         execution_columns!(),
         ", p.value, NULL FROM executions e INDEXED BY executions_open JOIN params p ON p.execution = e.id
-         WHERE e.finished_at IS NULL AND e.id > ?1 ORDER BY e.id LIMIT ?2"
+         WHERE e.finished_at IS NULL AND e.id > ?1
+           AND (?3 = '[]' OR e.shard IN (SELECT value FROM json_each(?3))) ORDER BY e.id LIMIT ?2"
     ))
     .bind(after.map_or_else(Vec::new, |id| id.bytes().to_vec()))
     .bind(limit)
+    .bind(json!(shards).to_string())
     .fetch_all(store.reader())
     .await
     .map_err(database)?;
@@ -267,7 +270,9 @@ fn task_row(row: &SqliteRow) -> Result<TaskRow, StoreError> {
     let worker: Option<String> = row.try_get(12).map_err(database)?;
     let failure: Option<String> = row.try_get(13).map_err(database)?;
     let output: Option<String> = row.try_get(14).map_err(database)?;
+    let lease: Option<String> = row.try_get(15).map_err(database)?;
     Ok(TaskRow {
+        lease: codec::lease(lease.as_deref()),
         position: row.try_get(1).map_err(database)?,
         state: codec::task_state(row.try_get(2).map_err(database)?)?,
         leases: row.try_get(3).map_err(database)?,

@@ -1,0 +1,183 @@
+//! Which shards the owner holds, and what may be asked of them: taking one in, giving one up, and losing one.
+//!
+//! A shard is taken in two steps (its executions are loaded first, then calls are answered) and given up in two (nothing
+//! new is decided and what was decided is stored, then memory lets it go and the next owner may come).
+
+use super::core::Core;
+use crate::ids::{ExecutionId, SHARDS};
+
+/// How a shard stands with this owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holding {
+    /// It is another owner's, or nobody's.
+    #[default]
+    Foreign,
+    /// It is this owner's, and its executions are being loaded.
+    Loading,
+    /// Calls are answered.
+    Serving,
+    /// Nothing new is decided; what was decided is being stored.
+    Leaving,
+}
+
+/// How every shard stands.
+#[derive(Debug, Clone)]
+pub(super) struct Shards {
+    holdings: [Holding; SHARDS as usize],
+    /// How often each was taken in. A caller that looked something up in the store before names the stay that it saw.
+    stays: [u64; SHARDS as usize],
+}
+
+impl Shards {
+    /// Every one, for an owner that shares with nobody.
+    pub(super) fn all() -> Self {
+        Self {
+            holdings: [Holding::Serving; SHARDS as usize],
+            stays: [1; SHARDS as usize],
+        }
+    }
+
+    pub(super) fn none() -> Self {
+        Self {
+            holdings: [Holding::Foreign; SHARDS as usize],
+            stays: [0; SHARDS as usize],
+        }
+    }
+
+    /// Stands as `new` does from now on; every stay is another one than before.
+    pub(super) fn restart(&mut self, new: &Self) {
+        self.holdings = new.holdings;
+        for stay in &mut self.stays {
+            *stay += 1;
+        }
+    }
+
+    fn holding(&self, shard: u16) -> Holding {
+        self.holdings.get(shard as usize).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, shard: u16, holding: Holding) {
+        if let Some(place) = self.holdings.get_mut(shard as usize) {
+            *place = holding;
+        }
+    }
+
+    /// Which stay this is, while calls for the shard are answered; 0 otherwise.
+    pub(super) fn stay(&self, shard: u16) -> u64 {
+        match self.holding(shard) {
+            Holding::Serving => self.stays.get(shard as usize).copied().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+}
+
+/// The shard that a lease's token belongs to; its first two digits. None for what is no token.
+#[must_use]
+pub fn shard_of_token(token: &str) -> Option<u16> {
+    let digits = token.get(..2)?;
+    u16::from_str_radix(digits, 16).ok().filter(|shard| *shard < SHARDS)
+}
+
+impl Core {
+    /// Takes a shard: from now on its executions may be revived.
+    pub fn adopt(&mut self, shard: u16) {
+        self.shards.set(shard, Holding::Loading);
+        if let Some(stay) = self.shards.stays.get_mut(shard as usize) {
+            *stay += 1;
+        }
+    }
+
+    /// Answers calls for a shard whose executions are all here.
+    pub fn serve(&mut self, shard: u16) {
+        if self.shards.holding(shard) == Holding::Loading {
+            self.shards.set(shard, Holding::Serving);
+        }
+    }
+
+    /// Decides nothing new in a shard. What waits for its commit still gets it.
+    pub fn leave(&mut self, shard: u16) {
+        self.shards.set(shard, Holding::Leaving);
+    }
+
+    /// Whether everything that was decided in a shard is stored.
+    #[must_use]
+    pub fn is_settled(&self, shard: u16) -> bool {
+        let unstored = |id: &ExecutionId| id.shard() == shard && self.is_unstored(*id);
+        !self.executions.keys().any(unstored) && !self.is_writing(shard)
+    }
+
+    /// Lets a shard go, with everything in memory that belongs to it. Whoever still waits for an answer is told to ask the
+    /// new owner.
+    pub fn disown(&mut self, shard: u16) {
+        self.shards.set(shard, Holding::Foreign);
+        let gone: Vec<ExecutionId> = self.executions.keys().copied().filter(|id| id.shard() == shard).collect();
+        for id in gone {
+            if let Some(live) = self.executions.remove(&id) {
+                self.ended(&live);
+            }
+        }
+        self.leases.forget(|id| id.shard() == shard);
+        self.keys.forget_shard(shard);
+        self.pending.forget(shard);
+    }
+
+    /// Shards with the stays in them.
+    pub(super) fn marks(&self, shards: &[u16]) -> Vec<(u16, u64)> {
+        let stay = |shard: &u16| self.shards.stays.get(*shard as usize).copied().unwrap_or_default();
+        shards.iter().map(|shard| (*shard, stay(shard))).collect()
+    }
+
+    /// Whether a shard is being loaded and still in the stay that it was marked with.
+    pub(super) fn is_marked(&self, marks: &[(u16, u64)], shard: u16) -> bool {
+        self.holding(shard) == Holding::Loading
+            && marks.contains(&(shard, self.shards.stays.get(shard as usize).copied().unwrap_or_default()))
+    }
+
+    /// How a shard stands.
+    #[must_use]
+    pub fn holding(&self, shard: u16) -> Holding {
+        self.shards.holding(shard)
+    }
+
+    /// Which stay in a shard this is, while calls for it are answered; 0 otherwise.
+    #[must_use]
+    pub fn stay(&self, shard: u16) -> u64 {
+        self.shards.stay(shard)
+    }
+
+    pub(super) fn serves(&self, shard: u16) -> bool {
+        self.shards.holding(shard) == Holding::Serving
+    }
+
+    /// Whether something may be decided in a shard.
+    pub(super) fn decides(&self, shard: u16) -> bool {
+        matches!(self.shards.holding(shard), Holding::Loading | Holding::Serving)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_shard() {
+        assert_eq!(shard_of_token("3fabc"), Some(63));
+        assert_eq!(shard_of_token("00"), Some(0));
+        for wrong in ["", "4", "40abc", "zz", "é"] {
+            assert_eq!(shard_of_token(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_stay_is_told_while_calls_are_answered_and_grows_with_each() {
+        let mut shards = Shards::none();
+        assert_eq!(shards.stay(3), 0);
+        shards.stays[3] += 1;
+        shards.set(3, Holding::Loading);
+        assert_eq!(shards.stay(3), 0);
+        shards.set(3, Holding::Serving);
+        assert_eq!(shards.stay(3), 1);
+        assert_eq!(shards.holding(99), Holding::Foreign);
+        assert_eq!(Shards::all().stay(63), 1);
+    }
+}

@@ -1,0 +1,239 @@
+//! Keeping the membership: renewing it, taking shards that nobody owns, giving up those that others should have, and
+//! leaving in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_mesh::failpoint::kill_here;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{MEMBERSHIP, RENEWAL, Replication, Router, TRUST};
+use crate::ids::Ids;
+use crate::owner::Reins;
+use crate::owner::balance::{Moves, moves};
+use crate::owner::control::{Control, Handover};
+use crate::store::membership::{Replica, View};
+use crate::store::{Fence, StoreError};
+
+/// How long one question to the store may take.
+const CALL: Duration = Duration::from_secs(2);
+/// How soon it is looked again after a nudge or a failure.
+const SOON: Duration = Duration::from_millis(50);
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// How long the decisions of a shard may take to be stored before it is looked again.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Makes the keeper look at once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Nudge(Arc<Notify>);
+
+impl Nudge {
+    pub(crate) fn nudge(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Keeps the membership of this replica.
+pub(crate) struct Keeper {
+    replication: Replication,
+    router: Router,
+    reins: Reins,
+    nudge: Nudge,
+    ids: Ids,
+    me: Replica,
+    /// When trust ends unless the membership is renewed, and whether there is any.
+    trusted_until: Instant,
+    trusted: bool,
+    joined: bool,
+    /// What was seen last.
+    view: View,
+}
+
+impl Keeper {
+    /// Joins for the first time.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(crate) async fn join(replication: &Replication, ids: &Ids) -> Result<(Replica, Fence), StoreError> {
+        let me = Replica {
+            owner: ids.random(),
+            address: replication.address.clone(),
+            draining: false,
+        };
+        let fence = replication.membership.join(&me, MEMBERSHIP).await?;
+        Ok((me, fence))
+    }
+
+    /// A keeper of a membership that was just begun.
+    pub(crate) fn new(
+        replication: Replication,
+        me: Replica,
+        router: Router,
+        reins: Reins,
+        nudge: Nudge,
+        ids: Ids,
+    ) -> Self {
+        Self {
+            replication,
+            router,
+            reins,
+            nudge,
+            ids,
+            me,
+            trusted_until: Instant::now() + TRUST,
+            trusted: true,
+            joined: true,
+            view: View::default(),
+        }
+    }
+
+    /// Keeps it until `drain`, then hands everything over and leaves. What others own is known as long as it runs.
+    pub(crate) async fn run(mut self, drain: CancellationToken) {
+        let mut next = Instant::now();
+        let mut looked = next;
+        loop {
+            tokio::select! {
+                () = drain.cancelled() => break,
+                () = sleep_until(next) => {}
+                // Not more often than every so often, however many ask.
+                () = self.nudge.0.notified() => sleep_until(looked + SOON).await,
+                Ok(()) = self.reins.lost.changed() => self.joined = false,
+                () = sleep_until(self.trusted_until), if self.trusted => self.trust(false).await,
+            }
+            looked = Instant::now();
+            let again = match self.round().await {
+                Ok(()) => RENEWAL,
+                Err(error) => {
+                    tracing::warn!(%error, "the membership cannot be renewed; trying again");
+                    AFTER_FAILURE
+                }
+            };
+            next = looked + again;
+        }
+        self.leave().await;
+    }
+
+    /// One look: renew, and move what should be moved.
+    async fn round(&mut self) -> Result<(), StoreError> {
+        if !self.joined {
+            self.rejoin().await?;
+        }
+        let begun = Instant::now();
+        let renewed = in_time(self.replication.membership.renew(&self.me, MEMBERSHIP)).await;
+        kill_here("execution::membership::renewed");
+        let view = match renewed {
+            Ok(view) => view,
+            Err(StoreError::Fenced) => {
+                tracing::warn!("this replica was silent for too long and was taken out; it joins again");
+                self.joined = false;
+                self.nudge.nudge();
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.trusted_until = begun + TRUST;
+        self.trust(true).await;
+        let wanted = moves(self.me.owner, &view);
+        self.view = view.clone();
+        self.router.update(self.me.owner, view);
+        self.make(wanted).await
+    }
+
+    /// Joins under a new name; what was owned under the old one is forgotten.
+    async fn rejoin(&mut self) -> Result<(), StoreError> {
+        self.me.owner = self.ids.random();
+        let fence = in_time(self.replication.membership.join(&self.me, MEMBERSHIP)).await?;
+        self.tell(Control::Rejoin(fence)).await;
+        // What was lost under the old name is no news any more.
+        self.reins.lost.mark_unchanged();
+        self.joined = true;
+        Ok(())
+    }
+
+    async fn trust(&mut self, trusted: bool) {
+        if self.trusted != trusted {
+            if !trusted {
+                tracing::warn!("the membership could not be renewed in time; workers are not told to go on until it is");
+            }
+            self.trusted = trusted;
+            self.tell(Control::Trust(trusted)).await;
+        }
+    }
+
+    async fn make(&mut self, wanted: Moves) -> Result<(), StoreError> {
+        let membership = Arc::clone(&self.replication.membership);
+        if !wanted.give_up.is_empty() {
+            self.hand_over(&wanted.give_up).await;
+            in_time(membership.release(self.me.owner, &wanted.give_up)).await?;
+            kill_here("execution::membership::released");
+            tracing::info!(shards = wanted.give_up.len(), "shards were given up");
+            self.router.peers().nudge();
+            self.nudge.nudge();
+        }
+        if !wanted.take.is_empty() {
+            let taken = in_time(membership.acquire(self.me.owner, &wanted.take)).await?;
+            kill_here("execution::membership::acquired");
+            if !taken.is_empty() {
+                self.tell(Control::Adopt(taken)).await;
+                self.router.peers().nudge();
+            }
+            // What is shown of the shards is one look old.
+            self.nudge.nudge();
+        }
+        Ok(())
+    }
+
+    /// Lets the owner's loop store and forget shards. One that takes too long is looked at again in the next round.
+    async fn hand_over(&self, shards: &[u16]) {
+        let (done, handed_over) = oneshot::channel();
+        let handover = Handover {
+            shards: shards.to_vec(),
+            done: Some(done),
+        };
+        self.tell(Control::HandOver(handover)).await;
+        if timeout(HANDOVER, handed_over).await.is_err() {
+            tracing::warn!("shards are given up before everything of them is stored; what is not will be refused");
+        }
+    }
+
+    async fn tell(&self, control: Control) {
+        // Refused only when the loop has ended.
+        let _ended = self.reins.control.send(control).await;
+    }
+
+    /// Leaves: gives every shard up, waits until others have them so that calls can be passed on, and goes.
+    async fn leave(mut self) {
+        self.me.draining = true;
+        let until = Instant::now() + self.replication.drain;
+        while Instant::now() < until {
+            let begun = Instant::now();
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "leaving is delayed");
+            } else if is_relieved(self.me.owner, &self.view) {
+                break;
+            }
+            tokio::time::sleep_until(begun + SOON).await;
+        }
+        if let Err(error) = in_time(self.replication.membership.leave(self.me.owner)).await {
+            tracing::warn!(%error, "the membership was not given up; it ends by itself");
+        }
+        self.router.peers().nudge();
+    }
+}
+
+/// A question to the store with a limit, so that a store that hangs does not stop the clockwork.
+async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(CALL, call).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer in time");
+        Err(StoreError::Database(nexus_storage::Error::from(sqlx::Error::Io(late))))
+    })
+}
+
+/// Whether every shard is owned by somebody else, or nobody else is there.
+fn is_relieved(me: Uuid, view: &View) -> bool {
+    let others = view.replicas.iter().any(|replica| replica.owner != me && !replica.draining);
+    !others || view.owners.iter().all(|owner| owner.is_some_and(|owner| owner != me))
+}

@@ -1,0 +1,137 @@
+//! The other replicas: who they are, and open ways to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_api::shard::v1::shard_service_client::ShardServiceClient;
+use nexus_api::shard::v1::{CloseSessionRequest, NudgeRequest};
+use nexus_mesh::Transport;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use super::Connect;
+use crate::MAX_REQUEST;
+use crate::store::membership::Replica;
+
+/// A client of another replica.
+pub(crate) type Client = ShardServiceClient<Transport>;
+
+/// How long a word to another replica may take that nobody waits for.
+const WORD: Duration = Duration::from_secs(2);
+
+/// Another replica.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) owner: Uuid,
+    pub(crate) address: Arc<str>,
+    client: Client,
+}
+
+impl Peer {
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("address", &self.address).finish()
+    }
+}
+
+/// The other replicas that are there.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    known: Arc<Mutex<HashMap<Uuid, Peer>>>,
+    connect: Option<Connect>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.known.lock().values()).finish()
+    }
+}
+
+impl Peers {
+    /// Nobody yet; nobody ever without a way to reach them.
+    pub(crate) fn new(connect: Option<Connect>) -> Self {
+        Self {
+            known: Arc::default(),
+            connect,
+        }
+    }
+
+    /// Takes over who is there: new ones are connected when they are first asked, gone ones are forgotten.
+    pub(super) fn update(&self, me: Uuid, replicas: &[Replica]) {
+        let Some(connect) = &self.connect else { return };
+        let mut known = self.known.lock();
+        known.retain(|owner, _| replicas.iter().any(|replica| replica.owner == *owner));
+        for replica in replicas.iter().filter(|replica| replica.owner != me) {
+            if known.contains_key(&replica.owner) {
+                continue;
+            }
+            match connect(&replica.address) {
+                Ok(transport) => {
+                    let client = ShardServiceClient::new(transport)
+                        .max_decoding_message_size(MAX_REQUEST)
+                        .max_encoding_message_size(MAX_REQUEST);
+                    let peer = Peer {
+                        owner: replica.owner,
+                        address: Arc::from(replica.address.as_str()),
+                        client,
+                    };
+                    known.insert(replica.owner, peer);
+                }
+                Err(error) => tracing::error!(address = replica.address, %error, "a replica's address is unusable"),
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, owner: Uuid) -> Option<Peer> {
+        self.known.lock().get(&owner).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Peer> {
+        self.known.lock().values().cloned().collect()
+    }
+
+    /// Asks the others to look who owns what. Nobody waits for it: they also look by themselves.
+    pub(crate) fn nudge(&self) {
+        for peer in self.all() {
+            tokio::spawn(async move {
+                drop(word(peer.client().nudge(request(NudgeRequest {}, WORD))).await);
+            });
+        }
+    }
+
+    /// Tells the others that a session is over, or goes on here. Whom this does not reach finds out when the leases end.
+    pub(crate) fn close_session(&self, session: &str, reason: &str, moved: bool) {
+        for peer in self.all() {
+            let message = CloseSessionRequest {
+                session: session.to_owned(),
+                reason: reason.to_owned(),
+                moved,
+            };
+            tokio::spawn(async move {
+                if let Err(error) = word(peer.client().close_session(request(message, WORD))).await {
+                    tracing::warn!(peer = %peer.address, error = %error.message(), "a replica did not hear that a session is over");
+                }
+            });
+        }
+    }
+}
+
+/// A request with a deadline.
+pub(crate) fn request<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+async fn word<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded("no answer in time");
+    timeout(WORD, call).await.map_err(late)?
+}

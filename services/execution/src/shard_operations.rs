@@ -1,0 +1,164 @@
+//! What other replicas can ask: each call is decided here or refused with NOT_OWNER, never passed on, so that none goes
+//! in circles.
+
+use std::sync::Arc;
+
+use nexus_api::error::ApiError;
+use nexus_api::shard::v1 as api;
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::Context;
+use crate::convert;
+use crate::ids::ExecutionId;
+use crate::operations::{cancel, start};
+use crate::owner::SessionRef;
+use crate::replication::not_owner;
+use crate::worker_operations::{heartbeat, lease, logs, report};
+
+/// Changes that wait for a slow replica at most, and changes of one message.
+const WAITING: usize = 16;
+const BATCH: usize = 1_000;
+
+/// The messages of a feed of changes.
+pub(crate) type Changes = ReceiverStream<Result<api::WatchChangesResponse, Status>>;
+
+pub(crate) async fn begin(
+    context: &Context,
+    request: api::BeginExecutionRequest,
+) -> Result<api::BeginExecutionResponse, Status> {
+    let id = execution_id(&request.id)?;
+    let stay = context.owner.stays().stay(id.shard());
+    if stay == 0 {
+        return Err(not_owner(id.shard()));
+    }
+    let started = start::here(context, id, stay, &request).await?;
+    Ok(api::BeginExecutionResponse {
+        id: started.id.bytes().to_vec(),
+        existing: started.existing,
+    })
+}
+
+pub(crate) async fn end(
+    context: &Context,
+    request: api::EndExecutionRequest,
+) -> Result<api::EndExecutionResponse, Status> {
+    cancel::here(context, execution_id(&request.id)?, request.reason).await?;
+    Ok(api::EndExecutionResponse {})
+}
+
+pub(crate) async fn grant(
+    context: &Context,
+    request: api::GrantLeasesRequest,
+) -> Result<api::GrantLeasesResponse, Status> {
+    let session = session(request.session)?;
+    let pointers = request.pointers.iter().filter_map(convert::pointer_from).collect();
+    let (tasks, strangers) = lease::here(context, pointers, &session).await?;
+    Ok(api::GrantLeasesResponse {
+        tasks,
+        strangers: strangers.iter().map(convert::pointer).collect(),
+    })
+}
+
+pub(crate) async fn report(
+    context: &Context,
+    request: api::ReportLeasesRequest,
+) -> Result<api::ReportLeasesResponse, Status> {
+    let session = session(request.session)?;
+    let (results, tasks) = report::here(context, request.reports, &session, request.free_slots).await?;
+    Ok(api::ReportLeasesResponse {
+        results: results.into_iter().map(Option::unwrap_or_default).collect(),
+        tasks,
+    })
+}
+
+pub(crate) async fn extend(context: &Context, request: api::ExtendLeasesRequest) -> api::ExtendLeasesResponse {
+    api::ExtendLeasesResponse {
+        directives: heartbeat::here(context, &request.session, request.tokens).await,
+    }
+}
+
+pub(crate) async fn describe(
+    context: &Context,
+    request: api::DescribeLeasesRequest,
+) -> Result<api::DescribeLeasesResponse, Status> {
+    let growing = request.logs.into_iter().map(|log| (log.token, log.bytes));
+    let subjects = logs::here(context, &request.session, growing.collect()).await?;
+    Ok(api::DescribeLeasesResponse {
+        subjects: subjects.into_iter().map(convert::subject).collect(),
+    })
+}
+
+pub(crate) async fn close_session(context: &Context, request: api::CloseSessionRequest) {
+    if request.moved {
+        context.sessions.forget(&request.session);
+    } else {
+        context.owner.session_closed(request.session, request.reason).await;
+    }
+}
+
+/// Tells what changes until the listener goes.
+pub(crate) fn watch_changes(context: &Context) -> Changes {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (mut events, mut logs) = (context.events.feed(), context.logs.feed());
+    let shutdown = context.shutdown.clone();
+    tokio::spawn(async move {
+        // What was stored before is found by whoever looks once this has come.
+        let mut message = api::WatchChangesResponse {
+            missed: true,
+            ..api::WatchChangesResponse::default()
+        };
+        loop {
+            if sender.send(Ok(message)).await.is_err() {
+                return;
+            }
+            message = api::WatchChangesResponse::default();
+            tokio::select! {
+                change = events.recv() => note(change, &mut message.executions, &mut message.missed),
+                change = logs.recv() => note(change, &mut message.logs, &mut message.missed),
+                () = sender.closed() => return,
+                () = shutdown.cancelled() => return,
+            }
+            drain(&mut events, &mut message.executions, &mut message.missed);
+            drain(&mut logs, &mut message.logs, &mut message.missed);
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+fn note(change: Result<ExecutionId, broadcast::error::RecvError>, ids: &mut Vec<Vec<u8>>, missed: &mut bool) {
+    match change {
+        Ok(id) => ids.push(id.bytes().to_vec()),
+        Err(_) => *missed = true,
+    }
+}
+
+/// What waits already joins the same message.
+fn drain(feed: &mut broadcast::Receiver<ExecutionId>, ids: &mut Vec<Vec<u8>>, missed: &mut bool) {
+    while ids.len() < BATCH {
+        match feed.try_recv() {
+            Ok(id) => ids.push(id.bytes().to_vec()),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => *missed = true,
+            Err(_) => return,
+        }
+    }
+}
+
+pub(crate) fn lend(_context: &Context, _request: &api::LendPointersRequest) -> api::LendPointersResponse {
+    api::LendPointersResponse::default()
+}
+
+fn execution_id(bytes: &[u8]) -> Result<ExecutionId, Status> {
+    let id = bytes.try_into().map(ExecutionId::from_bytes);
+    id.map_err(|_| ApiError::field("id", "has not 16 bytes").into())
+}
+
+fn session(session: Option<api::SessionRef>) -> Result<SessionRef, Status> {
+    let session = session.ok_or_else(|| Status::from(ApiError::field("session", "must be given")))?;
+    Ok(SessionRef {
+        session: Arc::from(session.session),
+        worker: Arc::from(session.worker),
+        queues: Arc::from(session.queues),
+    })
+}

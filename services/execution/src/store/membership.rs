@@ -1,0 +1,52 @@
+//! The port through which replicas share the shards: who is there, who owns what, and how that changes. All times are
+//! judged by the database's clock.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Fence, StoreError};
+
+/// A replica, as it makes itself known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name, used for one stay.
+    pub owner: Uuid,
+    /// Where the other replicas reach it.
+    pub address: String,
+    /// It is about to leave and takes no shards.
+    pub draining: bool,
+}
+
+/// Who is there and who owns what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The replicas that are there, the asking one among them, by name.
+    pub replicas: Vec<Replica>,
+    /// The owner of each shard, by number; `None` for those that nobody owns.
+    pub owners: Vec<Option<Uuid>>,
+}
+
+/// How replicas share the shards.
+#[async_trait]
+pub trait Membership: Send + Sync + std::fmt::Debug {
+    /// Makes a replica known for as long as `lease`, under a fresh name, and gives the fence that its commits show.
+    async fn join(&self, replica: &Replica, lease: Duration) -> Result<Fence, StoreError>;
+
+    /// Makes it known for another `lease`, takes out replicas whose lease is over (their shards are nobody's from then
+    /// on, and their commits are refused), and tells who is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the replica itself was taken out.
+    async fn renew(&self, replica: &Replica, lease: Duration) -> Result<View, StoreError>;
+
+    /// Takes those of some shards that nobody owns, and gives the ones that it got.
+    async fn acquire(&self, owner: Uuid, shards: &[u16]) -> Result<Vec<u16>, StoreError>;
+
+    /// Gives shards up.
+    async fn release(&self, owner: Uuid, shards: &[u16]) -> Result<(), StoreError>;
+
+    /// Takes the replica itself out; its shards are nobody's from then on.
+    async fn leave(&self, owner: Uuid) -> Result<(), StoreError>;
+}
