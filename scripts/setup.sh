@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and running NEXUS needs and the machine lacks: a C compiler, Python 3 and Bash from Debian's
-# packages, and a Rust toolchain. Says what it does; does nothing when nothing is missing.
+# Installs what building, running and testing NEXUS needs and the machine lacks: a C compiler, Python 3, Bash, Postgres
+# and Redis from Debian's packages, and a Rust toolchain. Says what it does; does nothing when nothing is missing.
 set -euo pipefail
 
 need_rust=1.95
@@ -11,17 +11,48 @@ packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
-# The tests of SQL tasks speak to a real Postgres when one is installed.
+# Tests start private Postgres and Redis servers of their own, so only the programs are needed, no running service.
+servers=()
+command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || servers+=(postgresql)
+command -v redis-server >/dev/null || servers+=(redis-server)
+packages+=(${servers[@]+"${servers[@]}"})
+
+# Installs the packages in "$@" and keeps Debian from starting anything. Its packages would create and start a database
+# cluster and a Redis of the machine's own, on the well-known ports, now and at every boot.
+install_packages() {
+  local run=() policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.conf written=
+  [ "$(id -u)" -eq 0 ] || run=(sudo)
+  if [[ " $* " == *" postgresql "* ]] && [ ! -e "$clusters" ]; then
+    say "writing $clusters, so that installing Postgres creates no database cluster"
+    "${run[@]}" mkdir -p "$(dirname "$clusters")"
+    echo 'create_main_cluster = false' | "${run[@]}" tee "$clusters" >/dev/null
+  fi
+  if [ ! -e "$policy" ]; then
+    say "writing $policy for the time of the installation, so that no service is started"
+    printf '#!/bin/sh\nexit 101\n' | "${run[@]}" tee "$policy" >/dev/null
+    "${run[@]}" chmod 755 "$policy"
+    written=$policy
+  fi
+  say "installing $*"
+  local status=0
+  "${run[@]}" apt-get update -qq || status=$?
+  # Configuration files that are there already (the one above) are kept without a question.
+  ((status)) || "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "$@" || status=$?
+  [ -z "$written" ] || "${run[@]}" rm -f "$written"
+  ((status == 0)) || exit "$status"
+  if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
+    say "switching redis-server.service off, so that it does not start at boot"
+    "${run[@]}" systemctl disable --quiet redis-server.service 2>/dev/null || true
+  fi
+}
+
 if ((${#packages[@]})); then
   if ! command -v apt-get >/dev/null; then
     echo "error: please install: ${packages[*]}" >&2
     exit 1
   fi
-  run=()
-  [ "$(id -u)" -eq 0 ] || run=(sudo)
-  say "installing ${packages[*]}"
-  "${run[@]}" apt-get update -qq
-  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+  install_packages "${packages[@]}"
 fi
 
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then

@@ -59,6 +59,30 @@ pub enum Error {
         /// The migration's number.
         number: i64,
     },
+    /// The schema lacks migrations, and this process is not the one that applies them.
+    #[error("{path} has schema {found}, this version needs {known}: run `nexus migrate`")]
+    Behind {
+        /// The database.
+        path: String,
+        /// Number of its newest migration.
+        found: i64,
+        /// Number of the newest migration that this version knows.
+        known: i64,
+    },
+    /// The answer to a commit was lost, and whether it was done could not be found out. To do it again could do it
+    /// twice; whoever asked has to look.
+    #[error("the database was lost during a commit, and whether it was done is not known")]
+    Unsettled {
+        /// What happened to the commit.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A setting cannot be used.
+    #[error("{what}")]
+    Setting {
+        /// Which, and why.
+        what: String,
+    },
     /// Another process has the directory.
     #[error("another nexus process uses {path}; stop it, or choose another directory with --data")]
     Locked {
@@ -84,9 +108,30 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Database { kind, .. } => *kind,
+            Self::Unsettled { .. } => ErrorKind::Transient,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             _ => ErrorKind::Other,
         }
+    }
+
+    /// Whether the same call may simply be made again: what failed has passed by in a moment, and surely nothing of it
+    /// was done.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Self::Database {
+                kind: ErrorKind::Transient,
+                ..
+            }
+        )
+    }
+
+    /// No answer came in time.
+    #[must_use]
+    pub fn timed_out() -> Self {
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+        sqlx::Error::Io(source).into()
     }
 
     /// The chain of causes, outermost first, for logs.
@@ -112,9 +157,13 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-fn classify(error: &sqlx::Error) -> ErrorKind {
+pub(crate) fn classify(error: &sqlx::Error) -> ErrorKind {
     match error {
         sqlx::Error::Database(answer) if answer.is_unique_violation() => ErrorKind::Duplicate,
+        #[cfg(feature = "postgres")]
+        sqlx::Error::Database(answer) if answer.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
+            crate::postgres::classify(answer.code().as_deref().unwrap_or_default())
+        }
         // SQLite's primary result codes (https://www.sqlite.org/rescode.html); extended codes keep them in the low byte.
         sqlx::Error::Database(answer) => match answer.code().and_then(|code| code.parse::<i32>().ok()) {
             Some(code) => match code & 0xff {

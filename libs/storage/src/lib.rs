@@ -4,7 +4,12 @@
 mod error;
 pub mod filter;
 pub mod lock;
+mod migration;
 pub mod page;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod retry;
 pub mod sqlite;
 
 pub use error::{Error, ErrorKind};
+pub use migration::Migration;

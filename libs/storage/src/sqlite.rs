@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::Error;
+pub use crate::migration::Migration;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +16,6 @@ pub enum Durability {
     Full,
     /// The death of the process; a power cut may cost the last moments.
     Normal,
-}
-
-/// One step of a schema, applied once and never changed afterwards.
-#[derive(Debug, Clone, Copy)]
-pub struct Migration {
-    /// From 1, without gaps; the same in every adapter.
-    pub number: i64,
-    /// What it is about.
-    pub name: &'static str,
-    /// The statements.
-    pub sql: &'static str,
 }
 
 /// Readers that one file has.
@@ -126,7 +116,6 @@ async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
 
 /// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
 async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> Result<(), Error> {
-    let shown = || path.display().to_string();
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS migrations (
              number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, applied_at TEXT NOT NULL
@@ -137,44 +126,24 @@ async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> 
     let applied = sqlx::query("SELECT number, digest FROM migrations ORDER BY number")
         .fetch_all(writer)
         .await?;
-    let known = migrations.last().map_or(0, |migration| migration.number);
-    for row in &applied {
-        let (number, digest): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        match migrations.iter().find(|migration| migration.number == number) {
-            None => {
-                return Err(Error::Newer {
-                    path: shown(),
-                    found: number,
-                    known,
-                });
-            }
-            Some(migration) if fingerprint(migration.sql) != digest => {
-                return Err(Error::Changed { path: shown(), number });
-            }
-            Some(_) => {}
-        }
-    }
-    for migration in migrations.iter().skip(applied.len()) {
+    let applied = applied
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<Vec<(i64, String)>, sqlx::Error>>()?;
+    let shown = path.display().to_string();
+    for migration in crate::migration::missing(&shown, &applied, migrations)? {
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO migrations VALUES (?1, ?2, ?3, datetime('now'))")
             .bind(migration.number)
             .bind(migration.name)
-            .bind(fingerprint(migration.sql))
+            .bind(migration.digest())
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
         tracing::info!(file = %path.display(), migration.number, migration.name, "migrated");
     }
     Ok(())
-}
-
-/// FNV-1a over the text: enough to see that an applied migration was edited.
-fn fingerprint(sql: &str) -> String {
-    let hash = sql.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The storage port: what the definitions service asks of a database, in its own words.
 
+pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -117,6 +118,12 @@ pub enum StoreError {
     /// The store holds something that no version of NEXUS wrote.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),
+    /// A text that this database cannot store.
+    #[error("{field} holds a NUL character, which cannot be stored")]
+    Unstorable {
+        /// Which field of the request.
+        field: &'static str,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] nexus_storage::Error),

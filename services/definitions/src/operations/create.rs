@@ -9,7 +9,7 @@ use super::{check, check_message, find, new_revision, write_of};
 use crate::Context;
 use crate::convert;
 use crate::error::storage;
-use crate::store::{Expected, Write, Written};
+use crate::store::{Expected, WorkflowRow, Write, Written};
 
 pub(crate) async fn create(
     context: &Context,
@@ -24,19 +24,11 @@ pub(crate) async fn create(
     let diagnostics = convert::diagnostics(&checked.warnings);
     // The text is what the call is about: the same id with another text is a mistake of the caller.
     let fingerprint = nexus_spec::document::digest(&request.source);
-    if !request.request_id.is_empty()
-        && let Some((name, known)) = context.store.request(&request.request_id).await.map_err(storage)?
-    {
-        if known != fingerprint {
-            let message = "request_id was used before to create another workflow; choose a new one";
-            return Err(ApiError::new(ErrorReason::RequestIdReused, message)
-                .violation("request_id", "was used before with another body")
-                .into());
-        }
-        let workflow = Some(convert::workflow(find(context, &name).await?));
+    if let Some(row) = former(context, &request.request_id, &fingerprint).await? {
+        let workflow = Some(convert::workflow(row));
         return Ok(CreateWorkflowResponse { workflow, diagnostics });
     }
-    let request_key = (!request.request_id.is_empty()).then(|| (request.request_id.clone(), fingerprint));
+    let request_key = (!request.request_id.is_empty()).then(|| (request.request_id.clone(), fingerprint.clone()));
     let write = Write {
         request: request_key,
         ..write_of(context, &checked, Expected::Absent, revision)
@@ -48,6 +40,11 @@ pub(crate) async fn create(
             diagnostics,
         }),
         Written::Unexpected => {
+            // The same request may have arrived twice at once, and the other have been faster.
+            if let Some(row) = former(context, &request.request_id, &fingerprint).await? {
+                let workflow = Some(convert::workflow(row));
+                return Ok(CreateWorkflowResponse { workflow, diagnostics });
+            }
             let message =
                 format!("workflow {name} exists already; use ApplyWorkflow to change it, or choose another name");
             Err(ApiError::new(ErrorReason::WorkflowExists, message)
@@ -55,4 +52,21 @@ pub(crate) async fn create(
                 .into())
         }
     }
+}
+
+/// What an earlier call with the same request id created.
+async fn former(context: &Context, id: &str, fingerprint: &str) -> Result<Option<WorkflowRow>, Status> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let Some((name, known)) = context.store.request(id).await.map_err(storage)? else {
+        return Ok(None);
+    };
+    if known != fingerprint {
+        let message = "request_id was used before to create another workflow; choose a new one";
+        return Err(ApiError::new(ErrorReason::RequestIdReused, message)
+            .violation("request_id", "was used before with another body")
+            .into());
+    }
+    find(context, &name).await.map(Some)
 }

@@ -1,8 +1,12 @@
 //! What every adapter must do: generic over the port, stamped for each adapter below.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::{Expected, ListFilter, NewRevision, Store, WorkflowRow, Write, Written};
+use nexus_storage::postgres::Options;
+
+use super::postgres::PostgresStore;
+use super::{Expected, ListFilter, NewRevision, Store, StoreError, WorkflowRow, Write, Written};
 
 fn write(name: &str, expected: Expected, source: &str) -> Write {
     let revision = NewRevision {
@@ -113,6 +117,70 @@ async fn what_is_no_revision_keeps_the_number(store: &dyn Store) {
     assert_eq!(second.description, "other words");
 }
 
+async fn names_page_by_their_bytes_and_parts_are_plain(store: &dyn Store) {
+    let names = ["B_1", "a%b", "a_b", "axb", "ä", "日本", "🦀"];
+    for name in names {
+        done(store, write(name, Expected::Absent, "x")).await;
+    }
+    let mut after = String::new();
+    for name in names {
+        let page = store.list(&ListFilter::default(), &after, 1).await.expect("list");
+        assert_eq!(page[0].name, name);
+        after = name.to_owned();
+    }
+    for (part, expected) in [
+        ("_", vec!["B_1", "a_b"]),
+        ("%", vec!["a%b"]),
+        ("本", vec!["日本"]),
+        ("A", vec![]),
+    ] {
+        let filter = ListFilter {
+            name_part: Some(part.into()),
+            ..ListFilter::default()
+        };
+        let found: Vec<String> = store
+            .list(&filter, "", 10)
+            .await
+            .expect("list")
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        assert_eq!(found, expected, "{part}");
+    }
+    let both = ListFilter {
+        labels: vec![("team".into(), "data".into()), ("team".into(), "other".into())],
+        ..ListFilter::default()
+    };
+    assert!(
+        store.list(&both, "", 10).await.expect("list").is_empty(),
+        "every label has to fit"
+    );
+    let nul = ListFilter {
+        name_part: Some("a\0".into()),
+        ..ListFilter::default()
+    };
+    assert!(store.list(&nul, "", 10).await.expect("list").is_empty());
+    assert!(store.workflow("a\0").await.expect("get").is_none());
+}
+
+async fn of_writers_at_once_one_wins(store: &dyn Store) {
+    let mut version = None;
+    for round in 1..=5 {
+        let expected = version.map_or(Expected::Absent, Expected::Version);
+        let writers = (0..8).map(|writer| store.write(write("a", expected, &format!("{round} by {writer}"))));
+        let mut winners = Vec::new();
+        for outcome in futures::future::join_all(writers).await {
+            match outcome.expect("write") {
+                Written::Done(row) => winners.push(row),
+                Written::Unexpected => {}
+            }
+        }
+        assert_eq!(winners.len(), 1, "round {round}");
+        assert_eq!(winners[0].latest_revision, round);
+        version = Some(winners[0].version);
+    }
+}
+
 macro_rules! suite {
     ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
         mod $adapter {
@@ -126,13 +194,80 @@ macro_rules! suite {
     };
 }
 
-suite!(
-    sqlite,
-    crate::store::sqlite::SqliteStore::open,
-    [
-        revisions_have_no_gaps_and_survive_deletion,
-        lists_page_and_filter,
-        a_request_is_remembered,
-        what_is_no_revision_keeps_the_number,
-    ]
-);
+macro_rules! all {
+    ($adapter:ident, $open:expr) => {
+        suite!(
+            $adapter,
+            $open,
+            [
+                revisions_have_no_gaps_and_survive_deletion,
+                lists_page_and_filter,
+                a_request_is_remembered,
+                what_is_no_revision_keeps_the_number,
+                names_page_by_their_bytes_and_parts_are_plain,
+                of_writers_at_once_one_wins,
+            ]
+        );
+    };
+}
+
+all!(sqlite, crate::store::sqlite::SqliteStore::open);
+all!(postgres, super::postgres);
+
+/// A store in a database of its own.
+async fn postgres(_: &Path) -> Result<PostgresStore, StoreError> {
+    let server = nexus_servers::Postgres::shared().expect("a private Postgres");
+    let url = server.fresh_database().await.expect("a database");
+    let store = PostgresStore::connect(&url, Options::default()).await?;
+    store.migrate().await?;
+    store.verify().await?;
+    Ok(store)
+}
+
+#[tokio::test]
+async fn writes_go_on_while_connections_are_cut() {
+    use sqlx::Connection;
+    let server = nexus_servers::Postgres::shared().expect("a private Postgres");
+    let url = server.fresh_database().await.expect("a database");
+    let store = PostgresStore::connect(&url, Options::default()).await.expect("connect");
+    store.migrate().await.expect("migrate");
+    let mut killer = sqlx::PgConnection::connect(&url).await.expect("connect");
+    let killing = async {
+        loop {
+            sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .execute(&mut killer)
+            .await
+            .expect("terminate");
+            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        }
+    };
+    let writing = async {
+        let mut expected = Expected::Absent;
+        for number in 1..=100 {
+            let row = done(&store, write("a", expected, &number.to_string())).await;
+            assert_eq!(row.latest_revision, number, "each is written once");
+            expected = Expected::Version(row.version);
+        }
+    };
+    tokio::select! {
+        () = writing => {}
+        () = killing => {}
+    }
+}
+
+#[tokio::test]
+async fn what_postgres_cannot_store_is_refused_by_name() {
+    let store = postgres(Path::new("")).await.expect("open");
+    let nul = Write {
+        description: "a\0b".into(),
+        ..write("a", Expected::Absent, "x")
+    };
+    let refused = store.write(nul).await.expect_err("NUL");
+    assert!(
+        matches!(refused, StoreError::Unstorable { field: "description" }),
+        "{refused}"
+    );
+}

@@ -1,0 +1,392 @@
+//! A schema of a Postgres database: pools for writing and for reading, migrations that many replicas may start at once,
+//! commits whose answer was lost, errors in the house's words.
+//!
+//! Every wait has an end: for a connection, for a statement, for a lock, and for a transaction that its owner forgot.
+//! The driver has no TCP keepalive, so a server that vanishes without a word is noticed by the deadline that the caller
+//! sets (`retry` has one); the server's own keepalive is asked for, so that it gives up on clients that have vanished
+//! and lets go of their locks.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row, Transaction};
+
+use crate::migration::missing;
+use crate::retry::{Budget, retry};
+use crate::{Error, ErrorKind, Migration};
+
+/// A connection that was idle for longer is asked whether it is alive before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+/// Time that migrations wait for another replica's, and that one of them may take.
+const MIGRATION: Duration = Duration::from_secs(600);
+/// Time to find out what became of a commit.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How a database is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for writing at most.
+    pub writers: u32,
+    /// Connections for reading at most.
+    pub readers: u32,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long a transaction may be open without a statement: its owner has forgotten it or is gone.
+    pub idle_in_transaction_timeout: Duration,
+    /// How long a caller waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long a server that is not there yet is waited for at the start.
+    pub reach_timeout: Duration,
+    /// What the server's administrators see.
+    pub application_name: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            writers: 4,
+            readers: 8,
+            statement_timeout: Duration::from_secs(15),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(15),
+            acquire_timeout: Duration::from_secs(5),
+            reach_timeout: Duration::from_secs(10),
+            application_name: "nexus".to_owned(),
+        }
+    }
+}
+
+/// A schema of a Postgres database that is open.
+#[derive(Debug, Clone)]
+pub struct Database {
+    writer: PgPool,
+    reader: PgPool,
+    schema: String,
+    place: String,
+}
+
+impl Database {
+    /// Connects to a database, waiting a moment for one that is not there yet. The schema need not exist before
+    /// [`Self::migrate`].
+    ///
+    /// # Errors
+    /// When the address or the schema's name cannot be used, or no connection can be had in time.
+    pub async fn connect(url: &str, schema: &str, options: Options) -> Result<Self, Error> {
+        let connect = connect_options(url, schema, &options)?;
+        let place = format!(
+            "schema {schema} of {}:{}/{}",
+            connect.get_host(),
+            connect.get_port(),
+            connect.get_database().unwrap_or_default()
+        );
+        let pool = |connections: u32| {
+            PgPoolOptions::new()
+                .max_connections(connections.max(1))
+                .acquire_timeout(options.acquire_timeout)
+                // A look before each use would cost a round trip each time.
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > FRESH {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
+        };
+        let database = Self {
+            writer: pool(options.writers).connect_lazy_with(connect.clone()),
+            reader: pool(options.readers).connect_lazy_with(connect),
+            schema: schema.to_owned(),
+            place,
+        };
+        let reach = || async {
+            let mut connection = database.writer.acquire().await?;
+            connection.ping().await.map_err(Error::from)
+        };
+        let budget = Budget {
+            total: options.reach_timeout,
+            ..Budget::default()
+        };
+        retry(budget, reach).await?;
+        Ok(database)
+    }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// When no connection can be had in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        Ok(self.writer.begin().await?)
+    }
+
+    /// Commits, and finds out what became of the commit when its answer is lost: the server remembers the fate of recent
+    /// transactions by their number. Costs one round trip more than a plain commit.
+    ///
+    /// # Errors
+    /// When it was surely not committed; [`Error::Unsettled`] when that is not known.
+    pub async fn commit(&self, mut transaction: Transaction<'static, Postgres>) -> Result<(), Error> {
+        let number: Option<String> = sqlx::query("SELECT pg_current_xact_id_if_assigned()::text")
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get(0)?;
+        let Err(lost) = transaction.commit().await else {
+            return Ok(());
+        };
+        // A transaction without a number has written nothing, so nothing can have become of it.
+        let Some(number) = number.filter(|_| crate::error::classify(&lost) == ErrorKind::Transient) else {
+            return Err(lost.into());
+        };
+        match self.settle(&number).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost.into()),
+            Err(_) => Err(Error::Unsettled { source: lost }),
+        }
+    }
+
+    /// Whether the transaction of a number was committed.
+    async fn settle(&self, number: &str) -> Result<bool, Error> {
+        let budget = Budget {
+            total: SETTLING,
+            ..Budget::default()
+        };
+        retry(budget, || async {
+            let row = sqlx::query("SELECT pg_xact_status($1::text::xid8)")
+                .bind(number)
+                .fetch_one(&self.writer)
+                .await?;
+            match row.try_get::<Option<&str>, _>(0)? {
+                Some("committed") => Ok(true),
+                Some("aborted") => Ok(false),
+                // It is being rolled back, or its commit waits for the disk or a standby.
+                Some(_) => Err(Error::timed_out()),
+                None => Err(sqlx::Error::RowNotFound.into()),
+            }
+        })
+        .await
+    }
+
+    /// Connections for reading.
+    #[must_use]
+    pub fn reader(&self) -> &PgPool {
+        &self.reader
+    }
+
+    /// Connections for writing, for single statements that need no transaction of their own.
+    #[must_use]
+    pub fn writer(&self) -> &PgPool {
+        &self.writer
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    /// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
+    /// Replicas that start at once take turns.
+    ///
+    /// # Errors
+    /// When the schema was written by a newer version, an applied migration was changed, or the database fails.
+    pub async fn migrate(&self, migrations: &[Migration]) -> Result<(), Error> {
+        // Without a lock first: as a rule there is nothing to do.
+        let applied = self.applied().await?;
+        let left = missing(&self.place, &applied, migrations)?.len();
+        if left == 0 && !applied.is_empty() {
+            return Ok(());
+        }
+        let budget = Budget {
+            total: MIGRATION,
+            ..Budget::default()
+        };
+        while retry(budget, || self.migrate_one(migrations)).await? {}
+        Ok(())
+    }
+
+    /// Checks that everything is applied, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Behind`] when something is missing, and those of [`Self::migrate`].
+    pub async fn verify(&self, migrations: &[Migration]) -> Result<(), Error> {
+        let applied = self.applied().await?;
+        if missing(&self.place, &applied, migrations)?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Behind {
+            path: self.place.clone(),
+            found: applied.last().map_or(0, |(number, _)| *number),
+            known: migrations.last().map_or(0, |migration| migration.number),
+        })
+    }
+
+    async fn applied(&self) -> Result<Vec<(i64, String)>, Error> {
+        retry(Budget::default(), || async {
+            let mut connection = self.writer.acquire().await?;
+            let name = format!("{}.migrations", self.schema);
+            let there: bool = sqlx::query("SELECT to_regclass($1) IS NOT NULL")
+                .bind(name)
+                .fetch_one(&mut *connection)
+                .await?
+                .try_get(0)?;
+            if there {
+                applied(&mut connection).await
+            } else {
+                Ok(Vec::new())
+            }
+        })
+        .await
+    }
+
+    /// Applies the next migration; whether there may be more.
+    async fn migrate_one(&self, migrations: &[Migration]) -> Result<bool, Error> {
+        let mut transaction = self.writer.begin().await?;
+        let connection = &mut *transaction;
+        self.prepare(connection).await?;
+        let applied = applied(connection).await?;
+        let Some(migration) = missing(&self.place, &applied, migrations)?.first() else {
+            // The schema itself may be new.
+            transaction.commit().await?;
+            return Ok(false);
+        };
+        sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
+        sqlx::query("INSERT INTO migrations (number, name, digest) VALUES ($1, $2, $3)")
+            .bind(migration.number)
+            .bind(migration.name)
+            .bind(migration.digest())
+            .execute(&mut *connection)
+            .await?;
+        transaction.commit().await?;
+        tracing::info!(place = self.place, migration.number, migration.name, "migrated");
+        Ok(true)
+    }
+
+    /// Waits for the turn and sees that there is a place for notes. The lock belongs to the transaction, so it cannot
+    /// outlive it, also behind a pooler.
+    async fn prepare(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let millis = MIGRATION.as_millis();
+        let limits = format!("SET LOCAL lock_timeout = {millis}; SET LOCAL statement_timeout = {millis}");
+        sqlx::raw_sql(AssertSqlSafe(limits)).execute(&mut *connection).await?;
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('nexus migrations of ' || $1, 0))")
+            .bind(&self.schema)
+            .execute(&mut *connection)
+            .await?;
+        // Asked first: a role without the right to create schemas can still migrate one that was made for it.
+        let there: bool = sqlx::query("SELECT to_regnamespace($1) IS NOT NULL")
+            .bind(&self.schema)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get(0)?;
+        if !there {
+            let create = format!("CREATE SCHEMA {}", self.schema);
+            sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await?;
+        }
+        sqlx::raw_sql(
+            "CREATE TABLE IF NOT EXISTS migrations (
+                 number bigint PRIMARY KEY, name text NOT NULL, digest text NOT NULL,
+                 applied_at timestamptz NOT NULL DEFAULT now()
+             )",
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, String)>, Error> {
+    let rows = sqlx::query("SELECT number, digest FROM migrations ORDER BY number")
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(Error::from)
+}
+
+fn connect_options(url: &str, schema: &str, options: &Options) -> Result<PgConnectOptions, Error> {
+    let mut letters = schema.bytes();
+    let plain = letters.next().is_some_and(|first| first.is_ascii_lowercase())
+        && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_')
+        && schema.len() < 64;
+    if !plain {
+        return Err(Error::Setting {
+            what: format!("a schema's name is made of a-z, 0-9 and _, and begins with a letter; {schema:?} is not"),
+        });
+    }
+    // What the driver says of an address may quote it, and it holds a password.
+    let connect = PgConnectOptions::from_str(url).map_err(|_| Error::Setting {
+        what: "the database's address cannot be read; it looks like postgres://USER:PASSWORD@HOST:5432/DATABASE".into(),
+    })?;
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    Ok(connect
+        .application_name(&options.application_name)
+        .statement_cache_capacity(128)
+        .options([
+            ("search_path", schema.to_owned()),
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
+            (
+                "idle_in_transaction_session_timeout",
+                millis(options.idle_in_transaction_timeout),
+            ),
+            ("tcp_keepalives_idle", "10".to_owned()),
+            ("tcp_keepalives_interval", "5".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
+        ]))
+}
+
+/// What a SQLSTATE means (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+pub(crate) fn classify(code: &str) -> ErrorKind {
+    match code {
+        "23505" => ErrorKind::Duplicate,
+        "53100" => ErrorKind::Full,
+        // Also what a former primary answers after a failover, until the address leads to the new one.
+        "25006" => ErrorKind::ReadOnly,
+        "XX001" | "XX002" => ErrorKind::Corrupt,
+        // Conflicts, locks not had in time, statements that took too long, transactions that were forgotten, a server
+        // that stops, starts or fails over, a device that failed.
+        "40001" | "40P01" | "40003" | "55P03" | "55006" | "57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05"
+        | "58030" => ErrorKind::Transient,
+        // Connections, and resources that others use up for the moment.
+        _ if code.starts_with("08") || code.starts_with("53") => ErrorKind::Transient,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_mean_what_the_manual_says() {
+        for (code, kind) in [
+            ("40001", ErrorKind::Transient),
+            ("40P01", ErrorKind::Transient),
+            ("53300", ErrorKind::Transient),
+            ("57P01", ErrorKind::Transient),
+            ("08006", ErrorKind::Transient),
+            ("53100", ErrorKind::Full),
+            ("25006", ErrorKind::ReadOnly),
+            ("23505", ErrorKind::Duplicate),
+            ("XX001", ErrorKind::Corrupt),
+            ("23503", ErrorKind::Other),
+            ("57P04", ErrorKind::Other),
+            ("", ErrorKind::Other),
+        ] {
+            assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_schemas_that_cannot_be_used_are_refused_without_quoting_secrets() {
+        let options = Options::default();
+        for schema in ["", "a-b", "A", "1a", "a;b", &"a".repeat(64)] {
+            assert!(connect_options("postgres://h/d", schema, &options).is_err(), "{schema}");
+        }
+        let error = connect_options("postgres://u:hunter2@h:port/d", "a", &options).expect_err("no port");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

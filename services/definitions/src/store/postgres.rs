@@ -1,0 +1,388 @@
+//! The Postgres adapter.
+//!
+//! Several replicas write at once. A writer locks the workflow's row before it compares versions, and the insertion of
+//! a new one compares again, so of two writers with the same expectation one finds it broken. What fails for the moment
+//! is done again; a commit whose answer was lost is looked up before that, so nothing is written twice.
+
+use async_trait::async_trait;
+use nexus_mesh::failpoint::kill_here;
+use nexus_storage::Migration;
+use nexus_storage::postgres::{Database, Options};
+use nexus_storage::retry::{Budget, Retriable, retry};
+use serde_json::{Value, json};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use super::{Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, WorkflowRow, Write, Written};
+
+const SCHEMA: &str = "definitions";
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "workflows",
+    sql: include_str!("../../migrations/postgres/0001_workflows.sql"),
+}];
+
+/// The definitions service's store in a schema of a Postgres database.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    database: Database,
+}
+
+impl PostgresStore {
+    /// Connects to a database. Its schema is migrated or verified afterwards.
+    ///
+    /// # Errors
+    /// When the address cannot be used or no connection can be had in time.
+    pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Database::connect(url, SCHEMA, options).await?,
+        })
+    }
+
+    /// Applies what the schema lacks; replicas may do so at once.
+    ///
+    /// # Errors
+    /// When the schema was written by a newer version, or the database fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(self.database.migrate(MIGRATIONS).await?)
+    }
+
+    /// Checks that the schema is what this version needs, and changes nothing.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn verify(&self) -> Result<(), StoreError> {
+        Ok(self.database.verify(MIGRATIONS).await?)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    async fn try_write(&self, write: &Write) -> Result<Written, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let found = sqlx::query(
+            "SELECT version, latest_revision, deleted_at IS NOT NULL FROM workflows WHERE name = $1 FOR UPDATE",
+        )
+        .bind(&write.name)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(database)?;
+        let (version, latest, deleted): (i64, i64, bool) = match &found {
+            None => (0, 0, true),
+            Some(row) => (
+                row.try_get(0).map_err(database)?,
+                row.try_get(1).map_err(database)?,
+                row.try_get(2).map_err(database)?,
+            ),
+        };
+        let fits = match write.expected {
+            Expected::Absent => deleted,
+            Expected::Version(expected) => !deleted && expected == version,
+        };
+        if !fits {
+            return Ok(Written::Unexpected);
+        }
+        let number = latest + i64::from(write.revision.is_some());
+        let Some(row) = put_workflow(&mut transaction, write, number, version, deleted).await? else {
+            return Ok(Written::Unexpected);
+        };
+        let written = workflow_row(&row)?;
+        if let Some(revision) = &write.revision {
+            put_revision(&mut transaction, write, revision, number).await?;
+        }
+        if !put_request(&mut transaction, write).await? {
+            return Ok(Written::Unexpected);
+        }
+        kill_here("definitions::commit::written");
+        self.database.commit(transaction).await?;
+        kill_here("definitions::commit::done");
+        Ok(Written::Done(written))
+    }
+
+    async fn try_delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let result = sqlx::query(
+            "UPDATE workflows SET deleted_at = $3, version = version + 1
+             WHERE name = $1 AND deleted_at IS NULL AND ($2::bigint IS NULL OR version = $2)",
+        )
+        .bind(name)
+        .bind(version)
+        .bind(at)
+        .execute(&mut *transaction)
+        .await
+        .map_err(database)?;
+        self.database.commit(transaction).await?;
+        Ok(result.rows_affected() > 0)
+    }
+}
+
+fn database(error: sqlx::Error) -> StoreError {
+    StoreError::Database(nexus_storage::Error::from(error))
+}
+
+impl Retriable for StoreError {
+    fn is_retriable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_retriable())
+    }
+}
+
+/// Postgres stores every text but those with a NUL. None such is there, so none such can be found.
+fn storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+fn check(write: &Write) -> Result<(), StoreError> {
+    let revision = write.revision.as_ref();
+    let request = write.request.as_ref();
+    let fields = [
+        ("name", write.name.as_str()),
+        ("description", write.description.as_str()),
+    ];
+    let labels = write
+        .labels
+        .iter()
+        .flat_map(|(key, value)| [("labels", key.as_str()), ("labels", value)]);
+    let revision = revision.into_iter().flat_map(|revision| {
+        [
+            ("source", revision.source.as_str()),
+            ("source", &revision.document),
+            ("message", &revision.message),
+        ]
+    });
+    let request = request.into_iter().map(|(id, _)| ("request_id", id.as_str()));
+    let mut all = fields.into_iter().chain(labels).chain(revision).chain(request);
+    match all.find(|(_, text)| !storable(text)) {
+        Some((field, _)) => Err(StoreError::Unstorable { field }),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        check(&write)?;
+        retry(Budget::default(), || self.try_write(&write)).await
+    }
+
+    async fn delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError> {
+        if !storable(name) {
+            return Ok(false);
+        }
+        retry(Budget::default(), || self.try_delete(name, version, at)).await
+    }
+
+    async fn workflow(&self, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
+        if !storable(name) {
+            return Ok(None);
+        }
+        retry(Budget::default(), || async {
+            let row = sqlx::query(
+                "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
+                     version
+                 FROM workflows WHERE name = $1 AND deleted_at IS NULL",
+            )
+            .bind(name)
+            .fetch_optional(self.database.reader())
+            .await
+            .map_err(database)?;
+            row.as_ref().map(workflow_row).transpose()
+        })
+        .await
+    }
+
+    async fn list(&self, filter: &ListFilter, after: &str, limit: u32) -> Result<Vec<WorkflowRow>, StoreError> {
+        let words = [filter.name.as_deref(), filter.name_part.as_deref(), Some(after)];
+        let labels = filter.labels.iter().flat_map(|(key, value)| [key.as_str(), value]);
+        if !words.into_iter().flatten().chain(labels).all(storable) {
+            return Ok(Vec::new());
+        }
+        let labels: Vec<Value> = filter.labels.iter().map(|(key, value)| json!([key, value])).collect();
+        let labels = Value::from(labels).to_string();
+        retry(Budget::default(), || async {
+            let rows = sqlx::query(
+                "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
+                     version
+                 FROM workflows
+                 WHERE deleted_at IS NULL AND name > $1 AND ($2::text IS NULL OR name = $2)
+                   AND ($3::text IS NULL OR position($3 IN name) > 0)
+                   AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements($4::text::jsonb) wanted
+                                   WHERE NOT labels @> jsonb_build_object(wanted ->> 0, wanted ->> 1))
+                 ORDER BY name LIMIT $5",
+            )
+            .bind(after)
+            .bind(filter.name.as_deref())
+            .bind(filter.name_part.as_deref())
+            .bind(&labels)
+            .bind(i64::from(limit))
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(database)?;
+            rows.iter().map(workflow_row).collect()
+        })
+        .await
+    }
+
+    async fn revision(&self, workflow: &str, number: u32) -> Result<Option<RevisionRow>, StoreError> {
+        if !storable(workflow) {
+            return Ok(None);
+        }
+        retry(Budget::default(), || async {
+            let row = sqlx::query("SELECT * FROM revisions WHERE workflow = $1 AND number = $2")
+                .bind(workflow)
+                .bind(i64::from(number))
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(database)?;
+            row.as_ref().map(revision_row).transpose()
+        })
+        .await
+    }
+
+    async fn revisions(&self, workflow: &str, before: u32, limit: u32) -> Result<Vec<RevisionRow>, StoreError> {
+        if !storable(workflow) {
+            return Ok(Vec::new());
+        }
+        retry(Budget::default(), || async {
+            let rows = sqlx::query(
+                "SELECT workflow, number, digest, '' AS source, '' AS document, message, created_at FROM revisions
+                 WHERE workflow = $1 AND ($2 = 0 OR number < $2) ORDER BY number DESC LIMIT $3",
+            )
+            .bind(workflow)
+            .bind(i64::from(before))
+            .bind(i64::from(limit))
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(database)?;
+            rows.iter().map(revision_row).collect()
+        })
+        .await
+    }
+
+    async fn request(&self, id: &str) -> Result<Option<(String, String)>, StoreError> {
+        if !storable(id) {
+            return Ok(None);
+        }
+        retry(Budget::default(), || async {
+            let row = sqlx::query("SELECT workflow, fingerprint FROM requests WHERE id = $1")
+                .bind(id)
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(database)?;
+            row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .transpose()
+                .map_err(database)
+        })
+        .await
+    }
+}
+
+/// Writes the workflow's row if it still has this version (0: if there is none); nothing when it has another.
+async fn put_workflow(
+    connection: &mut PgConnection,
+    write: &Write,
+    latest: i64,
+    version: i64,
+    fresh: bool,
+) -> Result<Option<PgRow>, StoreError> {
+    sqlx::query(
+        "INSERT INTO workflows AS w
+             (name, description, labels, latest_revision, task_count, created_at, updated_at, version)
+         VALUES ($1, $2, $3::text::jsonb, $4, coalesce($5, 0), $6, $6, $7 + 1)
+         ON CONFLICT (name) DO UPDATE SET
+             description = excluded.description, labels = excluded.labels,
+             latest_revision = excluded.latest_revision, task_count = coalesce($5, w.task_count),
+             created_at = CASE WHEN $8 THEN excluded.created_at ELSE w.created_at END,
+             updated_at = excluded.updated_at, version = excluded.version, deleted_at = NULL
+         WHERE w.version = $7
+         RETURNING name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
+             version",
+    )
+    .bind(&write.name)
+    .bind(&write.description)
+    .bind(serde_json::to_string(&write.labels).unwrap_or_default())
+    .bind(latest)
+    .bind(write.revision.as_ref().map(|revision| i64::from(revision.task_count)))
+    .bind(write.at)
+    .bind(version)
+    .bind(fresh)
+    .fetch_optional(connection)
+    .await
+    .map_err(database)
+}
+
+async fn put_revision(
+    connection: &mut PgConnection,
+    write: &Write,
+    revision: &NewRevision,
+    number: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO revisions (workflow, number, digest, source, document, message, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&write.name)
+    .bind(number)
+    .bind(&revision.digest)
+    .bind(&revision.source)
+    .bind(&revision.document)
+    .bind(&revision.message)
+    .bind(write.at)
+    .execute(connection)
+    .await
+    .map_err(database)
+    .map(drop)
+}
+
+/// Remembers the request; false when another with its id was faster.
+async fn put_request(connection: &mut PgConnection, write: &Write) -> Result<bool, StoreError> {
+    let Some((id, fingerprint)) = &write.request else {
+        return Ok(true);
+    };
+    let result = sqlx::query(
+        "INSERT INTO requests (id, fingerprint, workflow, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(fingerprint)
+    .bind(&write.name)
+    .bind(write.at)
+    .execute(connection)
+    .await
+    .map_err(database)?;
+    Ok(result.rows_affected() > 0)
+}
+
+fn small(row: &PgRow, column: &str) -> Result<u32, StoreError> {
+    let number: i64 = row.try_get(column).map_err(database)?;
+    u32::try_from(number).map_err(|_| StoreError::Inconsistent(format!("{column} is {number}")))
+}
+
+fn workflow_row(row: &PgRow) -> Result<WorkflowRow, StoreError> {
+    let labels: String = row.try_get("labels").map_err(database)?;
+    let labels = serde_json::from_str(&labels)
+        .map_err(|error| StoreError::Inconsistent(format!("a workflow's labels: {error}")))?;
+    Ok(WorkflowRow {
+        name: row.try_get("name").map_err(database)?,
+        description: row.try_get("description").map_err(database)?,
+        labels,
+        latest_revision: small(row, "latest_revision")?,
+        task_count: small(row, "task_count")?,
+        created_at: row.try_get("created_at").map_err(database)?,
+        updated_at: row.try_get("updated_at").map_err(database)?,
+        version: row.try_get("version").map_err(database)?,
+    })
+}
+
+fn revision_row(row: &PgRow) -> Result<RevisionRow, StoreError> {
+    Ok(RevisionRow {
+        workflow: row.try_get("workflow").map_err(database)?,
+        number: small(row, "number")?,
+        digest: row.try_get("digest").map_err(database)?,
+        source: row.try_get("source").map_err(database)?,
+        document: row.try_get("document").map_err(database)?,
+        message: row.try_get("message").map_err(database)?,
+        created_at: row.try_get("created_at").map_err(database)?,
+    })
+}
