@@ -4,6 +4,7 @@ pub mod codec;
 pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use nexus_engine::{Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
 
-use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow};
+use nexus_storage::postgres::Options;
+
+use super::postgres::PostgresStore;
+use super::{
+    Change, ExecutionRow, Fence, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow,
+};
 use crate::ids::{ExecutionId, Ids};
 
 fn execution(id: ExecutionId) -> ExecutionRow {
@@ -57,7 +62,7 @@ fn event(sequence: u64, fact: Fact) -> Event {
 }
 
 /// A new execution with one ready task.
-fn fresh(id: ExecutionId) -> Change {
+pub(super) fn fresh(id: ExecutionId) -> Change {
     Change {
         before: 0,
         execution: execution(id),
@@ -345,8 +350,61 @@ async fn failures_survive(store: &dyn Store) {
     assert_eq!((row.failure, tasks.len()), (Some(failure), 1));
 }
 
+async fn leases_are_kept_while_tasks_run(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let id = id();
+    let lease = LeaseKey {
+        token: "3fabc".into(),
+        session: "session".into(),
+    };
+    let running = TaskRow {
+        lease: Some(lease.clone()),
+        ..task(0, TaskState::Running)
+    };
+    let change = Change {
+        tasks: vec![running],
+        ..fresh(id)
+    };
+    store.commit(fence, &[change]).await.expect("commit");
+    let (_, tasks) = store.open_executions(&[], None, 1).await.expect("open").remove(0);
+    assert_eq!(tasks[0].lease, Some(lease));
+    store.commit(fence, &[finished(id)]).await.expect("commit");
+    assert_eq!(store.tasks(id, 0, 1).await.expect("tasks")[0].lease, None);
+}
+
+async fn shards_are_loaded_apart(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let ids: Vec<ExecutionId> = (0..40).map(|_| id()).collect();
+    let changes: Vec<Change> = ids.iter().map(|id| fresh(*id)).collect();
+    store.commit(fence, &changes).await.expect("commit");
+    let mut loaded = Vec::new();
+    for shards in [(0..20).collect::<Vec<u16>>(), (20..64).collect()] {
+        let mut after = None;
+        loop {
+            let page = store.open_executions(&shards, after, 7).await.expect("open");
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.id);
+            assert!(page.iter().all(|(row, tasks)| shards.contains(&row.id.shard()) && tasks.len() == 1));
+            loaded.extend(page.into_iter().map(|(row, _)| row.id));
+        }
+    }
+    loaded.sort_unstable();
+    let mut all = ids;
+    all.sort_unstable();
+    assert_eq!(loaded, all);
+}
+
 async fn in_memory(_: &std::path::Path) -> Result<super::memory::MemoryStore, StoreError> {
     Ok(super::memory::MemoryStore::default())
+}
+
+pub(super) async fn in_postgres(_: &std::path::Path) -> Result<PostgresStore, StoreError> {
+    let server = nexus_servers::Postgres::shared().expect("a private Postgres");
+    let url = server.fresh_database().await.expect("a database");
+    let store = PostgresStore::connect(&url, Options::default()).await?;
+    store.migrate().await?;
+    store.verify().await?;
+    Ok(store)
 }
 
 /// The same tests for every adapter.
@@ -361,6 +419,8 @@ macro_rules! suite {
             log_lines_are_kept_once_and_in_order,
             durations_are_means_over_successes,
             failures_survive,
+            leases_are_kept_while_tasks_run,
+            shards_are_loaded_apart,
         ]);
     };
     ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
@@ -377,3 +437,4 @@ macro_rules! suite {
 
 suite!(sqlite, crate::store::sqlite::SqliteStore::open);
 suite!(memory, super::in_memory);
+suite!(postgres, super::in_postgres);

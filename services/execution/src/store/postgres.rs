@@ -1,0 +1,200 @@
+//! The Postgres adapter: a schema of its own. Writes are multi-row: a batch is handed over as arrays, one a column, and
+//! unfolded by `unnest`, so a commit is one statement however many rows it has.
+
+mod columns;
+mod commit;
+mod logs;
+mod membership;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nexus_engine::{Event, TaskState};
+use nexus_storage::Migration;
+use nexus_storage::postgres::{Database, Options};
+use nexus_storage::retry::{Budget, Retriable, retry};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::membership::{Membership, Replica, View};
+use super::trouble::{Trouble, Troubles};
+use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
+use crate::ids::ExecutionId;
+
+const SCHEMA: &str = "execution";
+
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "executions",
+        sql: include_str!("../../migrations/postgres/0001_executions.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "leases",
+        sql: include_str!("../../migrations/postgres/0002_leases.sql"),
+    },
+];
+
+/// For reads, which nothing hurts to do again.
+const READING: Budget = Budget {
+    total: Duration::from_secs(8),
+    first: Duration::from_millis(10),
+    longest: Duration::from_secs(1),
+};
+
+/// The execution service's store in a schema of a Postgres database.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    database: Database,
+    troubles: Troubles,
+}
+
+impl PostgresStore {
+    /// Connects to a database. Its schema is migrated or verified afterwards.
+    ///
+    /// # Errors
+    /// When the address cannot be used or no connection can be had in time.
+    pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Database::connect(url, SCHEMA, options).await?,
+            troubles: Troubles::default(),
+        })
+    }
+
+    /// Applies what the schema lacks; replicas may do so at once.
+    ///
+    /// # Errors
+    /// When the schema was written by a newer version, or the database fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(self.database.migrate(MIGRATIONS).await?)
+    }
+
+    /// Checks that the schema is what this version needs, and changes nothing.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn verify(&self) -> Result<(), StoreError> {
+        Ok(self.database.verify(MIGRATIONS).await?)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// A database error in the port's words.
+fn database(error: sqlx::Error) -> StoreError {
+    StoreError::Database(nexus_storage::Error::from(error))
+}
+
+impl Retriable for StoreError {
+    fn is_retriable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_retriable())
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
+        membership::claim(&self.database, owner).await
+    }
+
+    async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
+        let written = commit::commit(&self.database, fence, changes).await;
+        self.troubles.note(&written);
+        written
+    }
+
+    fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.troubles.watch()
+    }
+
+    async fn open_executions(
+        &self,
+        shards: &[u16],
+        after: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
+        retry(READING, || read::open_executions(&self.database, shards, after, limit)).await
+    }
+
+    async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
+        retry(READING, || read::request(&self.database, key)).await
+    }
+
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        retry(READING, || read::execution(&self.database, id)).await
+    }
+
+    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+        retry(READING, || read::ids_with_prefix(&self.database, digits)).await
+    }
+
+    async fn list(
+        &self,
+        filter: &ListFilter,
+        before: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        retry(READING, || read::list(&self.database, filter, before, limit)).await
+    }
+
+    async fn task_counts(&self, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, TaskState, u32)>, StoreError> {
+        retry(READING, || read::task_counts(&self.database, ids)).await
+    }
+
+    async fn tasks(&self, id: ExecutionId, from: u32, limit: u32) -> Result<Vec<TaskRow>, StoreError> {
+        retry(READING, || read::tasks(&self.database, id, from, limit)).await
+    }
+
+    async fn history(
+        &self,
+        id: ExecutionId,
+        task: Option<u32>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        retry(READING, || read::history(&self.database, id, task, after, limit)).await
+    }
+
+    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
+        retry(READING, || read::durations(&self.database, workflow, executions)).await
+    }
+
+    async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
+        // Lines that are there already are left alone, so this too may be done again.
+        retry(READING, || logs::append(&self.database, lines)).await
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
+        retry(READING, || logs::list(&self.database, query)).await
+    }
+}
+
+#[async_trait]
+impl Membership for PostgresStore {
+    async fn join(&self, replica: &Replica, lease: Duration) -> Result<Fence, StoreError> {
+        membership::join(&self.database, replica, lease).await
+    }
+
+    async fn renew(&self, replica: &Replica, lease: Duration) -> Result<View, StoreError> {
+        membership::renew(&self.database, replica, lease).await
+    }
+
+    async fn acquire(&self, owner: Uuid, shards: &[u16]) -> Result<Vec<u16>, StoreError> {
+        membership::acquire(&self.database, owner, shards).await
+    }
+
+    async fn release(&self, owner: Uuid, shards: &[u16]) -> Result<(), StoreError> {
+        membership::release(&self.database, owner, shards).await
+    }
+
+    async fn leave(&self, owner: Uuid) -> Result<(), StoreError> {
+        membership::leave(&self.database, owner).await
+    }
+}
