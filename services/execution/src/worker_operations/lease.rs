@@ -4,7 +4,7 @@ use nexus_api::time::{duration, timestamp};
 use nexus_api::worker::v1::{LeasedTask, SecretPlaceholder};
 use nexus_engine::{Failure, FailureKind, Outcome};
 use nexus_mesh::failpoint::kill_here;
-use nexus_streams::Pointer;
+use nexus_streams::Taken;
 use tonic::Status;
 
 use super::MAX_OUTPUT;
@@ -16,13 +16,16 @@ use crate::owner::{Granted, SessionRef};
 /// worker.
 pub(super) async fn lease(
     context: &Context,
-    pointers: Vec<Pointer>,
+    taken: Vec<Taken>,
     session: &SessionRef,
 ) -> Result<Vec<LeasedTask>, Status> {
-    if pointers.is_empty() {
+    if taken.is_empty() {
         return Ok(Vec::new());
     }
+    let (pointers, receipts) = taken.into_iter().map(|taken| (taken.pointer, taken.receipt)).unzip();
     let granted = context.owner.grant(pointers, session.clone()).await.map_err(status)?;
+    // Granted or refused for good; without an answer they come again.
+    context.dispatch.settle(receipts);
     kill_here("execution::grant");
     Ok(prepare(context, granted, session).await)
 }
