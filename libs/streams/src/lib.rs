@@ -4,16 +4,21 @@
 //! again by the reconciler, one that comes twice or too late is refused when its lease is asked for. So an adapter may
 //! lose, repeat and reorder.
 
+mod fair;
 mod memory;
+pub mod redis;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
+pub use self::redis::RedisDispatch;
 pub use memory::MemoryDispatch;
 
 /// Names one attempt that waits for a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pointer {
     /// The execution's id.
     pub execution: [u8; 16],
@@ -45,6 +50,28 @@ pub struct Entry {
     pub pointer: Pointer,
 }
 
+/// A pointer that was taken, with what is needed to say that it need not come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The attempt.
+    pub pointer: Pointer,
+    /// What [`Dispatch::settle`] wants.
+    pub receipt: Receipt,
+}
+
+/// Says which delivery is meant; for [`Dispatch::settle`] only. The default has nothing to settle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt(pub(crate) Option<Delivered>);
+
+/// An entry of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) queue: Arc<str>,
+    pub(crate) lane: Lane,
+    pub(crate) id: Box<str>,
+    pub(crate) pointer: Pointer,
+}
+
 /// The dispatcher did not do what it was asked. Nothing is lost by that: the reconciler publishes again.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
@@ -69,28 +96,18 @@ pub trait Dispatch: Send + Sync + std::fmt::Debug {
     async fn publish(&self, entries: Vec<Entry>) -> Result<(), DispatchError>;
 
     /// Takes at most `max` pointers from some queues, waiting at most `wait` for the first. None when the wait was
-    /// over first. A future that is dropped has taken nothing.
+    /// over first. A future that is dropped has taken nothing. What lies outside of the process is looked for during
+    /// the wait only.
     ///
     /// # Errors
     /// When the dispatcher cannot be reached.
     async fn take(&self, queues: &[String], max: usize, wait: Duration) -> Result<Vec<Taken>, DispatchError>;
 
-    /// The lease was granted, or refused for good: what was taken need not come again.
+    /// The leases were granted or refused for good: these need not come again. What is taken and never settled comes
+    /// again after a while. Does not wait: receipts are gathered and sent in the background; when too many wait, some
+    /// are forgotten, and their pointers come again and are refused.
     fn settle(&self, receipts: Vec<Receipt>);
 
-    /// Grows whenever entries may have been lost as a whole: the owner offers everything ready again.
-    fn losses(&self) -> tokio::sync::watch::Receiver<u64>;
+    /// Grows whenever entries may have been lost as a whole: the owner offers everything that is ready again.
+    fn losses(&self) -> watch::Receiver<u64>;
 }
-
-/// What was taken and how to say that it need not come again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// The attempt.
-    pub pointer: Pointer,
-    /// To be settled.
-    pub receipt: Receipt,
-}
-
-/// Says which delivery is meant; each adapter knows its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipt {}

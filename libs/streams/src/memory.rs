@@ -1,94 +1,21 @@
 //! The in-process adapter: what `nexus dev` and the tests use.
-//!
-//! Within a lane executions take turns, so one with 100,000 ready tasks does not hold up one with three. Lanes are
-//! served in the ratio 16 : 4 : 1 while all have entries, so that none starves.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::{Dispatch, DispatchError, Entry, Lane, Pointer, Receipt, Taken};
-
-/// The order in which lanes are served, over and over: 16 high, 4 normal, 1 low.
-const TURNS: [Lane; 21] = {
-    let mut turns = [Lane::High; 21];
-    turns[4] = Lane::Normal;
-    turns[9] = Lane::Normal;
-    turns[14] = Lane::Normal;
-    turns[19] = Lane::Normal;
-    turns[20] = Lane::Low;
-    turns
-};
+use crate::fair::FairQueues;
+use crate::{Dispatch, DispatchError, Entry, Receipt, Taken};
 
 /// Offers attempts to workers of the same process.
 #[derive(Debug)]
 pub struct MemoryDispatch {
-    state: Mutex<State>,
+    queues: Mutex<FairQueues<()>>,
     arrived: Notify,
     capacity: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queues: HashMap<String, Queue>,
-    waiting: HashSet<Pointer>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    lanes: [LaneQueue; 3],
-    turn: usize,
-}
-
-/// Entries by execution, and the executions in the order of their turns.
-#[derive(Debug, Default)]
-struct LaneQueue {
-    turns: VecDeque<[u8; 16]>,
-    entries: HashMap<[u8; 16], VecDeque<Pointer>>,
-}
-
-impl LaneQueue {
-    fn push(&mut self, pointer: Pointer) {
-        let entries = self.entries.entry(pointer.execution).or_default();
-        if entries.is_empty() {
-            self.turns.push_back(pointer.execution);
-        }
-        entries.push_back(pointer);
-    }
-
-    fn pop(&mut self) -> Option<Pointer> {
-        let execution = self.turns.pop_front()?;
-        let entries = self.entries.get_mut(&execution)?;
-        let pointer = entries.pop_front();
-        if entries.is_empty() {
-            self.entries.remove(&execution);
-        } else {
-            self.turns.push_back(execution);
-        }
-        pointer
-    }
-}
-
-impl Queue {
-    fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
-        &mut self.lanes[lane as usize]
-    }
-
-    fn pop(&mut self) -> Option<Pointer> {
-        let preferred = TURNS[self.turn % TURNS.len()];
-        self.turn = (self.turn + 1) % TURNS.len();
-        // An empty lane gives its turn to the next best one.
-        [preferred, Lane::High, Lane::Normal, Lane::Low]
-            .into_iter()
-            .find_map(|lane| self.lane(lane).pop())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.turns.is_empty())
-    }
+    losses: watch::Sender<u64>,
 }
 
 impl MemoryDispatch {
@@ -96,45 +23,26 @@ impl MemoryDispatch {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
-            state: Mutex::default(),
+            queues: Mutex::default(),
             arrived: Notify::new(),
             capacity,
+            losses: watch::Sender::new(0),
         }
     }
 
     /// How many pointers wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.queues.lock().len()
     }
 
-    fn pop(&self, queues: &[String], max: usize) -> Vec<Pointer> {
-        let mut state = self.state.lock();
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            // Round-robin over the queues, one entry each, so that the first named does not starve the rest.
-            let before = taken.len();
-            for name in queues {
-                let Some(queue) = state.queues.get_mut(name) else {
-                    continue;
-                };
-                let popped = queue.pop();
-                if queue.is_empty() {
-                    state.queues.remove(name);
-                }
-                if let Some(pointer) = popped {
-                    state.waiting.remove(&pointer);
-                    taken.push(pointer);
-                    if taken.len() == max {
-                        break;
-                    }
-                }
-            }
-            if taken.len() == before {
-                break;
-            }
-        }
-        taken
+    fn pop(&self, queues: &[String], max: usize) -> Vec<Taken> {
+        let popped = self.queues.lock().pop(queues, max);
+        let taken = popped.into_iter().map(|popped| Taken {
+            pointer: popped.pointer,
+            receipt: Receipt::default(),
+        });
+        taken.collect()
     }
 }
 
@@ -142,21 +50,12 @@ impl MemoryDispatch {
 impl Dispatch for MemoryDispatch {
     async fn publish(&self, entries: Vec<Entry>) -> Result<(), DispatchError> {
         {
-            let mut state = self.state.lock();
+            let mut queues = self.queues.lock();
             for entry in entries {
-                if state.waiting.len() >= self.capacity {
-                    return Err(DispatchError::Full {
-                        held: state.waiting.len(),
-                    });
+                if queues.len() >= self.capacity {
+                    return Err(DispatchError::Full { held: queues.len() });
                 }
-                if state.waiting.insert(entry.pointer) {
-                    state
-                        .queues
-                        .entry(entry.queue)
-                        .or_default()
-                        .lane(entry.lane)
-                        .push(entry.pointer);
-                }
+                queues.push(&entry.queue, entry.lane, entry.pointer, ());
             }
         }
         self.arrived.notify_waiters();
@@ -170,7 +69,7 @@ impl Dispatch for MemoryDispatch {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            let taken: Vec<Taken> = self.pop(queues, max).into_iter().map(taken).collect();
+            let taken = self.pop(queues, max);
             if !taken.is_empty() || max == 0 || wait.is_zero() {
                 return Ok(taken);
             }
@@ -180,24 +79,19 @@ impl Dispatch for MemoryDispatch {
         }
     }
 
-    // What was popped is gone: there is nothing to settle.
-    fn settle(&self, _receipts: Vec<Receipt>) {}
-
-    fn losses(&self) -> tokio::sync::watch::Receiver<u64> {
-        tokio::sync::watch::channel(0).1
+    fn settle(&self, _: Vec<Receipt>) {
+        // What was taken is not held any longer.
     }
-}
 
-fn taken(pointer: Pointer) -> Taken {
-    Taken {
-        pointer,
-        receipt: Receipt::default(),
+    fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Lane, Pointer};
 
     fn entry(execution: u8, task: u32, lane: Lane) -> Entry {
         Entry {

@@ -149,12 +149,13 @@ impl World {
         }
         let taken = owner.dispatch.take(&session.queues, free, Duration::ZERO);
         // Taking without a wait never waits, and an empty dispatcher gives nothing.
-        let pointers = futures::FutureExt::now_or_never(taken)
+        let taken = futures::FutureExt::now_or_never(taken)
             .and_then(Result::ok)
             .unwrap_or_default();
-        if pointers.is_empty() {
+        if taken.is_empty() {
             return;
         }
+        let pointers: Vec<_> = taken.into_iter().map(|taken| taken.pointer).collect();
         self.workers[number].asking = true;
         let asked = pointers.len() as u64;
         self.counts.pointers_refused += asked;

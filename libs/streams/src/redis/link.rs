@@ -1,0 +1,143 @@
+//! Connections to Redis: each command has a deadline, is counted, and its errors are sorted by what to do about them.
+
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+
+/// Time that a command has, and a connection to be made.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Why Redis cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisSetupError {
+    /// The address cannot be read. It is not quoted, it may hold a password.
+    #[error("the address of Redis cannot be read; it looks like redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS")]
+    Address,
+    /// It throws keys away when its memory is full.
+    #[error(
+        "Redis would throw dispatch entries away when its memory is full (maxmemory-policy is {policy}); set \
+         `maxmemory-policy noeviction`, or use a Redis of its own for nexus"
+    )]
+    Evicts {
+        /// Its policy.
+        policy: String,
+    },
+    /// It refuses the credentials.
+    #[error("Redis refuses the credentials: {0}")]
+    Refused(String),
+}
+
+/// What an error asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Keys or groups are gone or not what they should be: make them anew.
+    Broken,
+    /// Redis is away, full, read-only, loading, or will not talk to us: do without for a while.
+    Away,
+}
+
+/// A connection for commands that do not wait, shared by everybody; connected anew by itself.
+#[derive(Clone)]
+pub struct Link {
+    client: Client,
+    manager: ConnectionManager,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may hold a password.
+        f.write_str("Link")
+    }
+}
+
+impl Link {
+    /// Prepares a connection; it is made when it is needed. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be read.
+    pub fn open(url: &str) -> Result<Self, RedisSetupError> {
+        let client = Client::open(url).map_err(|_| RedisSetupError::Address)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE));
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config);
+        let manager = manager.map_err(|_| RedisSetupError::Address)?;
+        Ok(Self { client, manager })
+    }
+
+    /// A connection of one's own, on which commands may block.
+    pub(super) async fn blocking(&self) -> Result<MultiplexedConnection, RedisError> {
+        // The response timeout of the driver (half a second) would cut every blocking read.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(None);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        self.run_within(DEADLINE, command).await
+    }
+
+    pub(super) async fn run_within<T: FromRedisValue>(&self, time: Duration, command: &Cmd) -> Result<T, RedisError> {
+        count();
+        let mut manager = self.manager.clone();
+        within(time, command.query_async(&mut manager)).await
+    }
+
+    /// Runs a script; it is loaded when Redis does not know it (any more).
+    pub(super) async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        count();
+        let mut manager = self.manager.clone();
+        within(DEADLINE, script.invoke_async(&mut manager)).await
+    }
+
+    /// Refuses a Redis that throws keys away. Whether it does may be a secret; then nothing is refused.
+    pub(super) async fn check_policy(&self) -> Result<(), RedisSetupError> {
+        let command = ::redis::cmd("CONFIG").arg("GET").arg("maxmemory-policy").to_owned();
+        let answer: Result<Vec<String>, RedisError> = self.run(&command).await;
+        match answer {
+            Ok(pair) => match pair.get(1) {
+                Some(policy) if policy != "noeviction" => Err(RedisSetupError::Evicts { policy: policy.clone() }),
+                _ => Ok(()),
+            },
+            Err(error) if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") => {
+                Err(RedisSetupError::Refused(error.to_string()))
+            }
+            Err(error) if trouble(&error) == Trouble::Away && is_gone(&error) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "Redis does not tell its maxmemory-policy; it must be noeviction");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Counts a command that is sent.
+pub(super) fn count() {
+    metrics::counter!("nexus_dispatch_commands_total").increment(1);
+}
+
+/// Gives up after a while. The driver has deadlines too, but not for everything that it waits for.
+pub(super) async fn within<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    match tokio::time::timeout(time, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()),
+    }
+}
+
+/// Whether there is no talking to it at all.
+fn is_gone(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
+pub(super) fn trouble(error: &RedisError) -> Trouble {
+    match error.code() {
+        Some("NOGROUP" | "UNBLOCKED" | "WRONGTYPE") => Trouble::Broken,
+        _ => Trouble::Away,
+    }
+}
