@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -56,7 +57,8 @@ impl Drop for Place {
     }
 }
 
-/// Accepts connections until `closing`.
+/// Accepts connections until `closing`. The stream goes on without an end: at its end the server would send everybody
+/// away.
 pub(crate) fn accept(
     listener: TcpListener,
     tls: Option<ServerTls>,
@@ -71,7 +73,8 @@ pub(crate) fn accept(
             () = closing.cancelled() => {}
         }
     });
-    futures::StreamExt::map(tokio_stream::wrappers::ReceiverStream::new(receiver), Ok)
+    let connections = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    connections.map(Ok).chain(futures::stream::pending())
 }
 
 async fn serve(listener: TcpListener, tls: Option<ServerTls>, most: usize, ready: mpsc::Sender<Connection>) {

@@ -48,6 +48,15 @@ impl Default for ServerOptions {
     }
 }
 
+/// The two steps in which a server ends.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Cancelled: no new connection is accepted; those that are open are served on.
+    pub accepting: CancellationToken,
+    /// Cancelled: open connections are told to go, and calls under way may finish.
+    pub serving: CancellationToken,
+}
+
 /// A server that cannot be started or that broke.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -109,10 +118,15 @@ impl Listener {
         health: HealthServer<impl Health>,
         shutdown: CancellationToken,
     ) -> Result<(), ServerError> {
-        self.serve_with(&ServerOptions::default(), services, health, shutdown).await
+        let ending = Ending {
+            accepting: shutdown.clone(),
+            serving: shutdown,
+        };
+        self.serve_with(&ServerOptions::default(), services, health, ending)
+            .await
     }
 
-    /// The same, with options.
+    /// The same, with options and an end in two steps.
     ///
     /// # Errors
     /// When the listener breaks.
@@ -121,7 +135,7 @@ impl Listener {
         options: &ServerOptions,
         mut services: RoutesBuilder,
         health: HealthServer<impl Health>,
-        shutdown: CancellationToken,
+        ending: Ending,
     ) -> Result<(), ServerError> {
         let address = self.address;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -134,7 +148,7 @@ impl Listener {
             self.listener,
             options.tls.clone(),
             options.max_connections,
-            shutdown.clone(),
+            ending.accepting,
         );
         Server::builder()
             .max_concurrent_streams(options.max_concurrent_streams)
@@ -146,7 +160,7 @@ impl Listener {
             .layer(ShedLayer::new(options.max_in_flight))
             .layer(DeadlineLayer::server(LONGEST_CALL))
             .add_routes(services.routes())
-            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, ending.serving.cancelled_owned())
             .await
             .map_err(|source| ServerError::Broken { address, source })
     }
