@@ -19,6 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 pub use page::Probe;
 
+const BUILD_INFO: &str = "nexus_build_info";
 /// How often samples are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds of histograms, in seconds and in pieces alike.
@@ -172,6 +173,8 @@ fn record_metrics(options: &Options) -> Result<PrometheusHandle, TelemetryError>
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
+    metrics::describe_gauge!(BUILD_INFO, "Always 1; the label tells the version.");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // CPU, memory, descriptors and threads of the process, under the names that Prometheus' own clients use.
     let process = Collector::default();
     process.describe();

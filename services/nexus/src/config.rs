@@ -3,6 +3,8 @@
 //!
 //! Each layer lies over the one before: defaults, a TOML file, the environment, flags.
 
+#[cfg(test)]
+mod deploy;
 mod error;
 mod keys;
 mod layers;

@@ -60,6 +60,7 @@ impl Worker {
             match opened {
                 Ok(link) => {
                     metrics::connected();
+                    metrics::slots(state.options.slots, state.pool.busy());
                     connected.send_replace(true);
                     let since = Instant::now();
                     tracing::info!(worker = %state.options.name, slots = state.options.slots, "the worker is connected");
