@@ -31,7 +31,7 @@ impl TraceService for Collector {
         let spans = request.into_inner().resource_spans.into_iter();
         let spans = spans.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
         self.0.lock().expect("spans").extend(spans);
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -48,14 +48,14 @@ impl api::worker_service_server::WorkerService for Middle {
     async fn poll_tasks(&self, _: Request<api::PollTasksRequest>) -> Result<Response<api::PollTasksResponse>, Status> {
         *self.left.lock().expect("left") = nexus_mesh::deadline::remaining();
         beat(&self.next).await?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn register_worker(
         &self,
         _: Request<api::RegisterWorkerRequest>,
     ) -> Result<Response<api::RegisterWorkerResponse>, Status> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn stream_tasks(
@@ -69,28 +69,28 @@ impl api::worker_service_server::WorkerService for Middle {
         &self,
         _: Request<api::ReportTasksRequest>,
     ) -> Result<Response<api::ReportTasksResponse>, Status> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn heartbeat_tasks(
         &self,
         _: Request<api::HeartbeatTasksRequest>,
     ) -> Result<Response<api::HeartbeatTasksResponse>, Status> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn append_task_logs(
         &self,
         _: Request<api::AppendTaskLogsRequest>,
     ) -> Result<Response<api::AppendTaskLogsResponse>, Status> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn deregister_worker(
         &self,
         _: Request<api::DeregisterWorkerRequest>,
     ) -> Result<Response<api::DeregisterWorkerResponse>, Status> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
