@@ -18,7 +18,7 @@ pub(crate) fn toml(effective: &Effective) -> String {
         }
         lines.push(match effective.shown(key) {
             Some((value, origin)) => (format!("{name} = {}", inline(&value)), format!("# {origin}")),
-            None => (format!("# {name} ="), "(not set)".to_owned()),
+            None => (format!("# {name} ="), format!("(not set, {}) {}", key.kind.name(), key.meaning)),
         });
     }
     let widest = lines.iter().map(|(text, _)| text.chars().count()).filter(|width| *width <= 48).max();
