@@ -2,33 +2,66 @@
 //!
 //! tonic's own timers answer `CANCELLED` on both sides; this layer reads `grpc-timeout` (the gRPC-over-HTTP/2 protocol's
 //! header), fires a little before them and gives the right status. On streams it bounds the time to the first answer.
+//!
+//! Deadlines travel: what a server has left of a call is the most that the calls take which it makes meanwhile, in the
+//! same task, and they carry it on.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{BoxError, Layer, Service};
 
 /// Fires this much before tonic's own timer.
 const HEAD_START: Duration = Duration::from_millis(3);
+/// The header of a call's time limit.
+const HEADER: &str = "grpc-timeout";
+
+tokio::task_local! {
+    /// When the call that this task serves must have been answered.
+    static ANSWER_BY: Instant;
+}
+
+/// What the call that the current task serves has left; none outside of a call.
+#[must_use]
+pub fn remaining() -> Option<Duration> {
+    let left = |by: &Instant| by.saturating_duration_since(Instant::now());
+    ANSWER_BY.try_with(left).ok()
+}
 
 /// Gives calls a deadline: the one that they carry, or `default`, whichever is shorter.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadlineLayer {
-    default: Option<Duration>,
+    longest: Duration,
+    side: Side,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
 }
 
 impl DeadlineLayer {
-    /// A layer with a longest time for calls that carry none; `None` leaves those unbounded (the server bounds them).
+    /// For a server: a call has what it carries, `longest` at most, and what it calls has the rest.
     #[must_use]
-    pub fn new(default: Option<Duration>) -> Self {
-        Self { default }
+    pub fn server(longest: Duration) -> Self {
+        let side = Side::Server;
+        Self { longest, side }
+    }
+
+    /// For a client: a call has what it carries and what the call has left that is being served, `longest` at most.
+    #[must_use]
+    pub fn client(longest: Duration) -> Self {
+        let side = Side::Client;
+        Self { longest, side }
     }
 }
 
@@ -36,10 +69,7 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline {
-            inner,
-            default: self.default,
-        }
+        Deadline { inner, layer: *self }
     }
 }
 
@@ -47,7 +77,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Debug, Clone)]
 pub struct Deadline<S> {
     inner: S,
-    default: Option<Duration>,
+    layer: DeadlineLayer,
 }
 
 impl<S> Service<Request<Body>> for Deadline<S>
@@ -64,21 +94,37 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let limit = match (carried(request.headers()), self.default) {
-            (Some(carried), Some(default)) => Some(carried.min(default)),
-            (carried, default) => carried.or(default),
-        };
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let DeadlineLayer { longest, side } = self.layer;
+        let carried = carried(request.headers());
+        let inherited = remaining().filter(|_| side == Side::Client);
+        let limit = [carried, inherited].into_iter().flatten().fold(longest, Duration::min);
+        if inherited.is_some_and(|inherited| inherited <= limit) && carried != Some(limit) {
+            request.headers_mut().insert(HEADER, written(limit));
+        }
         let call = self.inner.call(request);
         Box::pin(async move {
-            let Some(limit) = limit else {
-                return call.await.map_err(Into::into);
+            let by = Instant::now() + limit;
+            let bounded = tokio::time::timeout(limit.saturating_sub(HEAD_START), call);
+            let answer = match side {
+                Side::Server => ANSWER_BY.scope(by, bounded).await,
+                Side::Client => bounded.await,
             };
-            match tokio::time::timeout(limit.saturating_sub(HEAD_START), call).await {
+            match answer {
                 Ok(answer) => answer.map_err(Into::into),
                 Err(_) => Ok(exceeded(limit).into_http()),
             }
         })
+    }
+}
+
+/// A time limit as the header writes it: milliseconds, as far as eight digits go.
+fn written(limit: Duration) -> HeaderValue {
+    let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    match HeaderValue::from_str(&format!("{}m", millis.min(99_999_999))) {
+        Ok(value) => value,
+        // Digits and a letter are always a value.
+        Err(_) => HeaderValue::from_static("90S"),
     }
 }
 
@@ -92,7 +138,7 @@ fn exceeded(limit: Duration) -> Status {
 
 /// The time that a request's `grpc-timeout` header leaves it.
 fn carried(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(HEADER)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
@@ -115,7 +161,7 @@ mod tests {
 
     fn header(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
-        headers.insert("grpc-timeout", value.parse().expect("header"));
+        headers.insert(HEADER, value.parse().expect("header"));
         carried(&headers)
     }
 
@@ -132,7 +178,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_ends_with_the_right_status() {
         let hangs = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
-        let mut service = DeadlineLayer::new(Some(Duration::from_secs(1))).layer(hangs);
+        let mut service = DeadlineLayer::server(Duration::from_secs(1)).layer(hangs);
         let answer = service.call(Request::new(Body::empty())).await.expect("answer");
         let status = Status::from_header_map(answer.headers()).expect("status");
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
@@ -140,5 +186,25 @@ mod tests {
             nexus_api::error::reason_of(&status),
             Some(ErrorReason::DeadlineExceeded)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_call_is_all_that_its_own_calls_have() {
+        let far = tower::service_fn(|request: Request<Body>| async move {
+            let left = carried(request.headers()).map_or(0, |left| left.as_millis());
+            let mut answer = Response::new(Body::empty());
+            answer.headers_mut().insert("left", left.to_string().parse().expect("header"));
+            Ok::<_, BoxError>(answer)
+        });
+        let near = tower::service_fn(move |_: Request<Body>| async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let mut client = DeadlineLayer::client(Duration::from_secs(90)).layer(far);
+            client.call(Request::new(Body::empty())).await
+        });
+        let mut server = DeadlineLayer::server(Duration::from_secs(90)).layer(near);
+        let request = Request::builder().header(HEADER, "1S").body(Body::empty());
+        let answer = server.call(request.expect("request")).await.expect("answer");
+        assert_eq!(answer.headers()["left"], "600");
+        assert_eq!(remaining(), None, "outside of a call there is no deadline");
     }
 }

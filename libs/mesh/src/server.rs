@@ -7,15 +7,55 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::deadline::DeadlineLayer;
+use crate::dial::KEEPALIVE;
+use crate::incoming;
+use crate::measure::MeasureLayer;
+use crate::shed::ShedLayer;
+use crate::tls::ServerTls;
 use crate::trace::ServerSpanLayer;
 use crate::transport::LONGEST_CALL;
 
-/// Streams that one connection may have open at a time; tonic itself sets no limit.
-const MAX_STREAMS: u32 = 256;
+/// How a server serves, and how much.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Certificates; without them connections are plain.
+    pub tls: Option<ServerTls>,
+    /// Streams that one connection may have open at a time; tonic itself sets no limit.
+    pub max_concurrent_streams: u32,
+    /// Connections at a time; more are closed at once.
+    pub max_connections: usize,
+    /// Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.
+    pub max_in_flight: usize,
+    /// Largest metadata of a call, in bytes.
+    pub max_metadata_bytes: u32,
+    /// After how long a silent connection is asked for a sign of life, and how long that may take.
+    pub keepalive: (Duration, Duration),
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            max_concurrent_streams: 256,
+            max_connections: 10_000,
+            max_in_flight: 10_000,
+            max_metadata_bytes: 16 << 10,
+            keepalive: KEEPALIVE,
+        }
+    }
+}
+
+/// The two steps in which a server ends.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Cancelled: no new connection is accepted; those that are open are served on.
+    pub accepting: CancellationToken,
+    /// Cancelled: open connections are told to go, and calls under way may finish.
+    pub serving: CancellationToken,
+}
 
 /// A server that cannot be started or that broke.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +114,28 @@ impl Listener {
     /// When the listener breaks.
     pub async fn serve(
         self,
-        mut services: RoutesBuilder,
+        services: RoutesBuilder,
         health: HealthServer<impl Health>,
         shutdown: CancellationToken,
+    ) -> Result<(), ServerError> {
+        let ending = Ending {
+            accepting: shutdown.clone(),
+            serving: shutdown,
+        };
+        self.serve_with(&ServerOptions::default(), services, health, ending)
+            .await
+    }
+
+    /// The same, with options and an end in two steps.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve_with(
+        self,
+        options: &ServerOptions,
+        mut services: RoutesBuilder,
+        health: HealthServer<impl Health>,
+        ending: Ending,
     ) -> Result<(), ServerError> {
         let address = self.address;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -85,17 +144,23 @@ impl Listener {
             .build_v1()
             .map_err(ServerError::Descriptors)?;
         services.add_service(health).add_service(reflection);
-        // Set here: the server's own setting is for sockets that it opened itself. Without it a small message waits
-        // 40 ms for the acknowledgement of the one before.
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let incoming = incoming::accept(
+            self.listener,
+            options.tls.clone(),
+            options.max_connections,
+            ending.accepting,
+        );
         Server::builder()
-            .max_concurrent_streams(MAX_STREAMS)
-            .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+            .max_concurrent_streams(options.max_concurrent_streams)
+            .http2_max_header_list_size(options.max_metadata_bytes)
+            .http2_keepalive_interval(Some(options.keepalive.0))
+            .http2_keepalive_timeout(Some(options.keepalive.1))
             .layer(ServerSpanLayer)
-            .layer(DeadlineLayer::new(Some(LONGEST_CALL)))
+            .layer(MeasureLayer)
+            .layer(ShedLayer::new(options.max_in_flight))
+            .layer(DeadlineLayer::server(LONGEST_CALL))
             .add_routes(services.routes())
-            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, ending.serving.cancelled_owned())
             .await
             .map_err(|source| ServerError::Broken { address, source })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -10,7 +10,12 @@ use tonic::transport::Endpoint;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
+pub use crate::balance::Fresh;
+use crate::balance::{Balanced, Target};
 use crate::deadline::DeadlineLayer;
+use crate::dial::{Dialer, KEEPALIVE};
+use crate::retry::Retry;
+use crate::tls::{ClientTls, TlsError};
 use crate::trace::{InjectTraceLayer, ServerSpanLayer};
 
 /// A boxed way to a service. Clients that are generated from a contract run over it.
@@ -20,7 +25,42 @@ pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 /// Longest time to the first answer of any call; WaitExecution and PollTasks may take 60 s of it.
 pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(90);
 
-/// A way over the network, connected when it is first used and again whenever it breaks.
+/// How a service is reached.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Certificates; needed by none, and used by addresses that begin with `https://`.
+    pub tls: Option<ClientTls>,
+    /// How long making a connection may take, TLS included.
+    pub connect_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            connect_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// An address that nothing can be reached at.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// It cannot be read.
+    #[error("`{address}` is no address of a service: {problem}; write it like http://host:7070, several with commas")]
+    Address {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// TLS cannot be set up for it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A way over the network to one server, connected when it is first used and again whenever it breaks. Calls are never
+/// repeated.
 ///
 /// # Errors
 /// When the address is not an `http://` or `https://` URI.
@@ -29,10 +69,32 @@ pub fn connect(address: &str) -> Result<Transport, tonic::transport::Error> {
         .connect_timeout(Duration::from_secs(2))
         .tcp_nodelay(true)
         // A silent peer is noticed while calls wait and while none do.
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(KEEPALIVE.0)
+        .keep_alive_timeout(KEEPALIVE.1)
         .keep_alive_while_idle(true);
     Ok(framed(endpoint.connect_lazy()))
+}
+
+/// A way over the network to all replicas of a service: every address that the host has, or several URIs separated by
+/// commas. Calls go to those that are well, and are repeated where nothing can happen twice (`retry.rs` has the rule).
+/// To be called within a Tokio runtime.
+///
+/// # Errors
+/// When an address cannot be read, or TLS cannot be set up.
+pub fn connect_balanced(addresses: &str, options: &ClientOptions) -> Result<Transport, AddressError> {
+    let (targets, dialer) = read(addresses, options)?;
+    Ok(framed(Retry::new(Balanced::new(targets, dialer, false))))
+}
+
+/// A way over the network to ONE of a service's replicas, chosen at random and kept as long as it can be reached: for
+/// callers whose calls belong together, such as workers. A request with [`Fresh`] among its extensions chooses anew.
+/// To be called within a Tokio runtime.
+///
+/// # Errors
+/// When an address cannot be read, or TLS cannot be set up.
+pub fn connect_one(addresses: &str, options: &ClientOptions) -> Result<Transport, AddressError> {
+    let (targets, dialer) = read(addresses, options)?;
+    Ok(framed(Balanced::new(targets, dialer, true)))
 }
 
 /// A way to a service of the same process: no socket, the same layers.
@@ -41,14 +103,105 @@ pub fn in_process(routes: Routes) -> Transport {
     framed(ServerSpanLayer.layer(routes))
 }
 
+/// Checks addresses without connecting to them.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn check(addresses: &str) -> Result<(), AddressError> {
+    targets(addresses).map(|_| ())
+}
+
+fn read(addresses: &str, options: &ClientOptions) -> Result<(Vec<Target>, Dialer), AddressError> {
+    let (targets, origin) = targets(addresses)?;
+    let tls = match (origin.scheme_str(), &options.tls) {
+        (Some("https"), Some(tls)) => Some(tls.clone()),
+        (Some("https"), None) => Some(ClientTls::load(&crate::tls::TlsFiles::default())?),
+        _ => None,
+    };
+    let tls = match tls {
+        Some(tls) => {
+            let name = tls.name_for(origin.host().unwrap_or_default())?;
+            Some((tls, name))
+        }
+        None => None,
+    };
+    let connect_timeout = options.connect_timeout;
+    let dialer = Dialer {
+        origin,
+        tls,
+        connect_timeout,
+    };
+    Ok((targets, dialer))
+}
+
+/// The hosts of a list, and the URI that requests name: the first of them.
+fn targets(addresses: &str) -> Result<(Vec<Target>, Uri), AddressError> {
+    let mut targets = Vec::new();
+    let mut origin: Option<Uri> = None;
+    for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+        let bad = |problem: &str| AddressError::Address {
+            address: address.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let uri: Uri = address.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
+        let port = match uri.scheme_str() {
+            Some("http") => uri.port_u16().unwrap_or(80),
+            Some("https") => uri.port_u16().unwrap_or(443),
+            _ => return Err(bad("it does not begin with http:// or https://")),
+        };
+        if uri.path() != "/" {
+            return Err(bad("it has a path"));
+        }
+        if origin.as_ref().is_some_and(|first| first.scheme() != uri.scheme()) {
+            return Err(bad("the addresses of one service must all be http:// or all https://"));
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
+        targets.push(Target {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port,
+        });
+        origin.get_or_insert(uri);
+    }
+    match origin {
+        Some(origin) => Ok((targets, origin)),
+        None => Err(AddressError::Address {
+            address: addresses.to_owned(),
+            problem: "it is empty".to_owned(),
+        }),
+    }
+}
+
 fn framed<S>(service: S) -> Transport
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
 {
-    let service = DeadlineLayer::new(Some(LONGEST_CALL)).layer(service.map_err(Into::<BoxError>::into));
+    let service = DeadlineLayer::client(LONGEST_CALL).layer(service.map_err(Into::<BoxError>::into));
     // A concrete error: the compiler cannot see that calls over a boxed one may change threads.
     let service = service.map_err(|error: BoxError| Status::from_error(error));
     BoxCloneSyncService::new(InjectTraceLayer.layer(service))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_bad_ones_are_named() {
+        let (found, origin) = targets("http://a:7070, http://[::1]:1,http://c").expect("addresses");
+        let found: Vec<_> = found.iter().map(|target| (target.host.as_str(), target.port)).collect();
+        assert_eq!(found, [("a", 7070), ("::1", 1), ("c", 80)]);
+        assert_eq!(origin.host(), Some("a"));
+        for (wrong, told) in [
+            ("", "is empty"),
+            ("host:7070", "http://"),
+            ("http://a/x", "path"),
+            ("http://a,https://b", "all"),
+            ("ftp://a", "http://"),
+        ] {
+            let error = targets(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
+    }
 }

@@ -1,17 +1,25 @@
 //! Logs, traces and metrics of a process: set up once, at the start of `main`.
 
+mod lines;
+mod page;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+pub use page::Probe;
+
+const BUILD_INFO: &str = "nexus_build_info";
 /// How often samples are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds of histograms, in seconds and in pieces alike.
@@ -21,7 +29,7 @@ const BUCKETS: &[f64] = &[
 ];
 
 /// How a process tells about itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Which events are logged, as `RUST_LOG` writes it (`info`, `nexus_execution=debug`).
     pub log_filter: String,
@@ -31,8 +39,10 @@ pub struct Options {
     pub otlp_endpoint: Option<String>,
     /// The process's name in traces.
     pub service_name: String,
-    /// Address of the page `/metrics`; none is served without one.
+    /// Address of the pages `/metrics`, `/healthz` and `/readyz`; none are served without one.
     pub metrics_listen: Option<SocketAddr>,
+    /// What `/readyz` says; always ready without one.
+    pub probe: Option<Probe>,
 }
 
 /// How log lines look.
@@ -75,8 +85,11 @@ pub enum TelemetryError {
         address: SocketAddr,
         /// Why not.
         #[source]
-        source: BuildError,
+        source: std::io::Error,
     },
+    /// The recorder of metrics cannot be built; a bug of the build.
+    #[error("the recorder of metrics cannot be built")]
+    Recorder(#[source] BuildError),
     /// Something else set up metrics or logs before.
     #[error("telemetry was set up twice")]
     Twice,
@@ -124,9 +137,8 @@ pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
         let layer = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true);
+            .fmt_fields(JsonFields::new())
+            .event_format(lines::JsonLines);
         Box::new(layer.with_writer(std::io::stderr).with_filter(filter))
     } else {
         Box::new(
@@ -150,42 +162,42 @@ pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
         .with(traces)
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    let metrics = record_metrics(options.metrics_listen)?;
+    let metrics = record_metrics(options)?;
     Ok(Telemetry { tracer, metrics })
 }
 
-fn record_metrics(listen: Option<SocketAddr>) -> Result<PrometheusHandle, TelemetryError> {
-    let builder = PrometheusBuilder::new().upkeep_timeout(UPKEEP);
-    let refused = |source| TelemetryError::Metrics {
-        address: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
-        source,
-    };
-    let builder = builder.set_buckets(BUCKETS).map_err(refused)?;
-    // Samples gather until somebody reads them or the upkeep folds them up; without it they would gather for ever.
-    let recorder = match listen {
-        Some(address) => {
-            let (recorder, page) = builder.with_http_listener(address).build().map_err(refused)?;
-            tokio::spawn(async move {
-                if page.await.is_err() {
-                    tracing::error!(%address, "the page of metrics broke");
-                }
-            });
-            recorder
-        }
-        None => {
-            let recorder = builder.build_recorder();
-            let handle = recorder.handle();
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(UPKEEP).await;
-                    handle.run_upkeep();
-                }
-            });
-            recorder
-        }
-    };
+fn record_metrics(options: &Options) -> Result<PrometheusHandle, TelemetryError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets(BUCKETS)
+        .map_err(TelemetryError::Recorder)?
+        .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
+    metrics::describe_gauge!(BUILD_INFO, "Always 1; the label tells the version.");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // CPU, memory, descriptors and threads of the process, under the names that Prometheus' own clients use.
+    let process = Collector::default();
+    process.describe();
+    if let Some(address) = options.metrics_listen {
+        let listener = page::listen(address).map_err(|source| TelemetryError::Metrics { address, source })?;
+        let page = page::Page {
+            metrics: handle.clone(),
+            process,
+            probe: options.probe.clone(),
+        };
+        tokio::spawn(async move {
+            let Err(error) = page::serve(listener, page).await;
+            tracing::error!(%address, %error, "the page of metrics broke");
+        });
+    }
+    // Samples gather until somebody reads them or the upkeep folds them up; without it they would gather for ever.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
     Ok(handle)
 }
 

@@ -1,16 +1,22 @@
 //! The service's metrics: names, help and the few places that record them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use nexus_engine::{ExecutionState, Fact};
 
 use crate::store::Change;
 
 const STARTED: &str = "nexus_executions_started_total";
+const FINISHED: &str = "nexus_executions_finished_total";
+const EXECUTION_SECONDS: &str = "nexus_execution_duration_seconds";
+const TASKS_FINISHED: &str = "nexus_tasks_finished_total";
+const WAIT_SECONDS: &str = "nexus_task_schedule_to_start_seconds";
 const LEASED: &str = "nexus_tasks_leased_total";
 const REPORTED: &str = "nexus_task_reports_total";
 const LOST: &str = "nexus_attempts_lost_total";
-const OFFERED_AGAIN: &str = "nexus_tasks_offered_again_total";
+const OFFERED_AGAIN: &str = "nexus_dispatch_redrive_total";
 const COMMITS: &str = "nexus_commits_total";
 const COMMIT_ROWS: &str = "nexus_commit_rows_total";
 const COMMIT_SECONDS: &str = "nexus_commit_duration_seconds";
@@ -23,6 +29,13 @@ const SHUT_OUT: &str = "nexus_owner_shut_out_total";
 /// Describes every metric; to be called once at the start.
 pub fn describe() {
     describe_counter!(STARTED, "Executions accepted.");
+    describe_counter!(FINISHED, "Executions that became terminal, by state.");
+    describe_histogram!(
+        EXECUTION_SECONDS,
+        "Time from an execution's acceptance to its end, by state."
+    );
+    describe_counter!(TASKS_FINISHED, "Tasks that became terminal, by state.");
+    describe_histogram!(WAIT_SECONDS, "Time that a ready task waited for a worker.");
     describe_counter!(LEASED, "Attempts leased to workers.");
     describe_counter!(REPORTED, "Reports of attempts, by whether they were recorded.");
     describe_counter!(LOST, "Attempts that ended without a report.");
@@ -69,6 +82,7 @@ pub(crate) fn committed(changes: &[Change], took: Duration) {
     let rows = |change: &Change| 1 + change.tasks.len() + change.events.len();
     counter!(COMMITS).increment(1);
     counter!(COMMIT_ROWS).increment(changes.iter().map(rows).sum::<usize>() as u64);
+    changes.iter().for_each(told);
     let executions = changes.len();
     histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
     histogram!(COMMIT_SIZE).record(f64::from(u32::try_from(executions).unwrap_or(u32::MAX)));
@@ -80,6 +94,48 @@ pub(crate) fn shards(owned: usize) {
 
 pub(crate) fn shut_out() {
     counter!(SHUT_OUT).increment(1);
+}
+
+/// Counts what a stored change tells. Facts are stored once, so nothing is counted twice.
+fn told(change: &Change) {
+    let mut ready: Option<HashMap<u32, Option<i64>>> = None;
+    for event in &change.events {
+        match &event.fact {
+            Fact::ExecutionFinished { state, .. } => {
+                let state = label(*state);
+                counter!(FINISHED, "state" => state).increment(1);
+                histogram!(EXECUTION_SECONDS, "state" => state).record(seconds(change.execution.created_at, event.at));
+            }
+            Fact::TaskFinished { state, .. } => counter!(TASKS_FINISHED, "state" => state.name()).increment(1),
+            Fact::TaskStarted { task, .. } => {
+                let rows = change.tasks.iter();
+                let ready = ready.get_or_insert_with(|| rows.map(|row| (row.position, row.ready_at)).collect());
+                if let Some(Some(ready)) = ready.get(task) {
+                    histogram!(WAIT_SECONDS).record(seconds(*ready, event.at));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Seconds between two times in microseconds; none when the clock was set back.
+fn seconds(from: i64, to: i64) -> f64 {
+    let micros = u64::try_from(to - from).unwrap_or_default();
+    Duration::from_micros(micros).as_secs_f64()
+}
+
+fn label(state: ExecutionState) -> &'static str {
+    match state {
+        ExecutionState::Pending => "PENDING",
+        ExecutionState::Running => "RUNNING",
+        ExecutionState::Paused => "PAUSED",
+        ExecutionState::Cancelling => "CANCELLING",
+        ExecutionState::Succeeded => "SUCCEEDED",
+        ExecutionState::Failed => "FAILED",
+        ExecutionState::Cancelled => "CANCELLED",
+        ExecutionState::TimedOut => "TIMED_OUT",
+    }
 }
 
 pub(crate) fn commit_failed() {

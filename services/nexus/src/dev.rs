@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nexus_mesh::server::ServerError;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::signals::Signals;
 
 use wiring::Mesh;
 
@@ -113,7 +114,9 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
         otlp_endpoint: args.otlp.clone(),
         service_name: "nexus-dev".into(),
         metrics_listen: args.metrics,
+        probe: None,
     })?;
+    nexus_mesh::describe_metrics();
     nexus_execution::metrics::describe();
     nexus_worker::metrics::describe();
     let stop = Stop::default();
@@ -166,27 +169,4 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
 pub(crate) struct Stop {
     worker: CancellationToken,
     services: CancellationToken,
-}
-
-/// Ctrl-C and SIGTERM, heard from the moment that this exists.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next one.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

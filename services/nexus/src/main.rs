@@ -1,7 +1,10 @@
-//! The one binary of NEXUS: `nexus dev` and the command line.
+//! The one binary of NEXUS: `nexus dev`, `nexus serve` and the command line.
 
 mod cli;
+mod config;
 mod dev;
+mod serve;
+mod signals;
 
 use std::process::ExitCode;
 

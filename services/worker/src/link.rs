@@ -42,6 +42,9 @@ impl Link {
             runtime: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_id: uuid::Uuid::new_v4().to_string(),
         };
+        // A session may be with any replica; what belongs to it must stay with that one.
+        let mut register = tonic::Request::new(register);
+        register.extensions_mut().insert(nexus_mesh::transport::Fresh);
         let session = timeout(CALL_LIMIT, client.clone().register_worker(register))
             .await
             .map_err(late)??

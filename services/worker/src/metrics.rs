@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-const ATTEMPTS: &str = "nexus_worker_attempts_total";
-const ATTEMPT_SECONDS: &str = "nexus_worker_attempt_duration_seconds";
+const ATTEMPTS: &str = "nexus_task_attempts_total";
+const ATTEMPT_SECONDS: &str = "nexus_task_duration_seconds";
 const SLOTS: &str = "nexus_worker_slots";
-const BUSY: &str = "nexus_worker_slots_busy";
 const CONNECTS: &str = "nexus_worker_connects_total";
-const EXPIRED: &str = "nexus_worker_leases_expired_total";
+const EXPIRED: &str = "nexus_lease_expired_total";
 const LOG_LINES_DROPPED: &str = "nexus_worker_log_lines_dropped_total";
 
 /// Describes every metric; to be called once at the start.
@@ -19,8 +18,7 @@ pub fn describe() {
         ATTEMPT_SECONDS,
         "Time from the lease's arrival to the attempt's end, by kind."
     );
-    describe_gauge!(SLOTS, "Attempts that the worker runs at a time at most.");
-    describe_gauge!(BUSY, "Attempts that the worker runs.");
+    describe_gauge!(SLOTS, "Slots of the worker, by state: busy ones run an attempt.");
     describe_counter!(CONNECTS, "Sessions that the worker opened.");
     describe_counter!(EXPIRED, "Attempts stopped because their lease could not be extended.");
     describe_counter!(LOG_LINES_DROPPED, "Log lines that could not be delivered.");
@@ -32,8 +30,9 @@ pub(crate) fn attempt(kind: &'static str, outcome: &'static str, took: Duration)
 }
 
 pub(crate) fn slots(total: u32, busy: usize) {
-    gauge!(SLOTS).set(total);
-    gauge!(BUSY).set(u32::try_from(busy).unwrap_or(u32::MAX));
+    let busy = u32::try_from(busy).unwrap_or(u32::MAX);
+    gauge!(SLOTS, "state" => "busy").set(busy);
+    gauge!(SLOTS, "state" => "free").set(total.saturating_sub(busy));
 }
 
 pub(crate) fn connected() {

@@ -23,6 +23,7 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
 pub struct Worker {
     options: Options,
     client: Client,
+    connected: watch::Sender<bool>,
 }
 
 impl Worker {
@@ -31,12 +32,23 @@ impl Worker {
     pub fn new(mut options: Options, client: Client) -> Self {
         // More are never busy at a time.
         options.tasks.python_interpreters = options.slots as usize;
-        Self { options, client }
+        Self {
+            options,
+            client,
+            connected: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether it has a session with a server, now and later.
+    #[must_use]
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
     }
 
     /// Works until `shutdown`; then takes nothing more, lets running tasks finish for the grace, stops and gives back
     /// what is left, and deregisters.
     pub async fn run(self, shutdown: CancellationToken) {
+        let connected = self.connected;
         let mut state = State::new(self.options, self.client);
         state.bench.runner.warm_up().await;
         let mut failures = 0;
@@ -48,9 +60,13 @@ impl Worker {
             match opened {
                 Ok(link) => {
                     metrics::connected();
+                    metrics::slots(state.options.slots, state.pool.busy());
+                    connected.send_replace(true);
                     let since = Instant::now();
                     tracing::info!(worker = %state.options.name, slots = state.options.slots, "the worker is connected");
-                    match Box::pin(Session::new(&mut state, link).serve(&shutdown)).await {
+                    let ended = Box::pin(Session::new(&mut state, link).serve(&shutdown)).await;
+                    connected.send_replace(false);
+                    match ended {
                         Ended::Shutdown => return,
                         Ended::Broken(reason) => tracing::warn!(reason = %reason, "the worker lost its server"),
                         Ended::Drained => tracing::info!("the server is shutting down; looking for another"),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::ConfigArgs;
 use crate::dev::DevArgs;
+use crate::serve::ServeArgs;
 
 /// NEXUS runs workflows: graphs of tasks, carried to their end whatever dies on the way.
 #[derive(Debug, Parser)]
@@ -49,6 +51,14 @@ pub(super) enum Format {
 pub(super) enum Command {
     /// Run the whole mesh in this process, for development
     Dev(DevArgs),
+    /// Run a process of the mesh, with one or several roles
+    Serve(ServeArgs),
+    /// Bring the database to the version that this program needs
+    Migrate(ConfigArgs),
+    /// Show the configuration that holds, and where each value came from
+    Config(ConfigArgs),
+    /// Ask a server whether it can serve; ends with 0 when it can, otherwise with 1
+    Health(HealthArgs),
     /// Check workflow files without a server
     Validate(ValidateArgs),
     /// Make workflows be what their files say
@@ -72,6 +82,21 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HealthArgs {
+    /// Ask about one gRPC service, such as nexus.execution.v1.ExecutionService; the whole process when not said
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub(super) service: String,
+    /// Ask the process on this machine that runs with this configuration, with its certificates, instead of --address
+    #[arg(long)]
+    pub(super) local: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Wait at most this long for the answer
+    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN", default_value = "3s")]
+    pub(super) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -323,6 +348,9 @@ mod tests {
             "nexus apply -f a.yaml -f b --dry-run",
             "nexus workflows diff etl 1 2",
             "nexus completion zsh",
+            "nexus serve --roles worker --set execution.address=http://h:1 --set log.format=json",
+            "nexus health --local --config x.toml",
+            "nexus config --listen 127.0.0.1:0",
         ] {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }

@@ -9,6 +9,7 @@ mod error;
 mod executions;
 mod exit;
 mod files;
+mod health;
 mod ids;
 mod import;
 mod logs;
@@ -31,6 +32,8 @@ use error::CliError;
 use exit::Exit;
 use output::Output;
 
+use crate::config::ConfigArgs;
+
 /// Reads what was typed. Help and the version are printed and end the program well; a mistake is printed and ends it
 /// with 2.
 ///
@@ -49,6 +52,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
     let output = Output::new(cli.global.output);
     let result = match cli.command {
         Command::Dev(args) => return crate::dev::run(args).await,
+        Command::Serve(args) => return crate::serve::run(args).await,
+        Command::Migrate(args) => migrate(&args, &output).await,
+        Command::Config(args) => config(&args, &output),
+        Command::Health(args) => health::run(&args, &cli.global, &output).await,
         Command::Validate(args) => validate::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &cli.global, &output).await,
         Command::Run(args) => run::run(&args, &cli.global, &output).await,
@@ -66,6 +73,20 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             error.exit().code()
         }
     }
+}
+
+async fn migrate(args: &ConfigArgs, output: &Output) -> Result<Exit, CliError> {
+    let effective = args.load().map_err(|error| CliError::Usage(error.to_string()))?;
+    let done = crate::serve::migrate::run(&effective).await;
+    let done = done.map_err(|error| CliError::Other(error.to_string()))?;
+    done.iter().try_for_each(|line| output.line(line))?;
+    Ok(Exit::Ok)
+}
+
+fn config(args: &ConfigArgs, output: &Output) -> Result<Exit, CliError> {
+    let effective = args.load().map_err(|error| CliError::Usage(error.to_string()))?;
+    output.raw(&crate::config::toml(&effective))?;
+    Ok(Exit::Ok)
 }
 
 fn completion(shell: clap_complete::Shell, output: &Output) -> Result<Exit, CliError> {

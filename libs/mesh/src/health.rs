@@ -1,0 +1,179 @@
+//! Readiness: each role of a process says whether it can serve, and why not. From it come the gRPC health service,
+//! per service and for the whole (`""`), and the page `/readyz`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
+
+/// What the roles of a process say.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    roles: BTreeMap<&'static str, Role>,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct Role {
+    services: &'static [&'static str],
+    /// Why it is not ready.
+    reason: Option<String>,
+}
+
+/// What a process says at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// True when every role is ready and the process does not end.
+    pub ready: bool,
+    /// Each role, and why it is not ready.
+    pub roles: Vec<(&'static str, Option<String>)>,
+}
+
+impl Readiness {
+    /// Adds a role, which is not ready at first, and the gRPC services that it answers for.
+    #[must_use]
+    pub fn role(&self, name: &'static str, services: &'static [&'static str]) -> RoleReadiness {
+        let role = Role {
+            services,
+            reason: Some("it is starting".to_owned()),
+        };
+        self.inner.state.lock().roles.insert(name, role);
+        self.inner.changed.send_replace(());
+        RoleReadiness {
+            readiness: self.clone(),
+            name,
+        }
+    }
+
+    /// From now on nothing is ready: the process ends.
+    pub fn drain(&self) {
+        self.inner.state.lock().draining = true;
+        self.inner.changed.send_replace(());
+    }
+
+    /// What is said now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let state = self.inner.state.lock();
+        let said = |role: &Role| match state.draining {
+            true => Some("the process is shutting down".to_owned()),
+            false => role.reason.clone(),
+        };
+        let roles: Vec<_> = state.roles.iter().map(|(name, role)| (*name, said(role))).collect();
+        Report {
+            ready: !state.draining && roles.iter().all(|(_, reason)| reason.is_none()),
+            roles,
+        }
+    }
+
+    /// The gRPC health service, which follows the roles until `stop`.
+    pub fn service(&self, stop: CancellationToken) -> HealthServer<impl Health> {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        let readiness = self.clone();
+        tokio::spawn(async move {
+            let mut changed = readiness.inner.changed.subscribe();
+            loop {
+                readiness.tell(&reporter).await;
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+        service
+    }
+
+    async fn tell(&self, reporter: &HealthReporter) {
+        let status = |ready: bool| if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let report = self.report();
+        reporter.set_service_status("", status(report.ready)).await;
+        for (name, reason) in report.roles {
+            let services = self.inner.state.lock().roles.get(name).map_or(&[][..], |role| role.services);
+            for service in services {
+                reporter.set_service_status(*service, status(reason.is_none())).await;
+            }
+        }
+    }
+}
+
+/// The word of one role.
+#[derive(Debug, Clone)]
+pub struct RoleReadiness {
+    readiness: Readiness,
+    name: &'static str,
+}
+
+impl RoleReadiness {
+    /// It can serve.
+    pub fn ready(&self) {
+        self.say(None);
+    }
+
+    /// It cannot, for a reason that people read on `/readyz`.
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.say(Some(reason.into()));
+    }
+
+    fn say(&self, reason: Option<String>) {
+        let inner = &self.readiness.inner;
+        let before = match inner.state.lock().roles.get_mut(self.name) {
+            Some(role) if role.reason != reason => std::mem::replace(&mut role.reason, reason.clone()),
+            _ => return,
+        };
+        match &reason {
+            None => tracing::info!(role = self.name, "the role is ready"),
+            Some(reason) if before.is_none() => tracing::warn!(role = self.name, reason, "the role is not ready"),
+            Some(reason) => tracing::debug!(role = self.name, reason, "the role is still not ready"),
+        }
+        inner.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_every_role_is_and_never_again_once_it_drains() {
+        let readiness = Readiness::default();
+        assert!(readiness.report().ready, "nothing to wait for");
+        let worker = readiness.role("worker", &[]);
+        let execution = readiness.role("execution", &["nexus.execution.v1.ExecutionService"]);
+        worker.ready();
+        assert!(!readiness.report().ready);
+        execution.ready();
+        assert!(readiness.report().ready);
+        execution.not_ready("the database is away");
+        let report = readiness.report();
+        assert_eq!(report.roles[0], ("execution", Some("the database is away".to_owned())));
+        assert_eq!(report.roles[1], ("worker", None));
+        execution.ready();
+        readiness.drain();
+        assert!(!readiness.report().ready);
+    }
+}

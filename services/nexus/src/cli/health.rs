@@ -1,0 +1,79 @@
+//! `nexus health`: whether a server can serve, for probes and people.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nexus_mesh::Transport;
+use nexus_mesh::tls::ClientTls;
+use nexus_mesh::transport::{self, ClientOptions};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::args::{Global, HealthArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::Output;
+
+pub(super) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
+    let (address, way) = way(args, global)?;
+    let request = HealthCheckRequest {
+        service: args.service.clone(),
+    };
+    // One code for every trouble: probes know 0 and 1.
+    let answer = tokio::time::timeout(args.timeout, HealthClient::new(way).check(request)).await;
+    let status = match answer {
+        Ok(Ok(answer)) => answer.get_ref().status(),
+        Ok(Err(status)) => return Err(CliError::Other(format!("{address}: {}", status.message()))),
+        Err(_) => return Err(CliError::Other(format!("{address} did not answer in time"))),
+    };
+    output.line(status.as_str_name())?;
+    Ok(match status {
+        ServingStatus::Serving => Exit::Ok,
+        _ => Exit::Error,
+    })
+}
+
+/// The way to the server that is asked for, and its address.
+fn way(args: &HealthArgs, global: &Global) -> Result<(String, Transport), CliError> {
+    let usage = |error: &dyn std::fmt::Display| CliError::Usage(error.to_string());
+    let mut options = ClientOptions {
+        connect_timeout: args.timeout,
+        ..ClientOptions::default()
+    };
+    let address = if args.local {
+        let config = args.config.load().map_err(|error| usage(&error))?.config;
+        let tls = config.tls.serves();
+        if tls {
+            options.tls = Some(ClientTls::load(&config.tls.files()).map_err(|error| usage(&error))?);
+        }
+        let scheme = if tls { "https" } else { "http" };
+        format!("{scheme}://{}", reachable(config.listen))
+    } else {
+        global.address.clone()
+    };
+    let way = transport::connect_one(&address, &options).map_err(|error| usage(&error))?;
+    Ok((address, way))
+}
+
+/// Where this machine reaches an address that is listened on.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listened_on_everywhere_is_asked_here() {
+        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.7:1", "10.0.0.7:1")] {
+            assert_eq!(reachable(listen.parse().expect("address")).to_string(), asked);
+        }
+    }
+}

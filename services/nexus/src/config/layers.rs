@@ -1,0 +1,325 @@
+//! Layers: defaults, file, environment, flags. Each value remembers where it came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::error::ConfigError;
+use super::keys::{self, KEYS, Key, Kind};
+use super::types::{Config, RoleName};
+use super::values;
+
+/// What every variable begins with.
+const PREFIX: &str = "NEXUS_";
+/// Variables with names that users choose.
+const FREE: &[&str] = &["SECRET_", "CONNECTION_"];
+/// Where a file is looked for when none is named.
+const PLACES: &[&str] = &["nexus.toml", "/etc/nexus/nexus.toml"];
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Env(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// What layers are made of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// The file that was named; a usual place is looked at when none was.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Keys, values, and how the flag is called.
+    pub(crate) flags: Vec<(String, String, String)>,
+}
+
+/// The configuration that holds, and where each value came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Effective {
+    pub(crate) config: Config,
+    /// Values by key, secrets as they are; keys without a value are absent.
+    values: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Effective {
+    /// Lays the layers over each other.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut values = defaults()?;
+        if let Some((path, table)) = read_file(sources.file.as_deref())? {
+            flatten(&table, "", &Origin::File(path), &mut values)?;
+        }
+        for (name, text) in &sources.env {
+            if let Some(key) = key_of_variable(name)? {
+                lay_text(key, text, Origin::Env(name.clone()), &mut values)?;
+            }
+        }
+        for (name, text, flag) in &sources.flags {
+            let origin = Origin::Flag(flag.clone());
+            let key = keys::find(name).ok_or_else(|| unknown(name, origin.clone()))?;
+            lay_text(key, text, origin, &mut values)?;
+        }
+        let config = assemble(&values)?;
+        let effective = Self { config, values };
+        effective.check()?;
+        Ok(effective)
+    }
+
+    /// A key's value as it may be shown, and where it came from; none when it is not set.
+    pub(crate) fn shown(&self, key: &Key) -> Option<(Value, &Origin)> {
+        let (value, origin) = self.values.get(key.name)?;
+        let value = match key.kind {
+            Kind::Secret => Value::String(super::types::HIDDEN.to_owned()),
+            _ => value.clone(),
+        };
+        Some((value, origin))
+    }
+
+    /// An error about a key's value.
+    pub(crate) fn wrong(&self, key: &'static str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            key,
+            origin: self.values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone()),
+            problem: problem.into(),
+        }
+    }
+
+    /// What single values cannot tell.
+    fn check(&self) -> Result<(), ConfigError> {
+        let config = &self.config;
+        for (key, address) in [
+            ("definitions.address", &config.definitions.address),
+            ("execution.address", &config.execution.address),
+            ("advertise", &config.advertise),
+            ("otlp.endpoint", &config.otlp.endpoint),
+        ] {
+            if let Some(address) = address {
+                nexus_mesh::transport::check(address).map_err(|error| self.wrong(key, format!("is wrong: {error}")))?;
+            }
+        }
+        let least_one = [
+            ("limits.max_concurrent_streams", config.limits.max_concurrent_streams as usize),
+            ("limits.max_connections", config.limits.max_connections),
+            ("limits.max_in_flight", config.limits.max_in_flight),
+            ("database.max_connections", config.database.max_connections as usize),
+            ("execution.max_live", config.execution.max_live),
+            ("worker.slots", config.worker.slots.unwrap_or(1) as usize),
+        ];
+        for (key, number) in least_one {
+            if number == 0 {
+                return Err(self.wrong(key, "must be at least 1"));
+            }
+        }
+        if config.worker.slots.is_some_and(|slots| slots > 1_000) {
+            return Err(self.wrong("worker.slots", "must be at most 1000"));
+        }
+        Ok(())
+    }
+
+    /// What `nexus serve` needs for its roles.
+    pub(crate) fn check_roles(&self) -> Result<(), ConfigError> {
+        let config = &self.config;
+        let has = |role: RoleName| config.roles.contains(&role);
+        let needs = [
+            ("roles", !config.roles.is_empty(), "a process needs something to do"),
+            (
+                "database.url",
+                config.database.url.is_some() || !(has(RoleName::Definitions) || has(RoleName::Execution)),
+                "the roles definitions and execution keep their state there",
+            ),
+            (
+                "redis.url",
+                config.redis.url.is_some() || !has(RoleName::Execution),
+                "the role execution offers tasks there",
+            ),
+            (
+                "definitions.address",
+                config.definitions.address.is_some() || has(RoleName::Definitions) || !has(RoleName::Execution),
+                "the role execution reads workflows there, unless definitions is a role of the same process",
+            ),
+            (
+                "execution.address",
+                config.execution.address.is_some() || has(RoleName::Execution) || !has(RoleName::Worker),
+                "the role worker takes tasks from there, unless execution is a role of the same process",
+            ),
+        ];
+        match needs.into_iter().find(|(_, met, _)| !met) {
+            Some((key, _, why)) => Err(missing(key, why)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error about a key that is needed and not set.
+pub(crate) fn missing(key: &'static str, why: &'static str) -> ConfigError {
+    let env = variable_of(key);
+    ConfigError::Missing { key, env, why }
+}
+
+/// The variable of a key.
+pub(crate) fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+type Values = BTreeMap<&'static str, (Value, Origin)>;
+
+fn unknown(key: &str, origin: Origin) -> ConfigError {
+    ConfigError::UnknownKey {
+        key: key.to_owned(),
+        origin,
+        near: keys::nearest(key),
+    }
+}
+
+fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
+    let usual = || PLACES.iter().map(PathBuf::from).find(|path| path.is_file());
+    let Some(path) = named.map(Path::to_owned).or_else(usual) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::File {
+        path: path.clone(),
+        source,
+    })?;
+    match text.parse() {
+        Ok(table) => Ok(Some((path, table))),
+        Err(error) => Err(ConfigError::Syntax {
+            // Without the line itself: it may hold a password.
+            problem: match error.span().map(|span| text[..span.start.min(text.len())].lines().count()) {
+                Some(line) => format!("{} in line {}", error.message(), line.max(1)),
+                None => error.message().to_owned(),
+            },
+            path,
+        }),
+    }
+}
+
+/// Lays the values of a table over those that are there.
+fn flatten(table: &Table, prefix: &str, origin: &Origin, values: &mut Values) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let path = format!("{prefix}{name}");
+        if let Some(key) = keys::find(&path) {
+            lay(key, value.clone(), origin.clone(), values)?;
+            continue;
+        }
+        let inside = format!("{path}.");
+        match value {
+            Value::Table(section) if KEYS.iter().any(|key| key.name.starts_with(&inside)) => {
+                flatten(section, &inside, origin, values)?;
+            }
+            _ => return Err(unknown(&path, origin.clone())),
+        }
+    }
+    Ok(())
+}
+
+fn lay(key: &'static Key, value: Value, origin: Origin, values: &mut Values) -> Result<(), ConfigError> {
+    if let Err(problem) = values::check(key.kind, &value) {
+        return Err(ConfigError::Value {
+            key: key.name,
+            origin,
+            problem,
+        });
+    }
+    values.insert(key.name, (value, origin));
+    Ok(())
+}
+
+/// An empty text unsets: environments cannot leave a variable out.
+fn lay_text(key: &'static Key, text: &str, origin: Origin, values: &mut Values) -> Result<(), ConfigError> {
+    if text.is_empty() {
+        values.remove(key.name);
+        let default = defaults()?.remove(key.name);
+        values.extend(default.map(|default| (key.name, default)));
+        return Ok(());
+    }
+    let value = values::parse(key.kind, text).map_err(|problem| ConfigError::Value {
+        key: key.name,
+        origin: origin.clone(),
+        problem,
+    })?;
+    lay(key, value, origin, values)
+}
+
+/// The values when nobody sets anything.
+fn defaults() -> Result<Values, ConfigError> {
+    let defaults = Table::try_from(Config::default()).map_err(|error| ConfigError::Internal(error.to_string()))?;
+    let mut values = Values::new();
+    flatten(&defaults, "", &Origin::Default, &mut values)?;
+    Ok(values)
+}
+
+/// The key that a variable sets. Variables of other commands, secrets, and those that a cluster sets for its services
+/// (`NEXUS_EXECUTION_PORT`) are none of ours: a section ends with two underscores.
+fn key_of_variable(name: &str) -> Result<Option<&'static Key>, ConfigError> {
+    let Some(rest) = name.strip_prefix(PREFIX) else {
+        return Ok(None);
+    };
+    if FREE.iter().any(|free| rest.starts_with(free)) {
+        return Ok(None);
+    }
+    let key = rest.replace("__", ".").to_ascii_lowercase();
+    match keys::find(&key) {
+        Some(found) => Ok(Some(found)),
+        None if rest.contains("__") => Err(unknown(&key, Origin::Env(name.to_owned()))),
+        None => Ok(None),
+    }
+}
+
+/// The structure from its values; a value that does not fit is named.
+fn assemble(values: &Values) -> Result<Config, ConfigError> {
+    let error = match build(values) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    let defaults = defaults()?;
+    for (key, (value, origin)) in values {
+        let mut alone = defaults.clone();
+        alone.insert(key, (value.clone(), origin.clone()));
+        if let Err(error) = build(&alone) {
+            return Err(ConfigError::Value {
+                key,
+                origin: origin.clone(),
+                problem: format!("cannot be used: {}", error.message()),
+            });
+        }
+    }
+    Err(ConfigError::Internal(error.to_string()))
+}
+
+fn build(values: &Values) -> Result<Config, toml::de::Error> {
+    let mut root = Table::new();
+    // Sections of which nothing is set are there all the same.
+    for (section, _) in KEYS.iter().filter_map(|key| key.name.split_once('.')) {
+        root.insert(section.to_owned(), Value::Table(Table::new()));
+    }
+    for (key, (value, _)) in values {
+        // Keys are in sections one deep.
+        match key.split_once('.') {
+            None => drop(root.insert((*key).to_owned(), value.clone())),
+            Some((section, name)) => {
+                if let Some(Value::Table(section)) = root.get_mut(section) {
+                    section.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+    }
+    Config::deserialize(Value::Table(root))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! What a role is started from: the configuration, the ways to other services, and a word about readiness.
+
+use std::net::SocketAddr;
+
+use nexus_mesh::Transport;
+use nexus_mesh::health::{Readiness, RoleReadiness};
+use nexus_mesh::tls::ClientTls;
+use nexus_mesh::transport::{self, ClientOptions};
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::{Config, Effective};
+
+use super::ServeError;
+
+/// Services that a role of the same process may offer to the others without a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Local {
+    Definitions,
+    Execution,
+}
+
+/// What roles are started from.
+pub(crate) struct Frame {
+    effective: Effective,
+    /// The address at which other replicas reach this one.
+    pub(crate) advertise: String,
+    readiness: Readiness,
+    client: ClientOptions,
+    local: Mutex<Vec<(Local, Transport)>>,
+}
+
+impl Frame {
+    pub(super) fn new(effective: &Effective, listen: SocketAddr, readiness: Readiness) -> Result<Self, ServeError> {
+        let config = &effective.config;
+        let files = config.tls.files();
+        let tls = match (&files.ca, &files.cert) {
+            (None, None) => None,
+            _ => Some(ClientTls::load(&files)?),
+        };
+        Ok(Self {
+            advertise: config.advertise.clone().unwrap_or_else(|| advertised(config, listen)),
+            effective: effective.clone(),
+            readiness,
+            client: ClientOptions {
+                tls,
+                ..ClientOptions::default()
+            },
+            local: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.effective.config
+    }
+
+    /// How other processes of the mesh are reached, with this process's certificates.
+    #[allow(dead_code, reason = "for ways to other replicas, by their advertised address")]
+    pub(crate) fn client(&self) -> &ClientOptions {
+        &self.client
+    }
+
+    /// The role's word about its readiness; not ready at first.
+    pub(crate) fn readiness(&self, role: &'static str, services: &'static [&'static str]) -> RoleReadiness {
+        self.readiness.role(role, services)
+    }
+
+    /// Offers a service of this process to the roles that start after it.
+    #[allow(dead_code, reason = "for the roles definitions and execution")]
+    pub(crate) fn offer(&self, service: Local, transport: Transport) {
+        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        local.push((service, transport));
+    }
+
+    /// The way to the definitions service: in this process, or over all replicas.
+    #[allow(dead_code, reason = "for the role execution")]
+    pub(crate) fn definitions(&self) -> Result<Transport, ServeError> {
+        self.way("definitions.address", Local::Definitions, false)
+    }
+
+    /// The way to one replica of the execution service, which is kept: for workers.
+    pub(crate) fn one_execution(&self) -> Result<Transport, ServeError> {
+        self.way("execution.address", Local::Execution, true)
+    }
+
+    fn way(&self, key: &'static str, service: Local, one: bool) -> Result<Transport, ServeError> {
+        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, transport)) = local.iter().find(|(offered, _)| *offered == service) {
+            return Ok(transport.clone());
+        }
+        let address = match service {
+            Local::Definitions => &self.config().definitions.address,
+            Local::Execution => &self.config().execution.address,
+        };
+        let address = address.as_deref().unwrap_or_default();
+        let connect = if one { transport::connect_one } else { transport::connect_balanced };
+        let connected = connect(address, &self.client);
+        connected.map_err(|error| ServeError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
+    }
+}
+
+/// The address of this machine: what is listened on, or the host's name when that is everything.
+fn advertised(config: &Config, listen: SocketAddr) -> String {
+    let scheme = if config.tls.serves() { "https" } else { "http" };
+    if !listen.ip().is_unspecified() {
+        return format!("{scheme}://{listen}");
+    }
+    let host = host_name().unwrap_or_else(|| "localhost".to_owned());
+    format!("{scheme}://{host}:{}", listen.port())
+}
+
+/// The name of this machine.
+pub(super) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}

@@ -1,0 +1,119 @@
+//! The role worker: takes tasks from the execution service and runs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
+use nexus_mesh::health::RoleReadiness;
+use nexus_tasks::SecretStore;
+use nexus_worker::Worker;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+use super::ServeError;
+use super::frame::{Frame, host_name};
+use super::role::Role;
+
+/// Larger messages are refused; a batch of leased tasks with their inputs is the largest there is.
+const MAX_MESSAGE: usize = 64 << 20;
+/// What stopping tasks and telling their results may take beyond the grace.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A worker that runs.
+struct Running {
+    shutdown: CancellationToken,
+    work: JoinHandle<()>,
+    limit: Duration,
+}
+
+/// Starts the worker. It is ready while it has a session.
+#[expect(clippy::unused_async, reason = "as the other roles are started")]
+pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
+    nexus_worker::metrics::describe();
+    let options = options(frame.config())?;
+    let limit = options.drain_grace + options.tasks.kill_grace + FAREWELL;
+    let client = WorkerServiceClient::new(frame.one_execution()?)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let worker = Worker::new(options, client);
+    let shutdown = CancellationToken::new();
+    tokio::spawn(tell(worker.connected(), frame.readiness("worker", &[])));
+    let work = tokio::spawn(worker.run(shutdown.clone()));
+    Ok(Box::new(Running { shutdown, work, limit }))
+}
+
+/// Keeps readiness what the session is.
+async fn tell(mut connected: watch::Receiver<bool>, readiness: RoleReadiness) {
+    loop {
+        if *connected.borrow_and_update() {
+            readiness.ready();
+        } else {
+            readiness.not_ready("it has no session with the execution service");
+        }
+        if connected.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Role for Running {
+    fn name(&self) -> &'static str {
+        "worker"
+    }
+
+    async fn broke(&mut self) -> String {
+        match (&mut self.work).await {
+            Ok(()) => "it ended".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn drain_limit(&self) -> Duration {
+        self.limit
+    }
+
+    async fn drain(&mut self) {
+        self.shutdown.cancel();
+        // Waited for once: a handle that was ready must not be polled again.
+        if !self.work.is_finished()
+            && let Err(error) = (&mut self.work).await
+        {
+            tracing::error!(%error, "the worker broke");
+        }
+    }
+
+    async fn stop(self: Box<Self>) {
+        self.shutdown.cancel();
+    }
+}
+
+fn options(config: &Config) -> Result<nexus_worker::Options, ServeError> {
+    let set = &config.worker;
+    let mut tasks = nexus_tasks::Options::new(nexus_tasks::Supervisor::this_program());
+    tasks.allow_private = set.allow_private;
+    tasks.python = set.python.clone();
+    tasks.python_path = set.python_path.clone();
+    tasks.python_memory = set.python_memory;
+    tasks.bash = set.bash.clone();
+    tasks.kill_grace = set.kill_grace.0;
+    tasks.scratch = set.scratch.clone();
+    if let Some(file) = &set.secrets_file {
+        if !file.is_file() {
+            let problem = format!("worker.secrets_file: there is no file {}", file.display());
+            return Err(ServeError::Role { role: "worker", problem });
+        }
+        tasks.secrets = Arc::new(SecretStore::from_env().with_file(Some(file.clone())));
+    }
+    let host = host_name().unwrap_or_else(|| "worker".to_owned());
+    let name = set.name.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()));
+    let mut options = nexus_worker::Options::new(name, tasks);
+    options.slots = set.slots.unwrap_or(options.slots);
+    options.queues = set.queues.clone();
+    options.labels = set.labels.clone().into_iter().collect();
+    options.drain_grace = set.drain_grace.0;
+    Ok(options)
+}
