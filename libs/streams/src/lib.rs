@@ -111,3 +111,22 @@ pub trait Dispatch: Send + Sync + std::fmt::Debug {
     /// Grows whenever entries may have been lost as a whole: the owner offers everything that is ready again.
     fn losses(&self) -> watch::Receiver<u64>;
 }
+
+/// What a dispatcher that replicas share can do while what they share is away: each holds its own entries, and gives
+/// them to those whose workers want them.
+pub trait Lend: Send + Sync + std::fmt::Debug {
+    /// Whether entries stay in this process's memory.
+    fn away(&self) -> watch::Receiver<bool>;
+
+    /// Queues that takers of this process wait for, and how many entries they would take.
+    fn wanted(&self) -> Vec<(String, usize)>;
+
+    /// Gives away entries that lie in this process's memory.
+    fn lend(&self, queue: &str, max: usize) -> Vec<Entry>;
+
+    /// Takes in entries of another replica for takers of this process.
+    ///
+    /// # Errors
+    /// When there is no room for all of them.
+    fn borrow_in(&self, entries: Vec<Entry>) -> Result<(), DispatchError>;
+}

@@ -46,7 +46,7 @@ use self::link::{Trouble, trouble};
 use self::local::Local;
 use self::scripts::{GROUP, Keys, PUBLISH, REPAIR, encode};
 use crate::fair::LANES;
-use crate::{Dispatch, DispatchError, Entry, Lane, Receipt, Taken};
+use crate::{Dispatch, DispatchError, Entry, Lend, Lane, Receipt, Taken};
 
 /// Scripts that one call has under way at most.
 const AT_ONCE: usize = 8;
@@ -131,12 +131,6 @@ impl RedisDispatch {
         Ok(Self { shared })
     }
 
-    /// Whether Redis is away, so that entries stay in this process's memory.
-    #[must_use]
-    pub fn away(&self) -> watch::Receiver<bool> {
-        self.shared.away.subscribe()
-    }
-
     /// The connection, for [`lock::Lock`] and [`cache::Cache`].
     #[must_use]
     pub fn link(&self) -> Link {
@@ -147,26 +141,6 @@ impl RedisDispatch {
     #[must_use]
     pub fn held(&self) -> usize {
         self.shared.local.len()
-    }
-
-    /// Queues that takers of this process wait for, and how many entries they would take.
-    #[must_use]
-    pub fn wanted(&self) -> Vec<(String, usize)> {
-        self.shared.local.wanted()
-    }
-
-    /// Gives away entries that lie in this process's memory, to a replica whose takers want them.
-    #[must_use]
-    pub fn lend(&self, queue: &str, max: usize) -> Vec<Entry> {
-        self.shared.local.lend(queue, max)
-    }
-
-    /// Takes in entries of another replica for takers of this process.
-    ///
-    /// # Errors
-    /// When there is no room for all of them.
-    pub fn borrow_in(&self, entries: Vec<Entry>) -> Result<(), DispatchError> {
-        self.shared.local.keep(entries)
     }
 
     /// Stops, after settling what waits to be settled and giving everything in this process's memory to Redis, as far
@@ -187,6 +161,24 @@ impl RedisDispatch {
 impl Drop for RedisDispatch {
     fn drop(&mut self) {
         self.shared.shutdown.cancel();
+    }
+}
+
+impl Lend for RedisDispatch {
+    fn away(&self) -> watch::Receiver<bool> {
+        self.shared.away.subscribe()
+    }
+
+    fn wanted(&self) -> Vec<(String, usize)> {
+        self.shared.local.wanted()
+    }
+
+    fn lend(&self, queue: &str, max: usize) -> Vec<Entry> {
+        self.shared.local.lend(queue, max)
+    }
+
+    fn borrow_in(&self, entries: Vec<Entry>) -> Result<(), DispatchError> {
+        self.shared.local.keep(entries)
     }
 }
 

@@ -28,7 +28,8 @@ use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
 use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_mesh::{Clock, Transport};
-use nexus_streams::Dispatch;
+use nexus_streams::{Dispatch, Lend};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +74,7 @@ pub(crate) struct Context {
     owner: Owner,
     router: Router,
     nudge: Option<Nudge>,
+    lending: Option<Arc<dyn Lend>>,
     plans: Plans,
     sessions: Sessions,
     events: Notifier,
@@ -87,6 +89,7 @@ pub(crate) struct Context {
 #[derive(Clone)]
 pub struct Execution {
     context: Context,
+    standing: watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Execution {
@@ -121,7 +124,7 @@ impl Execution {
             leaving: shutdown.clone(),
             shutdown,
         };
-        let service = parts.assemble(dependencies, owner, router, None, ends);
+        let service = parts.assemble(dependencies, owner, router, None, ends, watch::channel(true).1);
         Ok((service, recovered, finished))
     }
 
@@ -142,14 +145,18 @@ impl Execution {
         let peers = Peers::new(Some(Arc::clone(&replication.connect)));
         let router = Router::new(owner.stays().clone(), peers.clone(), Some(nudge.clone()));
         let ids = dependencies.ids.clone();
-        let keeper = Keeper::new(replication, me, router.clone(), reins, nudge.clone(), ids);
+        let lending = Arc::clone(&replication.lending);
+        let (standing, stands) = watch::channel(true);
+        let keeper = Keeper::new(replication, me, router.clone(), reins, nudge.clone(), ids, standing);
         let left = tokio::spawn(keeper.run(ends.leaving.clone()));
         let watched = Watched {
             events: parts.events.clone(),
             logs: parts.logs.clone(),
         };
-        tokio::spawn(replication::follow(peers, watched, ends.shutdown.clone()));
-        let service = parts.assemble(dependencies, owner, router, Some(nudge), ends);
+        tokio::spawn(replication::follow(peers.clone(), watched, ends.shutdown.clone()));
+        tokio::spawn(replication::borrow(peers, Arc::clone(&lending), ends.shutdown.clone()));
+        let shared = Some((nudge, lending));
+        let service = parts.assemble(dependencies, owner, router, shared, ends, stands);
         Ok((service, left, finished))
     }
 
@@ -173,6 +180,12 @@ impl Execution {
         ShardServiceServer::new(shard_service::Service(self.context.clone()))
             .max_decoding_message_size(MAX_REQUEST)
             .max_encoding_message_size(MAX_REQUEST)
+    }
+
+    /// Whether the replica's membership is fresh, now and later.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<bool> {
+        self.standing.clone()
     }
 
     /// In how many shards calls are answered by this replica.
@@ -227,15 +240,18 @@ impl Parts {
         dependencies: Dependencies,
         owner: Owner,
         router: Router,
-        nudge: Option<Nudge>,
+        shared: Option<(Nudge, Arc<dyn Lend>)>,
         ends: Ends,
+        standing: watch::Receiver<bool>,
     ) -> Execution {
+        let (nudge, lending) = shared.unzip();
         let context = Context {
             store: dependencies.store,
             dispatch: dependencies.dispatch,
             owner,
             router,
             nudge,
+            lending,
             plans: self.plans,
             sessions: self.sessions,
             events: self.events,
@@ -245,6 +261,6 @@ impl Parts {
             shutdown: ends.shutdown,
         };
         tokio::spawn(sessions::sweep(context.clone()));
-        Execution { context }
+        Execution { context, standing }
     }
 }

@@ -1,6 +1,7 @@
 //! Sharing the work with other replicas: keeping the membership, knowing who owns what, and reaching the owner.
 
 mod feeds;
+mod lending;
 mod membership;
 mod peers;
 mod routing;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_mesh::Transport;
+use nexus_streams::Lend;
 
 pub(crate) use feeds::{Watched, follow};
+pub(crate) use lending::{borrow, lend};
 pub(crate) use membership::{Keeper, Nudge};
 pub(crate) use peers::{Peer, Peers, request};
 pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
@@ -40,6 +43,8 @@ pub struct Replication {
     pub address: String,
     /// How this one reaches the others.
     pub connect: Connect,
+    /// How the replicas hand tasks to each other while Redis is away.
+    pub lending: Arc<dyn Lend>,
     /// How long leaving may take.
     pub drain: Duration,
 }

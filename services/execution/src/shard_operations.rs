@@ -14,7 +14,7 @@ use crate::convert;
 use crate::ids::ExecutionId;
 use crate::operations::{cancel, start};
 use crate::owner::SessionRef;
-use crate::replication::not_owner;
+use crate::replication::{self, not_owner};
 use crate::worker_operations::{heartbeat, lease, logs, report};
 
 /// Changes that wait for a slow replica at most, and changes of one message.
@@ -145,8 +145,11 @@ fn drain(feed: &mut broadcast::Receiver<ExecutionId>, ids: &mut Vec<Vec<u8>>, mi
     }
 }
 
-pub(crate) fn lend(_context: &Context, _request: &api::LendPointersRequest) -> api::LendPointersResponse {
-    api::LendPointersResponse::default()
+pub(crate) fn lend(context: &Context, request: &api::LendPointersRequest) -> api::LendPointersResponse {
+    match &context.lending {
+        Some(lending) => replication::lend(lending.as_ref(), request),
+        None => api::LendPointersResponse::default(),
+    }
 }
 
 fn execution_id(bytes: &[u8]) -> Result<ExecutionId, Status> {

@@ -57,9 +57,6 @@ pub(crate) enum ServeError {
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
-    /// The program was built without the role.
-    #[error("the role {0} is not available in this build")]
-    NotAvailable(&'static str),
     /// A role cannot be started.
     #[error("the role {role} cannot be started: {problem}")]
     Role {

@@ -31,8 +31,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Registers and opens the stream with the slots that are free.
-    pub(crate) async fn open(client: &Client, options: &Options, free: usize) -> Result<Self, Status> {
+    /// Registers and opens the stream with the slots that are free. `resumed` is the session whose attempts still run,
+    /// empty when none do.
+    pub(crate) async fn open(client: &Client, options: &Options, free: usize, resumed: &str) -> Result<Self, Status> {
         let late = |_| Status::deadline_exceeded("the server did not answer in time");
         let register = RegisterWorkerRequest {
             name: options.name.clone(),
@@ -41,6 +42,7 @@ impl Link {
             labels: options.labels.clone(),
             runtime: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_id: uuid::Uuid::new_v4().to_string(),
+            resume_session: resumed.to_owned(),
         };
         // A session may be with any replica; what belongs to it must stay with that one.
         let mut register = tonic::Request::new(register);

@@ -36,7 +36,7 @@ pub(crate) enum Ended {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Working,
-    /// The server takes its leave: nothing new, then connect again.
+    /// The server takes its leave: connect to another one, with everything that runs.
     Leaving,
     /// The worker shuts down: nothing new, until this moment.
     Draining(Instant),
@@ -57,8 +57,9 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(crate) fn new(state: &'a mut State, link: Link) -> Self {
         state.session_name.send_replace(link.session.session.clone());
-        // Stopping takes a grace, and must be over before the server gives the task to somebody else.
-        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease) / 2;
+        // Stopping takes a grace, and must be over before the server gives the task to somebody else. Until then it may be
+        // that the owner has died and another one is taking over.
+        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease) * 7 / 10;
         let session = &link.session;
         let limits = (session.max_output_bytes as usize, session.max_log_bytes as usize);
         let own = (state.options.tasks.max_output_bytes, state.options.tasks.max_log_bytes);
@@ -88,7 +89,10 @@ impl<'a> Session<'a> {
                 return stuck();
             }
             if let Some(ended) = self.finished() {
-                self.link.close(&self.state.client).await;
+                // A session whose attempts still run goes on at the next server.
+                if self.state.pool.is_empty() || matches!(ended, Ended::Shutdown) {
+                    self.link.close(&self.state.client).await;
+                }
                 return ended;
             }
             let deadline = match self.phase {
@@ -132,7 +136,7 @@ impl<'a> Session<'a> {
         let (said, until) = self.farewell;
         let alone = said || until.is_none_or(|until| Instant::now() >= until);
         match self.phase {
-            Phase::Leaving if idle => Some(Ended::Drained),
+            Phase::Leaving => Some(Ended::Drained),
             Phase::Draining(_) | Phase::Stopping(_) if idle && alone => Some(Ended::Shutdown),
             Phase::Stopping(until) if Instant::now() >= until => Some(Ended::Shutdown),
             _ => None,

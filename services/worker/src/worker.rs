@@ -53,8 +53,9 @@ impl Worker {
         state.bench.runner.warm_up().await;
         let mut failures = 0;
         while !shutdown.is_cancelled() {
+            let resumed = state.resumed();
             let opened = tokio::select! {
-                opened = Link::open(&state.client, &state.options, state.pool.free()) => opened,
+                opened = Link::open(&state.client, &state.options, state.pool.free(), &resumed) => opened,
                 () = shutdown.cancelled() => break,
             };
             match opened {
@@ -113,10 +114,18 @@ impl State {
             client,
             bench,
             session_name,
-            lease: std::time::Duration::from_secs(15),
+            lease: std::time::Duration::from_secs(14),
             ended,
             ended_sender,
         }
+    }
+
+    /// The session to go on with: the last one, while something of it runs or is not told yet.
+    fn resumed(&self) -> String {
+        if self.pool.is_empty() {
+            return String::new();
+        }
+        self.session_name.borrow().clone()
     }
 
     /// Starts an attempt.

@@ -41,7 +41,7 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
         let over = tokio::select! {
             over = over => over.is_err(),
             () = super::look_again(context) => tokio::time::Instant::now() >= deadline,
-            () = context.shutdown.cancelled() => return Err(status(OwnerError::ShuttingDown)),
+            () = context.leaving.cancelled() => return Err(status(OwnerError::ShuttingDown)),
         };
         if done || over {
             return Ok(WaitExecutionResponse {

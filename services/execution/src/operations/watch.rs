@@ -54,7 +54,7 @@ pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> 
                 changed = stored.changed() => if changed.is_err() { return },
                 () = super::look_again(&context) => {}
                 () = sender.closed() => return,
-                () = context.shutdown.cancelled() => {
+                () = context.leaving.cancelled() => {
                     let error = crate::owner::OwnerError::ShuttingDown;
                     return drop(sender.send(Err(status(error))).await);
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_mesh::failpoint::kill_here;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -43,6 +43,7 @@ pub(crate) struct Keeper {
     reins: Reins,
     nudge: Nudge,
     ids: Ids,
+    standing: watch::Sender<bool>,
     me: Replica,
     /// When trust ends unless the membership is renewed, and whether there is any.
     trusted_until: Instant,
@@ -75,6 +76,7 @@ impl Keeper {
         reins: Reins,
         nudge: Nudge,
         ids: Ids,
+        standing: watch::Sender<bool>,
     ) -> Self {
         Self {
             replication,
@@ -82,6 +84,7 @@ impl Keeper {
             reins,
             nudge,
             ids,
+            standing,
             me,
             trusted_until: Instant::now() + TRUST,
             trusted: true,
@@ -159,6 +162,7 @@ impl Keeper {
                 tracing::warn!("the membership could not be renewed in time; workers are not told to go on until it is");
             }
             self.trusted = trusted;
+            self.standing.send_replace(trusted);
             self.tell(Control::Trust(trusted)).await;
         }
     }

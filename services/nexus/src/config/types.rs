@@ -20,7 +20,6 @@ pub(crate) const HIDDEN: &str = "***";
 
 impl Secret {
     /// The value itself, for the one place that needs it.
-    #[allow(dead_code, reason = "read where a database or Redis is opened")]
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -37,6 +37,8 @@ pub(super) fn recovered(recovered: Recovered) {
         finished_tasks,
         interrupted,
         broken,
+        // Leases of nexus dev die with it.
+        taken_over: _,
     } = recovered;
     let plural = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     if broken > 0 {

@@ -1,11 +1,63 @@
 //! The role definitions: workflows and their revisions, on Postgres.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_definitions::Definitions;
+use nexus_definitions::store::postgres::PostgresStore;
+use nexus_mesh::{system_clock, transport};
+use tonic::service::{Routes, RoutesBuilder};
+
 use super::ServeError;
-use super::frame::Frame;
+use super::frame::{Frame, Local};
 use super::role::Role;
 
-/// Starts the role: opens the store, offers the service to roles of the same process, and says when it is ready.
-#[expect(clippy::unused_async, reason = "opening a store waits")]
-pub(super) async fn start(_frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
-    Err(ServeError::NotAvailable("definitions"))
+const ROLE: &str = "definitions";
+
+/// Opens the store, offers the service to roles of the same process, and is ready.
+pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
+    let readiness = frame.readiness(ROLE, &["nexus.definitions.v1.DefinitionsService"]);
+    let (url, options) = frame.database(ROLE)?;
+    let store = PostgresStore::connect(&url, options).await.map_err(refused)?;
+    if frame.config().database.migrate {
+        store.migrate().await.map_err(refused)?;
+    } else {
+        store.verify().await.map_err(refused)?;
+    }
+    let service = Definitions::new(Arc::new(store.clone()), system_clock());
+    frame.offer(Local::Definitions, transport::in_process(Routes::new(service.server())));
+    readiness.ready();
+    Ok(Box::new(Running { service, store }))
+}
+
+fn refused(error: impl std::fmt::Display) -> ServeError {
+    let problem = format!("its database cannot be used: {error}");
+    ServeError::Role { role: ROLE, problem }
+}
+
+struct Running {
+    service: Definitions,
+    store: PostgresStore,
+}
+
+#[tonic::async_trait]
+impl Role for Running {
+    fn name(&self) -> &'static str {
+        ROLE
+    }
+
+    fn add_routes(&self, routes: &mut RoutesBuilder) {
+        routes.add_service(self.service.server());
+    }
+
+    fn drain_limit(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    // Every call stands for itself.
+    async fn drain(&mut self) {}
+
+    async fn stop(self: Box<Self>) {
+        self.store.close().await;
+    }
 }

@@ -1,12 +1,162 @@
-//! The role execution: executions, tasks and workers' leases, on Postgres and Redis.
+//! The role execution: executions, tasks and workers' leases, on Postgres and Redis, shared with other replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_execution::store::postgres::PostgresStore;
+use nexus_execution::{Connect, Dependencies, Ends, Execution, Ids, Limits, Replication};
+use nexus_mesh::health::RoleReadiness;
+use nexus_mesh::{steady_clock, system_clock, transport};
+use nexus_streams::RedisDispatch;
+use nexus_streams::redis::RedisOptions;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::{Routes, RoutesBuilder};
 
 use super::ServeError;
-use super::frame::Frame;
+use super::frame::{Frame, Local};
 use super::role::Role;
 
-/// Starts the role: opens the store and the dispatcher, takes shards, offers the service to roles of the same process,
-/// and says when it is ready.
-#[expect(clippy::unused_async, reason = "opening a store waits")]
-pub(super) async fn start(_frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
-    Err(ServeError::NotAvailable("execution"))
+const ROLE: &str = "execution";
+const SERVICES: &[&str] = &["nexus.execution.v1.ExecutionService", "nexus.worker.v1.WorkerService"];
+/// What leaving may take beyond the hand-over.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Opens the store and the dispatcher, joins the other replicas, offers the service to roles of the same process, and is
+/// ready while its membership is fresh.
+pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
+    nexus_execution::metrics::describe();
+    let config = frame.config();
+    let readiness = frame.readiness(ROLE, SERVICES);
+    let (url, options) = frame.database(ROLE)?;
+    let store = PostgresStore::connect(&url, options).await.map_err(|error| broken("its database", error))?;
+    let schema = if config.database.migrate { store.migrate().await } else { store.verify().await };
+    schema.map_err(|error| broken("its database", error))?;
+    let redis = RedisOptions {
+        namespace: config.redis.namespace.clone(),
+        ..RedisOptions::new(frame.redis()?)
+    };
+    let dispatch_end = CancellationToken::new();
+    let dispatch = RedisDispatch::start(redis, &dispatch_end)
+        .await
+        .map_err(|error| broken("Redis", error))?;
+    let dispatch = Arc::new(dispatch);
+    let dependencies = Dependencies {
+        store: Arc::new(store.clone()),
+        dispatch: dispatch.clone(),
+        definitions: frame.definitions()?,
+        clock: system_clock(),
+        steady: steady_clock(),
+        ids: Ids::system(),
+        limits: Limits {
+            executions: config.execution.max_live,
+            ..Limits::default()
+        },
+    };
+    let replication = Replication {
+        membership: Arc::new(store.clone()),
+        address: frame.advertise.clone(),
+        connect: connect(frame),
+        lending: dispatch.clone(),
+        drain: config.execution.drain_timeout.0,
+    };
+    let ends = Ends::default();
+    let (service, left, finished) = Execution::join(dependencies, replication, ends.clone())
+        .await
+        .map_err(|error| broken("the membership", error))?;
+    let mut routes = Routes::builder();
+    routes
+        .add_service(service.execution_server())
+        .add_service(service.worker_server());
+    frame.offer(Local::Execution, transport::in_process(routes.routes()));
+    tokio::spawn(tell(service.standing(), readiness));
+    Ok(Box::new(Running {
+        service,
+        store,
+        dispatch,
+        ends,
+        left,
+        finished,
+        limit: config.execution.drain_timeout.0 + FAREWELL,
+    }))
+}
+
+/// How other replicas are reached, each by the address that it advertises.
+fn connect(frame: &Frame) -> Connect {
+    let client = frame.client().clone();
+    Arc::new(move |address| transport::connect_one(address, &client).map_err(|error| error.to_string()))
+}
+
+fn broken(what: &str, error: impl std::fmt::Display) -> ServeError {
+    let problem = format!("{what} cannot be used: {error}");
+    ServeError::Role { role: ROLE, problem }
+}
+
+/// Keeps readiness what the membership is.
+async fn tell(mut standing: watch::Receiver<bool>, readiness: RoleReadiness) {
+    loop {
+        if *standing.borrow_and_update() {
+            readiness.ready();
+        } else {
+            readiness.not_ready("its membership cannot be renewed: the database does not answer");
+        }
+        if standing.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Running {
+    service: Execution,
+    store: PostgresStore,
+    dispatch: Arc<RedisDispatch>,
+    ends: Ends,
+    left: JoinHandle<()>,
+    finished: JoinHandle<()>,
+    limit: Duration,
+}
+
+#[tonic::async_trait]
+impl Role for Running {
+    fn name(&self) -> &'static str {
+        ROLE
+    }
+
+    fn add_routes(&self, routes: &mut RoutesBuilder) {
+        routes
+            .add_service(self.service.execution_server())
+            .add_service(self.service.worker_server())
+            .add_service(self.service.shard_server());
+    }
+
+    async fn broke(&mut self) -> String {
+        match (&mut self.finished).await {
+            Ok(()) => "its loop ended".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn drain_limit(&self) -> Duration {
+        self.limit
+    }
+
+    async fn drain(&mut self) {
+        self.ends.leaving.cancel();
+        if let Err(error) = (&mut self.left).await {
+            tracing::error!(%error, "the membership broke");
+        }
+    }
+
+    async fn stop(self: Box<Self>) {
+        self.ends.leaving.cancel();
+        self.ends.shutdown.cancel();
+        if !self.finished.is_finished()
+            && let Err(error) = self.finished.await
+        {
+            tracing::error!(%error, "the owner's loop broke");
+        }
+        self.dispatch.close().await;
+        self.store.close().await;
+    }
 }

@@ -6,9 +6,10 @@ use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
 use nexus_mesh::tls::ClientTls;
 use nexus_mesh::transport::{self, ClientOptions};
+use nexus_storage::postgres::Options;
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::{Config, Effective};
+use crate::config::{Config, Effective, missing};
 
 use super::ServeError;
 
@@ -54,9 +55,22 @@ impl Frame {
     }
 
     /// How other processes of the mesh are reached, with this process's certificates.
-    #[allow(dead_code, reason = "for ways to other replicas, by their advertised address")]
     pub(crate) fn client(&self) -> &ClientOptions {
         &self.client
+    }
+
+    /// The database's address, and how a role uses it.
+    pub(crate) fn database(&self, role: &'static str) -> Result<(String, Options), ServeError> {
+        let url = &self.config().database.url;
+        let url = url.as_ref().ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
+        Ok((url.expose().to_owned(), database_options(self.config(), role)))
+    }
+
+    /// The address of Redis.
+    pub(crate) fn redis(&self) -> Result<String, ServeError> {
+        let url = &self.config().redis.url;
+        let url = url.as_ref().ok_or_else(|| missing("redis.url", "the role execution needs it"))?;
+        Ok(url.expose().to_owned())
     }
 
     /// The role's word about its readiness; not ready at first.
@@ -65,14 +79,12 @@ impl Frame {
     }
 
     /// Offers a service of this process to the roles that start after it.
-    #[allow(dead_code, reason = "for the roles definitions and execution")]
     pub(crate) fn offer(&self, service: Local, transport: Transport) {
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         local.push((service, transport));
     }
 
     /// The way to the definitions service: in this process, or over all replicas.
-    #[allow(dead_code, reason = "for the role execution")]
     pub(crate) fn definitions(&self) -> Result<Transport, ServeError> {
         self.way("definitions.address", Local::Definitions, false)
     }
@@ -95,6 +107,18 @@ impl Frame {
         let connect = if one { transport::connect_one } else { transport::connect_balanced };
         let connected = connect(address, &self.client);
         connected.map_err(|error| ServeError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
+    }
+}
+
+/// How a role uses the database: a third of the connections write.
+pub(super) fn database_options(config: &Config, role: &str) -> Options {
+    let writers = (config.database.max_connections / 3).max(2);
+    Options {
+        writers,
+        readers: config.database.max_connections.saturating_sub(writers).max(2),
+        statement_timeout: config.database.statement_timeout.0,
+        application_name: format!("nexus-{role}"),
+        ..Options::default()
     }
 }
 
