@@ -9,4 +9,5 @@ mod definitions;
 mod dev;
 mod executions;
 mod limits;
+mod serve;
 mod workers;

@@ -49,7 +49,10 @@ impl Dialer {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("{address} did not answer within {} ms", self.connect_timeout.as_millis()),
+                format!(
+                    "{address} did not answer within {} ms",
+                    self.connect_timeout.as_millis()
+                ),
             )),
         }
     }

@@ -11,7 +11,10 @@ use nexus_mesh::transport::{ClientOptions, Fresh, connect_balanced, connect_one}
 use tokio::time::sleep;
 
 fn list(servers: &[&Server]) -> String {
-    let addresses: Vec<_> = servers.iter().map(|server| format!("http://{}", server.address)).collect();
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|server| format!("http://{}", server.address))
+        .collect();
     addresses.join(",")
 }
 
@@ -73,7 +76,9 @@ async fn a_service_that_is_away_is_unavailable_soon_and_found_when_it_comes() {
     let address = server.address;
     server.kill().await;
     let client = balanced(&format!("http://{address}"));
-    let refused = tokio::time::timeout(Duration::from_secs(10), beat(&client)).await.expect("in time");
+    let refused = tokio::time::timeout(Duration::from_secs(10), beat(&client))
+        .await
+        .expect("in time");
     assert_eq!(refused.expect_err("nobody there").code(), tonic::Code::Unavailable);
     let _server = Server::start_at(address, ServerOptions::default()).await;
     eventually("an answer", async || beat(&client).await.is_ok()).await;

@@ -88,8 +88,15 @@ impl Page {
                     Some(probe) => probe(),
                     None => (true, serde_json::json!({})),
                 };
-                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                text(status, format!("{}\n", serde_json::json!({"ready": ready, "roles": roles})))
+                let status = if ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                text(
+                    status,
+                    format!("{}\n", serde_json::json!({"ready": ready, "roles": roles})),
+                )
             }
             _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz or /readyz\n".to_owned()),
         }

@@ -62,10 +62,7 @@ pub(crate) enum ServeError {
     NotAvailable(&'static str),
     /// A role cannot be started.
     #[error("the role {role} cannot be started: {problem}")]
-    Role {
-        role: &'static str,
-        problem: String,
-    },
+    Role { role: &'static str, problem: String },
     /// A role ended by itself.
     #[error("the role {role} broke: {problem}")]
     Broke { role: &'static str, problem: String },
@@ -224,7 +221,10 @@ fn telemetry(config: &Config, readiness: &Readiness) -> Result<nexus_telemetry::
     let probe: nexus_telemetry::Probe = std::sync::Arc::new(move || {
         let report = readiness.report();
         let word = |reason: Option<String>| reason.unwrap_or_else(|| "ready".to_owned());
-        let roles = report.roles.into_iter().map(|(name, reason)| (name.to_owned(), word(reason).into()));
+        let roles = report
+            .roles
+            .into_iter()
+            .map(|(name, reason)| (name.to_owned(), word(reason).into()));
         (report.ready, serde_json::Value::Object(roles.collect()))
     });
     let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
@@ -254,7 +254,11 @@ fn service_name(config: &Config) -> String {
 }
 
 fn server_options(config: &Config) -> Result<ServerOptions, ServeError> {
-    let tls = config.tls.serves().then(|| ServerTls::load(&config.tls.files())).transpose()?;
+    let tls = config
+        .tls
+        .serves()
+        .then(|| ServerTls::load(&config.tls.files()))
+        .transpose()?;
     Ok(ServerOptions {
         tls,
         max_concurrent_streams: config.limits.max_concurrent_streams,

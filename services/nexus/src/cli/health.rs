@@ -72,7 +72,11 @@ mod tests {
 
     #[test]
     fn what_is_listened_on_everywhere_is_asked_here() {
-        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.7:1", "10.0.0.7:1")] {
+        for (listen, asked) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.7:1", "10.0.0.7:1"),
+        ] {
             assert_eq!(reachable(listen.parse().expect("address")).to_string(), asked);
         }
     }
