@@ -102,6 +102,8 @@ async fn serve_until_asked(
     warn_of_strangers(config);
     // The port is taken before anything runs: a start that fails has done nothing.
     let listener = Listener::bind(config.listen).await?;
+    // The page of readiness is there before the roles are.
+    let process = readiness.role("process", &[]);
     let frame = Frame::new(effective, listener.address(), readiness.clone())?;
     let mut roles = tokio::select! {
         roles = start(&frame) => roles?,
@@ -114,6 +116,7 @@ async fn serve_until_asked(
     let serving = ending.clone();
     let (address, advertise) = (listener.address(), frame.advertise.clone());
     let mut server = tokio::spawn(async move { listener.serve_with(&options, routes, health, serving).await });
+    process.ready();
     tracing::info!(%address, advertise, roles = ?config.roles, version = env!("CARGO_PKG_VERSION"), "nexus serves");
     let broke = tokio::select! {
         () = signals.next() => None,
