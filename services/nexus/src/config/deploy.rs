@@ -109,6 +109,25 @@ fn dashboards_and_alerts_use_only_metrics_that_exist() {
 }
 
 #[test]
+fn the_page_of_metrics_has_those_of_the_code_and_no_others() {
+    let mut named = BTreeSet::new();
+    for folder in ["libs", "services"] {
+        for path in files(&root().join(folder), &["rs"]) {
+            let text = read(&path);
+            let constants = text
+                .lines()
+                .filter(|line| line.starts_with("const ") && line.contains("\"nexus_"));
+            named.extend(constants.filter_map(|line| line.split('"').nth(1)).map(str::to_owned));
+        }
+    }
+    let page = read(&root().join("docs/metrics.md"));
+    let told = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), named);
+}
+
+#[test]
 fn the_services_of_the_composition_have_valid_configurations_and_no_passwords() {
     let path = root().join("deploy/compose/compose.yaml");
     let text = read(&path);
