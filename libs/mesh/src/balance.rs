@@ -323,7 +323,8 @@ fn choose(peers: &[Arc<Peer>], tried: Option<&Tried>) -> Arc<Peer> {
         candidates = peers.iter().collect();
     }
     let first = fastrand::usize(..candidates.len());
-    let second = fastrand::usize(..candidates.len());
+    // Another one, if there is another: a replica that hangs would be compared with itself too often.
+    let second = (first + fastrand::usize(1..candidates.len().max(2))) % candidates.len();
     let load = |index: usize| candidates[index].under_way.load(Ordering::Relaxed);
     let index = if load(second) < load(first) { second } else { first };
     Arc::clone(candidates[index])

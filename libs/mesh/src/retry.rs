@@ -40,10 +40,11 @@ const LARGEST: usize = 1 << 20;
 /// Longest wait before a try.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(30);
-/// A token, a call's share of one, and what the bucket holds.
+/// A token, a call's share of one, what the bucket holds at first, and at most: the calls that one frozen replica kept.
 const TOKEN: i64 = 1_000;
 const SHARE: i64 = 200;
 const RESERVE: i64 = 10 * TOKEN;
+const MOST: i64 = 100 * TOKEN;
 
 const RETRIES: &str = "nexus_rpc_client_retries_total";
 
@@ -67,7 +68,7 @@ struct Budget(AtomicI64);
 
 impl Budget {
     fn deposit(&self) {
-        let add = |tokens: i64| Some((tokens + SHARE).min(RESERVE));
+        let add = |tokens: i64| Some((tokens + SHARE).min(MOST));
         // The closure always gives a value.
         let _always = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
