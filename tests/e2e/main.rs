@@ -1,6 +1,7 @@
 //! End-to-end tests: a real `nexus dev`, reached over real sockets.
 
 mod bad_input;
+mod balance;
 mod cli;
 mod control;
 mod crash;
@@ -9,4 +10,5 @@ mod definitions;
 mod dev;
 mod executions;
 mod limits;
+mod serve;
 mod workers;

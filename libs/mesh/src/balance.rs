@@ -194,12 +194,22 @@ impl Shared {
         }
         found.sort_unstable();
         found.dedup();
-        let before = self.peers.borrow().as_ref().and_then(|peers| peers.as_ref().ok().cloned());
+        let before = self
+            .peers
+            .borrow()
+            .as_ref()
+            .and_then(|peers| peers.as_ref().ok().cloned());
         let mut before = before.unwrap_or_default();
         if !problems.is_empty() {
             tracing::debug!(problems = problems.join("; "), "not every name could be looked up");
             // A name server that is away removes nobody.
-            found.extend(before.iter().map(|peer| peer.address).filter(|address| !found.contains(address)).collect::<Vec<_>>());
+            found.extend(
+                before
+                    .iter()
+                    .map(|peer| peer.address)
+                    .filter(|address| !found.contains(address))
+                    .collect::<Vec<_>>(),
+            );
         }
         let known: Vec<_> = before.iter().map(|peer| peer.address).collect();
         if !before.is_empty() && known == found {
@@ -229,7 +239,11 @@ impl Shared {
 
     /// Asks every replica for its health.
     async fn probe(&self) {
-        let peers = self.peers.borrow().as_ref().and_then(|peers| peers.as_ref().ok().cloned());
+        let peers = self
+            .peers
+            .borrow()
+            .as_ref()
+            .and_then(|peers| peers.as_ref().ok().cloned());
         futures::future::join_all(peers.unwrap_or_default().iter().map(|peer| probe(peer))).await;
     }
 }
@@ -247,9 +261,15 @@ async fn care(shared: Weak<Shared>) {
             resolved = Some(Instant::now());
         }
         // With one replica there is nothing to choose, so its health is its own affair.
-        let several = strong.peers.borrow().as_ref().is_some_and(|peers| peers.as_ref().is_ok_and(|peers| peers.len() > 1));
+        let several = strong
+            .peers
+            .borrow()
+            .as_ref()
+            .is_some_and(|peers| peers.as_ref().is_ok_and(|peers| peers.len() > 1));
         let ailing = strong.peers.borrow().as_ref().is_some_and(|peers| {
-            peers.as_ref().is_ok_and(|peers| peers.iter().any(|peer| !peer.is_well()))
+            peers
+                .as_ref()
+                .is_ok_and(|peers| peers.iter().any(|peer| !peer.is_well()))
         });
         if several || ailing {
             strong.probe().await;
@@ -269,7 +289,9 @@ async fn probe(peer: &Peer) {
     let mut client = HealthClient::new(peer.channel.clone());
     let request = HealthCheckRequest { service: String::new() };
     match timeout(ANSWER_LIMIT, client.check(request)).await {
-        Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::NotServing => peer.leave_alone("it does not serve"),
+        Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::NotServing => {
+            peer.leave_alone("it does not serve")
+        }
         // A server without the health service is well when it answers at all.
         Ok(Ok(_)) => *peer.left_alone.lock() = None,
         Ok(Err(status)) if matches!(status.code(), Code::Unimplemented | Code::NotFound) => {
@@ -301,7 +323,8 @@ fn choose(peers: &[Arc<Peer>], tried: Option<&Tried>) -> Arc<Peer> {
         candidates = peers.iter().collect();
     }
     let first = fastrand::usize(..candidates.len());
-    let second = fastrand::usize(..candidates.len());
+    // Another one, if there is another: a replica that hangs would be compared with itself too often.
+    let second = (first + fastrand::usize(1..candidates.len().max(2))) % candidates.len();
     let load = |index: usize| candidates[index].under_way.load(Ordering::Relaxed);
     let index = if load(second) < load(first) { second } else { first };
     Arc::clone(candidates[index])

@@ -193,7 +193,9 @@ mod tests {
         let far = tower::service_fn(|request: Request<Body>| async move {
             let left = carried(request.headers()).map_or(0, |left| left.as_millis());
             let mut answer = Response::new(Body::empty());
-            answer.headers_mut().insert("left", left.to_string().parse().expect("header"));
+            answer
+                .headers_mut()
+                .insert("left", left.to_string().parse().expect("header"));
             Ok::<_, BoxError>(answer)
         });
         let near = tower::service_fn(move |_: Request<Body>| async move {

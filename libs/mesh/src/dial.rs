@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::tls::ClientTls;
 
 /// Sent data that nobody acknowledges for so long breaks the connection, also when the peer's machine is gone.
+#[cfg(target_os = "linux")]
 pub(crate) const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 /// A silent peer is noticed after these, while calls wait and while none do.
 pub(crate) const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
@@ -49,7 +50,10 @@ impl Dialer {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("{address} did not answer within {} ms", self.connect_timeout.as_millis()),
+                format!(
+                    "{address} did not answer within {} ms",
+                    self.connect_timeout.as_millis()
+                ),
             )),
         }
     }
@@ -72,9 +76,12 @@ pub(crate) fn tune(socket: &TcpStream) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
-    let most = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::TcpUserTimeout, &most) {
-        tracing::debug!(%error, "TCP_USER_TIMEOUT was refused");
+    #[cfg(target_os = "linux")]
+    {
+        let most = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::TcpUserTimeout, &most) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT was refused");
+        }
     }
 }
 

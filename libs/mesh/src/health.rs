@@ -109,11 +109,23 @@ impl Readiness {
     }
 
     async fn tell(&self, reporter: &HealthReporter) {
-        let status = |ready: bool| if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = |ready: bool| {
+            if ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            }
+        };
         let report = self.report();
         reporter.set_service_status("", status(report.ready)).await;
         for (name, reason) in report.roles {
-            let services = self.inner.state.lock().roles.get(name).map_or(&[][..], |role| role.services);
+            let services = self
+                .inner
+                .state
+                .lock()
+                .roles
+                .get(name)
+                .map_or(&[][..], |role| role.services);
             for service in services {
                 reporter.set_service_status(*service, status(reason.is_none())).await;
             }

@@ -86,7 +86,9 @@ impl Timer {
     fn start(path: &str) -> Self {
         let method = methods::find(path);
         Self {
-            labels: method.map_or(("other", "other"), |method| (method.service.as_str(), method.name.as_str())),
+            labels: method.map_or(("other", "other"), |method| {
+                (method.service.as_str(), method.name.as_str())
+            }),
             begun: Instant::now(),
             ended: false,
         }
@@ -145,10 +147,7 @@ impl HttpBody for Measured {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(frame) = &polled {
             match frame {

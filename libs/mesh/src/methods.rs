@@ -18,7 +18,17 @@ pub(crate) struct Method {
 }
 
 /// Reads, and reports of workers: a report carries the token of its attempt, a log line its number.
-const REPEATABLE: &[&str] = &["Get", "List", "Validate", "Diff", "Export", "Wait", "Heartbeat", "Append", "Deregister"];
+const REPEATABLE: &[&str] = &[
+    "Get",
+    "List",
+    "Validate",
+    "Diff",
+    "Export",
+    "Wait",
+    "Heartbeat",
+    "Append",
+    "Deregister",
+];
 const REPORT: &str = "ReportTasks";
 /// Methods that are not ours and that every server has.
 const COMMON: &[(&str, &str)] = &[
@@ -29,16 +39,21 @@ const COMMON: &[(&str, &str)] = &[
 
 static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     let services = nexus_api::json::pool().services();
-    let ours = services.flat_map(|service| service.methods().collect::<Vec<_>>()).map(|method| {
-        let name = method.name().to_owned();
-        Method {
-            service: method.parent_service().full_name().to_owned(),
-            unary: !method.is_client_streaming() && !method.is_server_streaming(),
-            repeatable: name == REPORT || REPEATABLE.iter().any(|verb| name.starts_with(verb)),
-            request_id: method.input().get_field_by_name("request_id").map(|field| field.number()),
-            name,
-        }
-    });
+    let ours = services
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .map(|method| {
+            let name = method.name().to_owned();
+            Method {
+                service: method.parent_service().full_name().to_owned(),
+                unary: !method.is_client_streaming() && !method.is_server_streaming(),
+                repeatable: name == REPORT || REPEATABLE.iter().any(|verb| name.starts_with(verb)),
+                request_id: method
+                    .input()
+                    .get_field_by_name("request_id")
+                    .map(|field| field.number()),
+                name,
+            }
+        });
     let common = COMMON.iter().map(|(service, name)| Method {
         service: (*service).to_owned(),
         name: (*name).to_owned(),
@@ -105,8 +120,16 @@ mod tests {
         let start = execution("StartExecution");
         assert!(!start.repeatable && start.unary && start.request_id == Some(5));
         assert!(!execution("WatchExecution").unary);
-        assert!(find("/nexus.worker.v1.WorkerService/ReportTasks").expect("method").repeatable);
-        assert!(!find("/nexus.worker.v1.WorkerService/PollTasks").expect("method").repeatable);
+        assert!(
+            find("/nexus.worker.v1.WorkerService/ReportTasks")
+                .expect("method")
+                .repeatable
+        );
+        assert!(
+            !find("/nexus.worker.v1.WorkerService/PollTasks")
+                .expect("method")
+                .repeatable
+        );
         assert!(find("/made.up/Thing").is_none());
     }
 

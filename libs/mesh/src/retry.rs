@@ -40,10 +40,11 @@ const LARGEST: usize = 1 << 20;
 /// Longest wait before a try.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(30);
-/// A token, a call's share of one, and what the bucket holds.
+/// A token, a call's share of one, what the bucket holds at first, and at most: the calls that one frozen replica kept.
 const TOKEN: i64 = 1_000;
 const SHARE: i64 = 200;
 const RESERVE: i64 = 10 * TOKEN;
+const MOST: i64 = 100 * TOKEN;
 
 const RETRIES: &str = "nexus_rpc_client_retries_total";
 
@@ -67,7 +68,7 @@ struct Budget(AtomicI64);
 
 impl Budget {
     fn deposit(&self) {
-        let add = |tokens: i64| Some((tokens + SHARE).min(RESERVE));
+        let add = |tokens: i64| Some((tokens + SHARE).min(MOST));
         // The closure always gives a value.
         let _always = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
@@ -128,7 +129,10 @@ where
     let (mut head, body) = request.into_parts();
     // A unary request is in memory already; this gathers it in one piece.
     let body: Bytes = body.collect().await?.to_bytes();
-    let repeatable = method.repeatable || method.request_id.is_some_and(|number| methods::has_field(&body, number));
+    let repeatable = method.repeatable
+        || method
+            .request_id
+            .is_some_and(|number| methods::has_field(&body, number));
     head.extensions.insert(Tried::default());
     let mut tries = 1;
     loop {
@@ -148,7 +152,10 @@ where
 
 /// Describes the metric; to be called once at the start.
 pub(crate) fn describe() {
-    metrics::describe_counter!(RETRIES, "Calls that were made again after a failure, by service and method.");
+    metrics::describe_counter!(
+        RETRIES,
+        "Calls that were made again after a failure, by service and method."
+    );
 }
 
 /// None when the answer stands; otherwise what the server says about when to come again.
@@ -175,7 +182,9 @@ fn verdict(answer: &Answer, repeatable: bool) -> Option<Option<Duration>> {
 fn never_sent(error: &BoxError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
     while let Some(error) = next {
-        let unsent = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        let unsent = error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
         if unsent || error.is::<tonic::ConnectError>() {
             return true;
         }
@@ -186,7 +195,7 @@ fn never_sent(error: &BoxError) -> bool {
 
 /// A random wait, up to one that doubles; one that the server named is at least half kept.
 fn wait(tries: u32, named: Option<Duration>) -> Duration {
-    let most = named.unwrap_or(FIRST_WAIT * 2_u32.pow(tries)).min(LONGEST_WAIT);
+    let most = named.unwrap_or_else(|| FIRST_WAIT * 2_u32.pow(tries)).min(LONGEST_WAIT);
     most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
@@ -209,7 +218,9 @@ mod tests {
             let answer = answer(counted.fetch_add(1, Ordering::SeqCst));
             async move { answer }
         });
-        let request = Request::builder().uri(path).body(Body::new(Full::new(Bytes::from_static(body))));
+        let request = Request::builder()
+            .uri(path)
+            .body(Body::new(Full::new(Bytes::from_static(body))));
         let answer = Retry::new(server).oneshot(request.expect("request")).await;
         let code = answer.ok().and_then(|answer| Status::from_header_map(answer.headers()));
         (count.load(Ordering::SeqCst), code.map(|status| status.code()))

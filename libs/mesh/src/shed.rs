@@ -92,7 +92,9 @@ fn refusal(most: usize) -> Status {
     // A random delay, so that those who were refused together do not come again together.
     let delay = Duration::from_millis(fastrand::u64(500..1_500));
     let message = format!("{most} calls are under way already, limits.max_in_flight; come again in a moment");
-    ApiError::new(ErrorReason::Overloaded, message).retry_after(delay).into()
+    ApiError::new(ErrorReason::Overloaded, message)
+        .retry_after(delay)
+        .into()
 }
 
 fn is_exempt(path: &str) -> bool {
@@ -120,13 +122,26 @@ mod tests {
         let refused = server.call(call(get)).await.expect("answer");
         let status = Status::from_header_map(refused.headers()).expect("status");
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()));
-        for path in ["/grpc.health.v1.Health/Check", "/nexus.worker.v1.WorkerService/ReportTasks"] {
+        assert!(
+            status
+                .get_details_retry_info()
+                .is_some_and(|info| info.retry_delay.is_some())
+        );
+        for path in [
+            "/grpc.health.v1.Health/Check",
+            "/nexus.worker.v1.WorkerService/ReportTasks",
+        ] {
             let served = server.call(call(path));
-            assert!(tokio::time::timeout(Duration::from_millis(20), served).await.is_err(), "{path}");
+            assert!(
+                tokio::time::timeout(Duration::from_millis(20), served).await.is_err(),
+                "{path}"
+            );
         }
         drop(first);
         let again = server.call(call(get));
-        assert!(tokio::time::timeout(Duration::from_millis(20), again).await.is_err(), "a place is free");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), again).await.is_err(),
+            "a place is free"
+        );
     }
 }

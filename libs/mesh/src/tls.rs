@@ -35,7 +35,10 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     fn all(&self) -> impl Iterator<Item = &Path> {
-        [&self.cert, &self.key, &self.ca].into_iter().flatten().map(PathBuf::as_path)
+        [&self.cert, &self.key, &self.ca]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
     }
 
     /// Both of certificate and key, or none of them.

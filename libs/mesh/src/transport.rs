@@ -138,12 +138,18 @@ fn read(addresses: &str, options: &ClientOptions) -> Result<(Vec<Target>, Dialer
 fn targets(addresses: &str) -> Result<(Vec<Target>, Uri), AddressError> {
     let mut targets = Vec::new();
     let mut origin: Option<Uri> = None;
-    for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+    for address in addresses
+        .split(',')
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+    {
         let bad = |problem: &str| AddressError::Address {
             address: address.to_owned(),
             problem: problem.to_owned(),
         };
-        let uri: Uri = address.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
+        let uri: Uri = address
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
         let port = match uri.scheme_str() {
             Some("http") => uri.port_u16().unwrap_or(80),
             Some("https") => uri.port_u16().unwrap_or(443),
@@ -155,7 +161,10 @@ fn targets(addresses: &str) -> Result<(Vec<Target>, Uri), AddressError> {
         if origin.as_ref().is_some_and(|first| first.scheme() != uri.scheme()) {
             return Err(bad("the addresses of one service must all be http:// or all https://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| bad("it has no host"))?;
         targets.push(Target {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,

@@ -11,7 +11,10 @@ use nexus_mesh::transport::{ClientOptions, Fresh, connect_balanced, connect_one}
 use tokio::time::sleep;
 
 fn list(servers: &[&Server]) -> String {
-    let addresses: Vec<_> = servers.iter().map(|server| format!("http://{}", server.address)).collect();
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|server| format!("http://{}", server.address))
+        .collect();
     addresses.join(",")
 }
 
@@ -73,7 +76,9 @@ async fn a_service_that_is_away_is_unavailable_soon_and_found_when_it_comes() {
     let address = server.address;
     server.kill().await;
     let client = balanced(&format!("http://{address}"));
-    let refused = tokio::time::timeout(Duration::from_secs(10), beat(&client)).await.expect("in time");
+    let refused = tokio::time::timeout(Duration::from_secs(10), beat(&client))
+        .await
+        .expect("in time");
     assert_eq!(refused.expect_err("nobody there").code(), tonic::Code::Unavailable);
     let _server = Server::start_at(address, ServerOptions::default()).await;
     eventually("an answer", async || beat(&client).await.is_ok()).await;
@@ -137,4 +142,54 @@ async fn a_server_that_ends_serves_open_connections_until_the_second_step() {
     beat(&open).await.expect("an open connection is served on");
     server.ending.serving.cancel();
     eventually("the end", async || beat(&open).await.is_err()).await;
+}
+
+#[tokio::test]
+async fn metadata_may_be_just_as_large_as_the_limit() {
+    let limit = 4_096;
+    let server = Server::start(ServerOptions {
+        max_metadata_bytes: limit,
+        ..ServerOptions::default()
+    })
+    .await;
+    let client =
+        Client::new(connect_one(&format!("http://{}", server.address), &ClientOptions::default()).expect("way"));
+    let call = async |bytes: usize| {
+        let mut request = tonic::Request::new(nexus_api::worker::v1::HeartbeatTasksRequest::default());
+        request
+            .metadata_mut()
+            .insert("x-test", "x".repeat(bytes).parse().expect("header"));
+        client.clone().heartbeat_tasks(request).await
+    };
+    // The other headers of a call take some hundred bytes.
+    call(limit as usize - 1_000).await.expect("just under");
+    let refused = tokio::time::timeout(Duration::from_secs(5), call(limit as usize))
+        .await
+        .expect("in time");
+    assert!(refused.is_err(), "just over");
+    call(10).await.expect("served on");
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_is_left_alone() {
+    // It accepts connections and says nothing, as a frozen process does.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let server = Server::start(ServerOptions::default()).await;
+    let addresses = format!(
+        "http://{},http://{}",
+        frozen.local_addr().expect("address"),
+        server.address
+    );
+    let client = balanced(&addresses);
+    // Within one round of health checks it is known; from then on nobody waits.
+    eventually("ten quick answers in a row", async || {
+        for _ in 0..10 {
+            let quick = tokio::time::timeout(Duration::from_millis(500), beat(&client)).await;
+            if !matches!(quick, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
 }

@@ -125,7 +125,10 @@ async fn certificates_that_change_are_taken_up_without_a_restart() {
     std::fs::write(&cert, "nonsense").expect("written");
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let way = connect_one(&address, &client(trusting(&old))).expect("way");
-    assert_eq!(health(way).await.expect("the last good one stays"), ServingStatus::Serving);
+    assert_eq!(
+        health(way).await.expect("the last good one stays"),
+        ServingStatus::Serving
+    );
     new.sign("server", "localhost");
     eventually("the new certificate", async || {
         let way = connect_one(&address, &client(trusting(&new))).expect("way");
@@ -140,27 +143,42 @@ fn files_that_cannot_be_used_are_named() {
     let authority = Authority::new(folder.path(), "ca");
     let (cert, key) = authority.sign("one", "localhost");
     let (_, other) = authority.sign("two", "localhost");
-    let load = |cert: Option<&std::path::Path>, key: Option<&std::path::Path>, ca: Option<&std::path::Path>, required| {
-        ServerTls::load(&TlsFiles {
-            cert: cert.map(Into::into),
-            key: key.map(Into::into),
-            ca: ca.map(Into::into),
-            require_client_cert: required,
-            server_name: None,
-        })
-        .map(|_| ())
-    };
+    let load =
+        |cert: Option<&std::path::Path>, key: Option<&std::path::Path>, ca: Option<&std::path::Path>, required| {
+            ServerTls::load(&TlsFiles {
+                cert: cert.map(Into::into),
+                key: key.map(Into::into),
+                ca: ca.map(Into::into),
+                require_client_cert: required,
+                server_name: None,
+            })
+            .map(|_| ())
+        };
     let (cert, key) = (Some(cert.as_path()), Some(key.as_path()));
     assert!(load(cert, key, None, false).is_ok());
     let missing = folder.path().join("missing");
     let told = load(Some(&missing), key, None, false).expect_err("no file").to_string();
     assert!(told.contains("certificate") && told.contains("missing"), "{told}");
-    let told = load(key, key, None, false).expect_err("a key is no certificate").to_string();
+    let told = load(key, key, None, false)
+        .expect_err("a key is no certificate")
+        .to_string();
     assert!(told.contains("CERTIFICATE"), "{told}");
-    assert!(matches!(load(cert, cert, None, false), Err(TlsError::File { what: "private key", .. })));
-    assert!(matches!(load(cert, Some(&other), None, false), Err(TlsError::Unfit { .. })));
+    assert!(matches!(
+        load(cert, cert, None, false),
+        Err(TlsError::File {
+            what: "private key",
+            ..
+        })
+    ));
+    assert!(matches!(
+        load(cert, Some(&other), None, false),
+        Err(TlsError::Unfit { .. })
+    ));
     assert!(matches!(load(cert, None, None, false), Err(TlsError::Incomplete(_))));
     assert!(matches!(load(None, None, None, false), Err(TlsError::NoIdentity)));
     assert!(matches!(load(cert, key, None, true), Err(TlsError::NoRoots)));
-    assert!(matches!(load(cert, key, key, true), Err(TlsError::File { what: "CA file", .. })));
+    assert!(matches!(
+        load(cert, key, key, true),
+        Err(TlsError::File { what: "CA file", .. })
+    ));
 }

@@ -29,7 +29,9 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let spans = request.into_inner().resource_spans.into_iter();
-        let spans = spans.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
+        let spans = spans
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans);
         self.0.lock().expect("spans").extend(spans);
         Ok(Response::new(Default::default()))
     }
@@ -110,7 +112,10 @@ async fn collector() -> (Collector, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_goes_from_the_caller_through_two_servers_and_the_deadline_with_it() {
     let (collector, endpoint) = collector().await;
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build();
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder()
         .with_batch_exporter(exporter.expect("exporter"))
         .build();
@@ -144,15 +149,23 @@ async fn one_trace_goes_from_the_caller_through_two_servers_and_the_deadline_wit
     call.instrument(tracing::info_span!("caller")).await;
 
     let left = left.lock().expect("left").expect("a deadline");
-    assert!(left <= Duration::from_secs(5) && left > Duration::from_secs(3), "{left:?}");
+    assert!(
+        left <= Duration::from_secs(5) && left > Duration::from_secs(3),
+        "{left:?}"
+    );
     let named = |name: &str| {
         let spans = collector.0.lock().expect("spans");
         spans.iter().find(|span| span.name.ends_with(name)).cloned()
     };
     eventually("three spans at the collector", async || {
         let provider = provider.clone();
-        let flushed = tokio::task::spawn_blocking(move || provider.force_flush()).await.expect("flush");
-        flushed.is_ok() && ["caller", "/PollTasks", "/HeartbeatTasks"].iter().all(|name| named(name).is_some())
+        let flushed = tokio::task::spawn_blocking(move || provider.force_flush())
+            .await
+            .expect("flush");
+        flushed.is_ok()
+            && ["caller", "/PollTasks", "/HeartbeatTasks"]
+                .iter()
+                .all(|name| named(name).is_some())
     })
     .await;
     let [caller, poll, beat] = ["caller", "/PollTasks", "/HeartbeatTasks"].map(|name| named(name).expect("span"));

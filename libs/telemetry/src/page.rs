@@ -88,8 +88,15 @@ impl Page {
                     Some(probe) => probe(),
                     None => (true, serde_json::json!({})),
                 };
-                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                text(status, format!("{}\n", serde_json::json!({"ready": ready, "roles": roles})))
+                let status = if ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                text(
+                    status,
+                    format!("{}\n", serde_json::json!({"ready": ready, "roles": roles})),
+                )
             }
             _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz or /readyz\n".to_owned()),
         }
@@ -107,4 +114,38 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 /// Listens at once, so that an address that is taken is told at the start.
 pub(crate) fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     std::net::TcpListener::bind(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(ready: bool) -> Page {
+        Page {
+            metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
+                .build_recorder()
+                .handle(),
+            process: Collector::default(),
+            probe: Some(Arc::new(move || (ready, serde_json::json!({"worker": "ready"})))),
+        }
+    }
+
+    fn status(page: &Page, method: Method, path: &str) -> StatusCode {
+        let request = Request::builder().method(method).uri(path).body(()).expect("request");
+        page.answer(&request).status()
+    }
+
+    #[test]
+    fn a_process_that_is_not_ready_lives_all_the_same() {
+        let (ready, waiting) = (page(true), page(false));
+        assert_eq!(status(&ready, Method::GET, "/readyz"), StatusCode::OK);
+        assert_eq!(
+            status(&waiting, Method::GET, "/readyz"),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(status(&waiting, Method::GET, "/healthz"), StatusCode::OK);
+        assert_eq!(status(&waiting, Method::GET, "/metrics"), StatusCode::OK);
+        assert_eq!(status(&ready, Method::GET, "/other"), StatusCode::NOT_FOUND);
+        assert_eq!(status(&ready, Method::POST, "/metrics"), StatusCode::METHOD_NOT_ALLOWED);
+    }
 }

@@ -15,8 +15,8 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
-pub(crate) use layers::{Effective, missing};
 use layers::Sources;
+pub(crate) use layers::{Effective, missing};
 pub(crate) use show::toml;
 pub(crate) use types::{Config, LogFormat, RoleName};
 

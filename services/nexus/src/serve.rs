@@ -59,10 +59,7 @@ pub(crate) enum ServeError {
     System(#[from] std::io::Error),
     /// A role cannot be started.
     #[error("the role {role} cannot be started: {problem}")]
-    Role {
-        role: &'static str,
-        problem: String,
-    },
+    Role { role: &'static str, problem: String },
     /// A role ended by itself.
     #[error("the role {role} broke: {problem}")]
     Broke { role: &'static str, problem: String },
@@ -102,6 +99,8 @@ async fn serve_until_asked(
     warn_of_strangers(config);
     // The port is taken before anything runs: a start that fails has done nothing.
     let listener = Listener::bind(config.listen).await?;
+    // The page of readiness is there before the roles are.
+    let process = readiness.role("process", &[]);
     let frame = Frame::new(effective, listener.address(), readiness.clone())?;
     let mut roles = tokio::select! {
         roles = start(&frame) => roles?,
@@ -114,6 +113,7 @@ async fn serve_until_asked(
     let serving = ending.clone();
     let (address, advertise) = (listener.address(), frame.advertise.clone());
     let mut server = tokio::spawn(async move { listener.serve_with(&options, routes, health, serving).await });
+    process.ready();
     tracing::info!(%address, advertise, roles = ?config.roles, version = env!("CARGO_PKG_VERSION"), "nexus serves");
     let broke = tokio::select! {
         () = signals.next() => None,
@@ -221,7 +221,10 @@ fn telemetry(config: &Config, readiness: &Readiness) -> Result<nexus_telemetry::
     let probe: nexus_telemetry::Probe = std::sync::Arc::new(move || {
         let report = readiness.report();
         let word = |reason: Option<String>| reason.unwrap_or_else(|| "ready".to_owned());
-        let roles = report.roles.into_iter().map(|(name, reason)| (name.to_owned(), word(reason).into()));
+        let roles = report
+            .roles
+            .into_iter()
+            .map(|(name, reason)| (name.to_owned(), word(reason).into()));
         (report.ready, serde_json::Value::Object(roles.collect()))
     });
     let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
@@ -251,7 +254,11 @@ fn service_name(config: &Config) -> String {
 }
 
 fn server_options(config: &Config) -> Result<ServerOptions, ServeError> {
-    let tls = config.tls.serves().then(|| ServerTls::load(&config.tls.files())).transpose()?;
+    let tls = config
+        .tls
+        .serves()
+        .then(|| ServerTls::load(&config.tls.files()))
+        .transpose()?;
     Ok(ServerOptions {
         tls,
         max_concurrent_streams: config.limits.max_concurrent_streams,

@@ -33,9 +33,9 @@ impl Server {
 
     pub async fn start_at(address: SocketAddr, options: ServerOptions) -> Self {
         Self::with(address, options, |routes, calls| {
-            routes.add_service(
-                nexus_api::worker::v1::worker_service_server::WorkerServiceServer::new(Worker(calls)),
-            );
+            routes.add_service(nexus_api::worker::v1::worker_service_server::WorkerServiceServer::new(
+                Worker(calls),
+            ));
         })
         .await
     }
@@ -56,7 +56,10 @@ impl Server {
         let health = readiness.service(ending.serving.clone());
         let serving = ending.clone();
         let serving = tokio::spawn(async move {
-            listener.serve_with(&options, routes, health, serving).await.expect("served");
+            listener
+                .serve_with(&options, routes, health, serving)
+                .await
+                .expect("served");
         });
         Self {
             address,
@@ -141,7 +144,11 @@ impl api::worker_service_server::WorkerService for Worker {
 pub type Client = api::worker_service_client::WorkerServiceClient<Transport>;
 
 pub async fn beat(client: &Client) -> Result<(), Status> {
-    client.clone().heartbeat_tasks(api::HeartbeatTasksRequest::default()).await.map(|_| ())
+    client
+        .clone()
+        .heartbeat_tasks(api::HeartbeatTasksRequest::default())
+        .await
+        .map(|_| ())
 }
 
 /// Asks for the health of the whole process.
@@ -192,7 +199,10 @@ impl Authority {
         ];
         let key = rcgen::KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let paths = (self.folder.join(format!("{file}.crt")), self.folder.join(format!("{file}.key")));
+        let paths = (
+            self.folder.join(format!("{file}.crt")),
+            self.folder.join(format!("{file}.key")),
+        );
         std::fs::write(&paths.0, certificate.pem()).expect("written");
         std::fs::write(&paths.1, key.serialize_pem()).expect("written");
         paths

@@ -1,8 +1,12 @@
 //! The way to the server.
 
+use std::path::PathBuf;
+
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_mesh::Transport;
+use nexus_mesh::tls::{ClientTls, TlsFiles};
+use nexus_mesh::transport::{ClientOptions, connect_one};
 use tonic::{Code, Status};
 
 use super::args::Global;
@@ -10,6 +14,38 @@ use super::error::CliError;
 
 /// Larger answers are refused; a page of tasks with their outputs is the largest there is.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// The way to a server. Over TLS with the certificates that the variables of `nexus serve` name (`NEXUS_TLS__CA`, and
+/// `NEXUS_TLS__CERT` with `NEXUS_TLS__KEY` for mutual TLS); with the public roots when there are none.
+pub(super) fn transport(address: &str) -> Result<Transport, CliError> {
+    if !address.starts_with("https://") {
+        return nexus_mesh::transport::connect(address).map_err(|_| {
+            CliError::Usage(format!(
+                "--address must be a URL such as http://127.0.0.1:7070, not `{address}`"
+            ))
+        });
+    }
+    let file = |name: &str| {
+        std::env::var_os(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    let files = TlsFiles {
+        cert: file("NEXUS_TLS__CERT"),
+        key: file("NEXUS_TLS__KEY"),
+        ca: file("NEXUS_TLS__CA"),
+        require_client_cert: false,
+        server_name: std::env::var("NEXUS_TLS__SERVER_NAME")
+            .ok()
+            .filter(|name| !name.is_empty()),
+    };
+    let tls = ClientTls::load(&files).map_err(|error| CliError::Usage(error.to_string()))?;
+    let options = ClientOptions {
+        tls: Some(tls),
+        ..ClientOptions::default()
+    };
+    connect_one(address, &options).map_err(|error| CliError::Usage(error.to_string()))
+}
 
 /// The services behind one address.
 #[derive(Clone)]
@@ -21,12 +57,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(global: &Global) -> Result<Self, CliError> {
-        let transport = nexus_mesh::transport::connect(&global.address).map_err(|_| {
-            CliError::Usage(format!(
-                "--address must be a URL such as http://127.0.0.1:7070, not `{}`",
-                global.address
-            ))
-        })?;
+        let transport = transport(&global.address)?;
         Ok(Self {
             definitions: DefinitionsServiceClient::new(transport.clone()).max_decoding_message_size(MAX_ANSWER),
             executions: ExecutionServiceClient::new(transport).max_decoding_message_size(MAX_ANSWER),

@@ -35,22 +35,17 @@ pub(super) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> 
 
 /// The way to the server that is asked for, and its address.
 fn way(args: &HealthArgs, global: &Global) -> Result<(String, Transport), CliError> {
+    if !args.local {
+        return Ok((global.address.clone(), super::client::transport(&global.address)?));
+    }
     let usage = |error: &dyn std::fmt::Display| CliError::Usage(error.to_string());
-    let mut options = ClientOptions {
-        connect_timeout: args.timeout,
-        ..ClientOptions::default()
-    };
-    let address = if args.local {
-        let config = args.config.load().map_err(|error| usage(&error))?.config;
-        let tls = config.tls.serves();
-        if tls {
-            options.tls = Some(ClientTls::load(&config.tls.files()).map_err(|error| usage(&error))?);
-        }
-        let scheme = if tls { "https" } else { "http" };
-        format!("{scheme}://{}", reachable(config.listen))
-    } else {
-        global.address.clone()
-    };
+    let config = args.config.load().map_err(|error| usage(&error))?.config;
+    let mut options = ClientOptions::default();
+    if config.tls.serves() {
+        options.tls = Some(ClientTls::load(&config.tls.files()).map_err(|error| usage(&error))?);
+    }
+    let scheme = if config.tls.serves() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", reachable(config.listen));
     let way = transport::connect_one(&address, &options).map_err(|error| usage(&error))?;
     Ok((address, way))
 }
@@ -72,7 +67,11 @@ mod tests {
 
     #[test]
     fn what_is_listened_on_everywhere_is_asked_here() {
-        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.7:1", "10.0.0.7:1")] {
+        for (listen, asked) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.7:1", "10.0.0.7:1"),
+        ] {
             assert_eq!(reachable(listen.parse().expect("address")).to_string(), asked);
         }
     }

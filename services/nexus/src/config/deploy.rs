@@ -22,7 +22,10 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         let path = entry.expect("entry").path();
         if path.is_dir() && !path.ends_with("target") {
             found.extend(files(&path, extensions));
-        } else if path.extension().is_some_and(|end| extensions.iter().any(|wanted| end == *wanted)) {
+        } else if path
+            .extension()
+            .is_some_and(|end| extensions.iter().any(|wanted| end == *wanted))
+        {
             found.push(path);
         }
     }
@@ -38,7 +41,9 @@ fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = words.filter(|word| word.starts_with("nexus_") || word.starts_with("process_"));
     ours.map(|word| {
-        let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+        let bare = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| word.strip_suffix(end));
         bare.unwrap_or(word).to_owned()
     })
     .collect()
@@ -59,10 +64,17 @@ fn every_file_can_be_parsed() {
 fn dashboards_and_alerts_use_only_metrics_that_exist() {
     let mut known = BTreeSet::new();
     for folder in ["libs", "services"] {
-        for path in files(&root().join(folder), &["rs"]).iter().filter(|path| !path.ends_with("config/deploy.rs")) {
+        for path in files(&root().join(folder), &["rs"])
+            .iter()
+            .filter(|path| !path.ends_with("config/deploy.rs"))
+        {
             let text = read(path);
             // A name in the code is a text of its own.
-            known.extend(text.split('"').filter(|text| text.starts_with("nexus_")).map(str::to_owned));
+            known.extend(
+                text.split('"')
+                    .filter(|text| text.starts_with("nexus_"))
+                    .map(str::to_owned),
+            );
         }
     }
     // Those that the crate metrics-process gives.
@@ -73,7 +85,11 @@ fn dashboards_and_alerts_use_only_metrics_that_exist() {
     let deploy = root().join("deploy");
     for path in files(&deploy.join("grafana/dashboards"), &["json"]) {
         let board: Value = serde_json::from_str(&read(&path)).expect("JSON");
-        let targets = board["panels"].as_array().expect("panels").iter().flat_map(|panel| panel["targets"].as_array());
+        let targets = board["panels"]
+            .as_array()
+            .expect("panels")
+            .iter()
+            .flat_map(|panel| panel["targets"].as_array());
         for target in targets.flatten() {
             used.extend(metrics(target["expr"].as_str().expect("expr")));
         }
@@ -83,10 +99,32 @@ fn dashboards_and_alerts_use_only_metrics_that_exist() {
     for rule in rules["groups"][0]["rules"].as_array().expect("rules") {
         used.extend(metrics(rule["expr"].as_str().expect("expr")));
         let alert = rule["alert"].as_str().expect("name").to_lowercase();
-        assert!(readme.contains(&format!("### {alert}\n")), "{alert} has no runbook in deploy/README.md");
+        assert!(
+            readme.contains(&format!("### {alert}\n")),
+            "{alert} has no runbook in deploy/README.md"
+        );
     }
     let unknown: Vec<_> = used.difference(&known).collect();
     assert!(unknown.is_empty() && used.len() > 20, "not in the code: {unknown:?}");
+}
+
+#[test]
+fn the_page_of_metrics_has_those_of_the_code_and_no_others() {
+    let mut named = BTreeSet::new();
+    for folder in ["libs", "services"] {
+        for path in files(&root().join(folder), &["rs"]) {
+            let text = read(&path);
+            let constants = text
+                .lines()
+                .filter(|line| line.starts_with("const ") && line.contains("\"nexus_"));
+            named.extend(constants.filter_map(|line| line.split('"').nth(1)).map(str::to_owned));
+        }
+    }
+    let page = read(&root().join("docs/metrics.md"));
+    let told = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), named);
 }
 
 #[test]
@@ -94,10 +132,16 @@ fn the_services_of_the_composition_have_valid_configurations_and_no_passwords() 
     let path = root().join("deploy/compose/compose.yaml");
     let text = read(&path);
     for line in text.lines().filter(|line| line.contains("PASSWORD")) {
-        assert!(line.contains("${") && line.contains(":?"), "a password that is not asked for: {line}");
+        assert!(
+            line.contains("${") && line.contains(":?"),
+            "a password that is not asked for: {line}"
+        );
     }
     let example = read(&root().join("deploy/compose/.env.example"));
-    let asked = text.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next());
+    let asked = text
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split([':', '}']).next());
     for name in asked.filter(|name| *name != "NEXUS_LOG") {
         assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
     }
@@ -109,7 +153,10 @@ fn the_services_of_the_composition_have_valid_configurations_and_no_passwords() 
             let (name, value) = word.split_once('=').expect("NAME=VALUE");
             env.insert(name.to_owned(), value.to_owned());
         }
-        for (name, value) in compose["services"][role]["environment"].as_object().expect("environment") {
+        for (name, value) in compose["services"][role]["environment"]
+            .as_object()
+            .expect("environment")
+        {
             env.insert(name.clone(), filled(value));
         }
         let flags = Vec::new();

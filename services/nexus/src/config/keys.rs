@@ -46,45 +46,181 @@ use Kind::{Count, Flag, List, Map, Secret, Span, Text};
 
 /// All keys, in the order in which they are shown.
 pub(crate) const KEYS: &[Key] = &[
-    key("roles", List, "What this process does: `definitions`, `execution`, `worker`."),
+    key(
+        "roles",
+        List,
+        "What this process does: `definitions`, `execution`, `worker`.",
+    ),
     key("listen", Text, "Address for gRPC, health and reflection."),
-    key("advertise", Text, "Address at which other replicas reach this one; from `listen` and the host's name when not set."),
-    key("metrics.listen", Text, "Address of `/metrics`, `/healthz` and `/readyz` over plain HTTP."),
-    key("log.filter", Text, "Which log lines are written, as `RUST_LOG` writes it."),
-    key("log.format", Text, "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere."),
-    key("otlp.endpoint", Text, "Address of an OpenTelemetry collector (gRPC); no traces are sent without one."),
-    key("database.url", Secret, "Address of Postgres, `postgres://user:password@host/database`; needed by definitions and execution."),
-    key("database.max_connections", Count, "Connections to the database that this process opens at most."),
-    key("database.statement_timeout", Span, "Longest time of one statement; the server ends it then."),
-    key("database.migrate", Flag, "Migrate the database when the process starts, instead of with `nexus migrate`."),
-    key("redis.url", Secret, "Address of Redis, `redis://:password@host:6379`; needed by execution."),
-    key("redis.namespace", Text, "What all keys in Redis begin with, for several systems on one server."),
-    key("definitions.address", Text, "The definitions service, `http://host:7070`; a host with several addresses, or several URIs with commas, are balanced over."),
-    key("execution.address", Text, "The execution service, written like the one above; needed by workers."),
-    key("execution.max_live", Count, "Executions that are live at a time on this replica; more starts are refused with a delay."),
-    key("execution.drain_timeout", Span, "How long handing shards and workers over may take at the end."),
-    key("worker.name", Text, "The worker's name for people; host and process when not set."),
-    key("worker.slots", Count, "Tasks at a time; two for each core and at least 8 when not set."),
+    key(
+        "advertise",
+        Text,
+        "Address at which other replicas reach this one; from `listen` and the host's name when not set.",
+    ),
+    key(
+        "metrics.listen",
+        Text,
+        "Address of `/metrics`, `/healthz` and `/readyz` over plain HTTP.",
+    ),
+    key(
+        "log.filter",
+        Text,
+        "Which log lines are written, as `RUST_LOG` writes it.",
+    ),
+    key(
+        "log.format",
+        Text,
+        "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere.",
+    ),
+    key(
+        "otlp.endpoint",
+        Text,
+        "Address of an OpenTelemetry collector (gRPC); no traces are sent without one.",
+    ),
+    key(
+        "database.url",
+        Secret,
+        "Address of Postgres, `postgres://user:password@host/database`; needed by definitions and execution.",
+    ),
+    key(
+        "database.max_connections",
+        Count,
+        "Connections to the database that this process opens at most.",
+    ),
+    key(
+        "database.statement_timeout",
+        Span,
+        "Longest time of one statement; the server ends it then.",
+    ),
+    key(
+        "database.migrate",
+        Flag,
+        "Migrate the database when the process starts, instead of with `nexus migrate`.",
+    ),
+    key(
+        "redis.url",
+        Secret,
+        "Address of Redis, `redis://:password@host:6379`; needed by execution.",
+    ),
+    key(
+        "redis.namespace",
+        Text,
+        "What all keys in Redis begin with, for several systems on one server.",
+    ),
+    key(
+        "definitions.address",
+        Text,
+        "The definitions service, `http://host:7070`; a host with several addresses, or several URIs with commas, are balanced over.",
+    ),
+    key(
+        "execution.address",
+        Text,
+        "The execution service, written like the one above; needed by workers.",
+    ),
+    key(
+        "execution.max_live",
+        Count,
+        "Executions that are live at a time on this replica; more starts are refused with a delay.",
+    ),
+    key(
+        "execution.drain_timeout",
+        Span,
+        "How long handing shards and workers over may take at the end.",
+    ),
+    key(
+        "worker.name",
+        Text,
+        "The worker's name for people; host and process when not set.",
+    ),
+    key(
+        "worker.slots",
+        Count,
+        "Tasks at a time; two for each core and at least 8 when not set.",
+    ),
     key("worker.queues", List, "Queues that tasks are taken from."),
     key("worker.labels", Map, "Names and values for people and dashboards."),
-    key("worker.drain_grace", Span, "How long running tasks may go on at the end; then they are stopped and given back."),
-    key("worker.kill_grace", Span, "Time between SIGTERM and SIGKILL for a task that is stopped."),
-    key("worker.allow_private", Flag, "Whether tasks may call loopback and private addresses."),
-    key("worker.secrets_file", Text, "File with secrets and connections; also read from `NEXUS_SECRET_*` and `NEXUS_CONNECTION_*`."),
-    key("worker.scratch", Text, "Where tasks' scratch folders are made; the system's when not set."),
-    key("worker.python", Text, "The Python interpreter: a name on `PATH` or a path."),
-    key("worker.python_path", List, "Where `function: module:name` is looked for first."),
-    key("worker.python_memory", Count, "Address space of a Python task that sets no `memory`, in bytes."),
+    key(
+        "worker.drain_grace",
+        Span,
+        "How long running tasks may go on at the end; then they are stopped and given back.",
+    ),
+    key(
+        "worker.kill_grace",
+        Span,
+        "Time between SIGTERM and SIGKILL for a task that is stopped.",
+    ),
+    key(
+        "worker.allow_private",
+        Flag,
+        "Whether tasks may call loopback and private addresses.",
+    ),
+    key(
+        "worker.secrets_file",
+        Text,
+        "File with secrets and connections; also read from `NEXUS_SECRET_*` and `NEXUS_CONNECTION_*`.",
+    ),
+    key(
+        "worker.scratch",
+        Text,
+        "Where tasks' scratch folders are made; the system's when not set.",
+    ),
+    key(
+        "worker.python",
+        Text,
+        "The Python interpreter: a name on `PATH` or a path.",
+    ),
+    key(
+        "worker.python_path",
+        List,
+        "Where `function: module:name` is looked for first.",
+    ),
+    key(
+        "worker.python_memory",
+        Count,
+        "Address space of a Python task that sets no `memory`, in bytes.",
+    ),
     key("worker.bash", Text, "The shell: a name on `PATH` or a path."),
-    key("tls.cert", Text, "The own certificate and those between it and the root, PEM; with it this process serves TLS only."),
+    key(
+        "tls.cert",
+        Text,
+        "The own certificate and those between it and the root, PEM; with it this process serves TLS only.",
+    ),
     key("tls.key", Text, "The own private key, PEM."),
-    key("tls.ca", Text, "The roots that peers are verified with, PEM; servers are verified with the public roots when not set."),
-    key("tls.require_client_cert", Flag, "Refuse clients without a certificate of `tls.ca` (mutual TLS)."),
-    key("tls.server_name", Text, "The name that servers' certificates must have; the host of their address when not set."),
-    key("limits.max_concurrent_streams", Count, "Streams that one connection may have open."),
-    key("limits.max_connections", Count, "Connections at a time; more are closed at once."),
-    key("limits.max_in_flight", Count, "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits."),
-    key("drain.notice", Span, "How long a server that ends still accepts, saying NOT_SERVING, so that balancers notice."),
+    key(
+        "tls.ca",
+        Text,
+        "The roots that peers are verified with, PEM; servers are verified with the public roots when not set.",
+    ),
+    key(
+        "tls.require_client_cert",
+        Flag,
+        "Refuse clients without a certificate of `tls.ca` (mutual TLS).",
+    ),
+    key(
+        "tls.server_name",
+        Text,
+        "The name that servers' certificates must have; the host of their address when not set.",
+    ),
+    key(
+        "limits.max_concurrent_streams",
+        Count,
+        "Streams that one connection may have open.",
+    ),
+    key(
+        "limits.max_connections",
+        Count,
+        "Connections at a time; more are closed at once.",
+    ),
+    key(
+        "limits.max_in_flight",
+        Count,
+        "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.",
+    ),
+    key(
+        "drain.notice",
+        Span,
+        "How long a server that ends still accepts, saying NOT_SERVING, so that balancers notice.",
+    ),
 ];
 
 /// A key by its name.
@@ -98,7 +234,11 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
         // Somebody may have forgotten the section.
         let last = key.name.rsplit('.').next().unwrap_or(key.name);
         let whole = strsim::jaro_winkler(name, key.name);
-        let part = if name.contains('.') { 0.0 } else { strsim::jaro_winkler(name, last) };
+        let part = if name.contains('.') {
+            0.0
+        } else {
+            strsim::jaro_winkler(name, last)
+        };
         whole.max(part)
     };
     let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

@@ -94,7 +94,10 @@ impl Effective {
     pub(crate) fn wrong(&self, key: &'static str, problem: impl Into<String>) -> ConfigError {
         ConfigError::Value {
             key,
-            origin: self.values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone()),
+            origin: self
+                .values
+                .get(key)
+                .map_or(Origin::Default, |(_, origin)| origin.clone()),
             problem: problem.into(),
         }
     }
@@ -113,7 +116,10 @@ impl Effective {
             }
         }
         let least_one = [
-            ("limits.max_concurrent_streams", config.limits.max_concurrent_streams as usize),
+            (
+                "limits.max_concurrent_streams",
+                config.limits.max_concurrent_streams as usize,
+            ),
             ("limits.max_connections", config.limits.max_connections),
             ("limits.max_in_flight", config.limits.max_in_flight),
             ("database.max_connections", config.database.max_connections as usize),
@@ -199,7 +205,10 @@ fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigErr
         Ok(table) => Ok(Some((path, table))),
         Err(error) => Err(ConfigError::Syntax {
             // Without the line itself: it may hold a password.
-            problem: match error.span().map(|span| text[..span.start.min(text.len())].lines().count()) {
+            problem: match error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].lines().count())
+            {
                 Some(line) => format!("{} in line {}", error.message(), line.max(1)),
                 None => error.message().to_owned(),
             },

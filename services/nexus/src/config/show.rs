@@ -18,10 +18,17 @@ pub(crate) fn toml(effective: &Effective) -> String {
         }
         lines.push(match effective.shown(key) {
             Some((value, origin)) => (format!("{name} = {}", inline(&value)), format!("# {origin}")),
-            None => (format!("# {name} ="), format!("(not set, {}) {}", key.kind.name(), key.meaning)),
+            None => (
+                format!("# {name} ="),
+                format!("(not set, {}) {}", key.kind.name(), key.meaning),
+            ),
         });
     }
-    let widest = lines.iter().map(|(text, _)| text.chars().count()).filter(|width| *width <= 48).max();
+    let widest = lines
+        .iter()
+        .map(|(text, _)| text.chars().count())
+        .filter(|width| *width <= 48)
+        .max();
     let mut text = String::new();
     for (left, right) in lines {
         let width = widest.unwrap_or_default();
@@ -44,18 +51,27 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_read_again_and_names_its_sources() {
         let sources = Sources {
-            env: [("NEXUS_DATABASE__URL", "postgres://u:hunter2@h"), ("NEXUS_WORKER__LABELS", "a=b")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            env: [
+                ("NEXUS_DATABASE__URL", "postgres://u:hunter2@h"),
+                ("NEXUS_WORKER__LABELS", "a=b"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             ..Sources::default()
         };
         let shown = toml(&Effective::load(&sources).expect("config"));
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert!(shown.contains("# env NEXUS_DATABASE__URL") && shown.contains("# default"), "{shown}");
+        assert!(
+            shown.contains("# env NEXUS_DATABASE__URL") && shown.contains("# default"),
+            "{shown}"
+        );
         let read: toml::Table = shown.parse().expect("TOML");
         assert_eq!(read["database"]["url"].as_str(), Some("***"));
         assert_eq!(read["worker"]["labels"]["a"].as_str(), Some("b"));
-        assert!(!read["worker"].as_table().expect("section").contains_key("name"), "not set");
+        assert!(
+            !read["worker"].as_table().expect("section").contains_key("name"),
+            "not set"
+        );
     }
 
     /// The table in the documents.
@@ -63,9 +79,16 @@ mod tests {
         let defaults = Effective::load(&Sources::default()).expect("defaults");
         let mut table = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
         for key in KEYS {
-            let default = defaults.shown(key).map_or_else(|| "not set".to_owned(), |(value, _)| format!("`{}`", inline(&value)));
+            let default = defaults
+                .shown(key)
+                .map_or_else(|| "not set".to_owned(), |(value, _)| format!("`{}`", inline(&value)));
             let kind = key.kind.name();
-            table += &format!("| `{}`<br>`{}` | {kind} | {default} | {} |\n", key.name, variable_of(key.name), key.meaning);
+            table += &format!(
+                "| `{}`<br>`{}` | {kind} | {default} | {} |\n",
+                key.name,
+                variable_of(key.name),
+                key.meaning
+            );
         }
         table
     }
@@ -83,6 +106,9 @@ mod tests {
             std::fs::write(path, format!("{before}{BEGIN}{table}{END}{after}")).expect("written");
             return;
         }
-        assert_eq!(documented, table, "NEXUS_UPDATE_DOCS=1 cargo test -p nexus config writes it anew");
+        assert_eq!(
+            documented, table,
+            "NEXUS_UPDATE_DOCS=1 cargo test -p nexus config writes it anew"
+        );
     }
 }

@@ -56,7 +56,10 @@ pub(crate) fn check(kind: Kind, value: &Value) -> Result<(), String> {
         Kind::List => "a list of texts, such as [\"a\", \"b\"]",
         Kind::Map => "a table of texts, such as {team = \"data\"}",
     };
-    Err(format!("must be {wanted}, and is of another type: {}", value.type_str()))
+    Err(format!(
+        "must be {wanted}, and is of another type: {}",
+        value.type_str()
+    ))
 }
 
 /// Reads a span such as `500ms`, `30s`, `10m`, `1h30m`.
@@ -81,7 +84,10 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
             _ => return Err(problem()),
         };
         rest = &rest[letters..];
-        let part = number.checked_mul(millis).map(Duration::from_millis).ok_or_else(problem)?;
+        let part = number
+            .checked_mul(millis)
+            .map(Duration::from_millis)
+            .ok_or_else(problem)?;
         total = total.checked_add(part).ok_or_else(problem)?;
     }
     Ok(total)
@@ -102,10 +108,25 @@ mod tests {
 
     #[test]
     fn spans_are_read_and_written() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("1h30m", 5_400_000), (" 2d ", 172_800_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            (" 2d ", 172_800_000),
+            ("0s", 0),
+        ] {
             assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for wrong in ["", "5", "s", "1x", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "1x",
+            "-1s",
+            "1.5s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
         assert_eq!(span_text(Duration::from_millis(90_000)), "90s");
@@ -117,7 +138,10 @@ mod tests {
         assert_eq!(parse(Kind::Text, "123"), Ok(Value::String("123".into())));
         assert_eq!(parse(Kind::Count, "123"), Ok(Value::Integer(123)));
         assert_eq!(parse(Kind::Flag, "Yes"), Ok(Value::Boolean(true)));
-        assert_eq!(parse(Kind::List, "a, b,").map(|list| list.to_string()), Ok("[\"a\", \"b\"]".into()));
+        assert_eq!(
+            parse(Kind::List, "a, b,").map(|list| list.to_string()),
+            Ok("[\"a\", \"b\"]".into())
+        );
         assert!(parse(Kind::Count, "-1").is_err() && parse(Kind::Flag, "perhaps").is_err());
         assert!(parse(Kind::Map, "a").is_err() && parse(Kind::Map, "a=b=c").is_ok());
     }

@@ -104,7 +104,11 @@ impl Frame {
             Local::Execution => &self.config().execution.address,
         };
         let address = address.as_deref().unwrap_or_default();
-        let connect = if one { transport::connect_one } else { transport::connect_balanced };
+        let connect = if one {
+            transport::connect_one
+        } else {
+            transport::connect_balanced
+        };
         let connected = connect(address, &self.client);
         connected.map_err(|error| ServeError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
     }

@@ -104,12 +104,18 @@ fn options(config: &Config) -> Result<nexus_worker::Options, ServeError> {
     if let Some(file) = &set.secrets_file {
         if !file.is_file() {
             let problem = format!("worker.secrets_file: there is no file {}", file.display());
-            return Err(ServeError::Role { role: "worker", problem });
+            return Err(ServeError::Role {
+                role: "worker",
+                problem,
+            });
         }
         tasks.secrets = Arc::new(SecretStore::from_env().with_file(Some(file.clone())));
     }
     let host = host_name().unwrap_or_else(|| "worker".to_owned());
-    let name = set.name.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()));
+    let name = set
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("{host}-{}", std::process::id()));
     let mut options = nexus_worker::Options::new(name, tasks);
     options.slots = set.slots.unwrap_or(options.slots);
     options.queues = set.queues.clone();

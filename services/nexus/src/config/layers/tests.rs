@@ -11,8 +11,13 @@ fn file(text: &str) -> (tempfile::TempDir, Option<PathBuf>) {
 
 fn load(text: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Effective, ConfigError> {
     let (_folder, file) = file(text);
-    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}")));
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let flags = flags
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}")));
     Effective::load(&Sources {
         file,
         env,
@@ -63,12 +68,18 @@ fn each_layer_lies_over_the_one_before() {
     assert_eq!(config.database.max_connections, 12);
     assert_eq!(config.log.filter, "error");
     assert_eq!(origin(&effective, "redis.namespace"), Origin::Default);
-    assert!(matches!(origin(&effective, "database.statement_timeout"), Origin::File(_)));
+    assert!(matches!(
+        origin(&effective, "database.statement_timeout"),
+        Origin::File(_)
+    ));
     assert_eq!(
         origin(&effective, "database.max_connections"),
         Origin::Env("NEXUS_DATABASE__MAX_CONNECTIONS".into())
     );
-    assert_eq!(origin(&effective, "log.filter"), Origin::Flag("--set log.filter".into()));
+    assert_eq!(
+        origin(&effective, "log.filter"),
+        Origin::Flag("--set log.filter".into())
+    );
 }
 
 #[test]
@@ -101,20 +112,32 @@ fn an_unknown_key_is_named_with_its_source_and_the_nearest() {
     let told = problem("[database]\nmax_conections = 1", &[], &[]);
     assert!(told.contains("did you mean `database.max_connections`?"), "{told}");
     let told = problem("", &[("NEXUS_DATABASE__ULR", "x")], &[]);
-    assert!(told.contains("env NEXUS_DATABASE__ULR") && told.contains("`database.url`"), "{told}");
+    assert!(
+        told.contains("env NEXUS_DATABASE__ULR") && told.contains("`database.url`"),
+        "{told}"
+    );
     let told = problem("", &[], &[("max_in_flight", "1")]);
-    assert!(told.contains("flag --set max_in_flight") && told.contains("`limits.max_in_flight`"), "{told}");
+    assert!(
+        told.contains("flag --set max_in_flight") && told.contains("`limits.max_in_flight`"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_wrong_value_is_named_with_its_key_and_source() {
     let cases: &[(&str, &[&str])] = &[
-        ("[database]\nmax_connections = \"many\"", &["database.max_connections", "whole number", "nexus.toml"]),
+        (
+            "[database]\nmax_connections = \"many\"",
+            &["database.max_connections", "whole number", "nexus.toml"],
+        ),
         ("[worker]\ndrain_grace = 30", &["worker.drain_grace", "span"]),
         ("listen = \"localhost\"", &["`listen`", "nexus.toml"]),
         ("roles = [\"wroker\"]", &["`roles`", "wroker"]),
         ("[log]\nformat = \"xml\"", &["log.format", "xml"]),
-        ("[execution]\naddress = \"execution:7070\"", &["execution.address", "http://"]),
+        (
+            "[execution]\naddress = \"execution:7070\"",
+            &["execution.address", "http://"],
+        ),
         ("[worker]\nslots = 0", &["worker.slots", "at least 1"]),
         ("worker = 7", &["`worker`"]),
     ];
@@ -123,7 +146,10 @@ fn a_wrong_value_is_named_with_its_key_and_source() {
         assert!(parts.iter().all(|part| told.contains(part)), "{text}: {told}");
     }
     let told = problem("", &[("NEXUS_DATABASE__MIGRATE", "perhaps")], &[]);
-    assert!(told.contains("env NEXUS_DATABASE__MIGRATE") && told.contains("true or false"), "{told}");
+    assert!(
+        told.contains("env NEXUS_DATABASE__MIGRATE") && told.contains("true or false"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -145,19 +171,43 @@ fn a_role_says_what_it_needs() {
         let effective = load("", env, &[("roles", roles)]).expect("config");
         effective.check_roles().map_err(|error| error.to_string())
     };
-    assert!(needs("worker", &[]).expect_err("no address").contains("NEXUS_EXECUTION__ADDRESS"));
+    assert!(
+        needs("worker", &[])
+            .expect_err("no address")
+            .contains("NEXUS_EXECUTION__ADDRESS")
+    );
     assert!(needs("worker", &[("NEXUS_EXECUTION__ADDRESS", "http://a:1")]).is_ok());
-    assert!(needs("definitions", &[]).expect_err("no database").contains("database.url"));
-    let all = [("NEXUS_DATABASE__URL", "postgres://a"), ("NEXUS_REDIS__URL", "redis://a")];
-    assert!(needs("definitions,execution,worker", &all).is_ok(), "one process needs no addresses");
-    assert!(needs("execution", &all).expect_err("no definitions").contains("definitions.address"));
+    assert!(
+        needs("definitions", &[])
+            .expect_err("no database")
+            .contains("database.url")
+    );
+    let all = [
+        ("NEXUS_DATABASE__URL", "postgres://a"),
+        ("NEXUS_REDIS__URL", "redis://a"),
+    ];
+    assert!(
+        needs("definitions,execution,worker", &all).is_ok(),
+        "one process needs no addresses"
+    );
+    assert!(
+        needs("execution", &all)
+            .expect_err("no definitions")
+            .contains("definitions.address")
+    );
 }
 
 #[test]
 fn secrets_are_never_shown() {
     let effective = load("", &[("NEXUS_DATABASE__URL", "postgres://u:hunter2@h")], &[]).expect("config");
-    let shown = effective.shown(keys::find("database.url").expect("key")).expect("set").0;
+    let shown = effective
+        .shown(keys::find("database.url").expect("key"))
+        .expect("set")
+        .0;
     assert_eq!(shown.as_str(), Some("***"));
     assert!(!format!("{:?}", effective.config).contains("hunter2"));
-    assert_eq!(effective.config.database.url.as_ref().map(|url| url.expose()), Some("postgres://u:hunter2@h"));
+    assert_eq!(
+        effective.config.database.url.as_ref().map(|url| url.expose()),
+        Some("postgres://u:hunter2@h")
+    );
 }
