@@ -46,7 +46,7 @@ use self::link::{Trouble, trouble};
 use self::local::Local;
 use self::scripts::{GROUP, Keys, PUBLISH, REPAIR, encode};
 use crate::fair::LANES;
-use crate::{Dispatch, DispatchError, Entry, Lend, Lane, Receipt, Taken};
+use crate::{Dispatch, DispatchError, Entry, Lane, Lend, Receipt, Taken};
 
 /// Scripts that one call has under way at most.
 const AT_ONCE: usize = 8;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use nexus_api::common::v1::{Failure as ApiFailure, FailureKind as ApiKind};
 use nexus_api::execution::v1::{Attempt, Event, Execution, LogLine, Task, attempt, task};
-use nexus_api::time::{duration, duration_micros, timestamp};
 use nexus_api::shard::v1::{LeaseSubject, lease_subject};
+use nexus_api::time::{duration, duration_micros, timestamp};
 use nexus_engine::{Fact, Failure, FailureKind, Plan, TaskState};
 
 use crate::ids::ExecutionId;

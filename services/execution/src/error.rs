@@ -51,9 +51,8 @@ impl From<OwnerError> for ApiError {
             }
             OwnerError::ShuttingDown => Self::new(ErrorReason::ShuttingDown, format!("{error}; repeat the call"))
                 .retry_after(Duration::from_secs(1)),
-            OwnerError::NotOwner(_) => {
-                Self::new(ErrorReason::NotOwner, format!("{error}; repeat the call")).retry_after(Duration::from_secs(1))
-            }
+            OwnerError::NotOwner(_) => Self::new(ErrorReason::NotOwner, format!("{error}; repeat the call"))
+                .retry_after(Duration::from_secs(1)),
             OwnerError::OwnerChanged => Self::new(
                 ErrorReason::NotOwner,
                 format!("{error}; repeat the call, with the same request_id if it has one"),

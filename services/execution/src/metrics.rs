@@ -54,7 +54,10 @@ pub fn describe() {
     describe_histogram!(COMMIT_SECONDS, "Time of one group commit.");
     describe_histogram!(COMMIT_SIZE, "Executions in one group commit.");
     describe_gauge!(SHARDS, "Shards whose calls are answered by this replica.");
-    describe_counter!(SHUT_OUT, "Times at which this replica found that others had taken its shards.");
+    describe_counter!(
+        SHUT_OUT,
+        "Times at which this replica found that others had taken its shards."
+    );
     describe_counter!(COMMIT_FAILED, "Tries to commit that failed and were repeated.");
 }
 

@@ -39,7 +39,8 @@ pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
-    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject, Verdict,
+    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
+    Verdict,
 };
 pub use recover::Recovered;
 

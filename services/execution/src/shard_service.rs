@@ -23,8 +23,13 @@ type Answer<T> = Result<Response<T>, Status>;
 impl ShardService for Service {
     type WatchChangesStream = operations::Changes;
 
-    async fn begin_execution(&self, request: Request<api::BeginExecutionRequest>) -> Answer<api::BeginExecutionResponse> {
-        operations::begin(&self.0, request.into_inner()).await.map(Response::new)
+    async fn begin_execution(
+        &self,
+        request: Request<api::BeginExecutionRequest>,
+    ) -> Answer<api::BeginExecutionResponse> {
+        operations::begin(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn end_execution(&self, request: Request<api::EndExecutionRequest>) -> Answer<api::EndExecutionResponse> {
@@ -32,11 +37,15 @@ impl ShardService for Service {
     }
 
     async fn grant_leases(&self, request: Request<api::GrantLeasesRequest>) -> Answer<api::GrantLeasesResponse> {
-        operations::grant(&self.0, request.into_inner()).await.map(Response::new)
+        operations::grant(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn report_leases(&self, request: Request<api::ReportLeasesRequest>) -> Answer<api::ReportLeasesResponse> {
-        operations::report(&self.0, request.into_inner()).await.map(Response::new)
+        operations::report(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn extend_leases(&self, request: Request<api::ExtendLeasesRequest>) -> Answer<api::ExtendLeasesResponse> {
@@ -44,7 +53,10 @@ impl ShardService for Service {
         Ok(Response::new(answer))
     }
 
-    async fn describe_leases(&self, request: Request<api::DescribeLeasesRequest>) -> Answer<api::DescribeLeasesResponse> {
+    async fn describe_leases(
+        &self,
+        request: Request<api::DescribeLeasesRequest>,
+    ) -> Answer<api::DescribeLeasesResponse> {
         operations::describe(&self.0, request.into_inner())
             .await
             .map(Response::new)

@@ -20,7 +20,9 @@ pub struct Moves {
 pub fn moves(me: Uuid, view: &View) -> Moves {
     let of = |wanted: Option<Uuid>| {
         let shards = (0..SHARDS).zip(&view.owners);
-        shards.filter(move |(_, owner)| **owner == wanted).map(|(shard, _)| shard)
+        shards
+            .filter(move |(_, owner)| **owner == wanted)
+            .map(|(shard, _)| shard)
     };
     let held: Vec<u16> = of(Some(me)).collect();
     let share = share(me, view);
@@ -32,7 +34,11 @@ pub fn moves(me: Uuid, view: &View) -> Moves {
     }
     // Replicas that take at the same time begin at different places, so that they seldom want the same one.
     let mut free: Vec<u16> = of(None).collect();
-    let rank = view.replicas.iter().position(|replica| replica.owner == me).unwrap_or(0);
+    let rank = view
+        .replicas
+        .iter()
+        .position(|replica| replica.owner == me)
+        .unwrap_or(0);
     if !free.is_empty() {
         let from = rank * free.len() / view.replicas.len().max(1);
         let len = free.len();
@@ -101,9 +107,16 @@ mod tests {
         let nobody = vec![None; 64];
         assert_eq!(settle(&[(1, false)], nobody.clone()), [64]);
         assert_eq!(settle(&[(1, false), (2, false)], nobody.clone()), [32, 32]);
-        assert_eq!(settle(&[(3, false), (1, false), (2, false)], vec![Some(1); 64]), [21, 22, 21]);
+        assert_eq!(
+            settle(&[(3, false), (1, false), (2, false)], vec![Some(1); 64]),
+            [21, 22, 21]
+        );
         assert_eq!(settle(&[(1, true), (2, false)], vec![Some(1); 64]), [0, 64]);
-        assert_eq!(settle(&[(1, true)], vec![Some(1); 64]), [0], "the last one gives up too");
+        assert_eq!(
+            settle(&[(1, true)], vec![Some(1); 64]),
+            [0],
+            "the last one gives up too"
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::core::{Core, Now};
 use super::leases::{LEASE, Lease};
 use super::live::Live;
 use super::messages::{
-    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject, Verdict,
+    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
+    Verdict,
 };
 use super::shards::shard_of_token;
 use crate::ids::ExecutionId;
@@ -335,12 +336,7 @@ impl Core {
     /// What some leases are about, as far as their logs have room for so many more bytes. Answered once the leases are
     /// stored: what a task wrote must not be kept under the number of an attempt that a crash would make forgotten, and
     /// so be used again.
-    pub(super) fn subjects(
-        &mut self,
-        session: &str,
-        tokens: &[(String, u64)],
-        reply: oneshot::Sender<Vec<Subject>>,
-    ) {
+    pub(super) fn subjects(&mut self, session: &str, tokens: &[(String, u64)], reply: oneshot::Sender<Vec<Subject>>) {
         let subject = |(token, bytes): &(String, u64)| {
             if self.is_foreign(token) {
                 return Subject::NotOwner;

@@ -160,7 +160,10 @@ mod tests {
         let mut leases = Leases::default();
         leases.insert("a".into(), lease(1, "s", 10));
         leases.insert("b".into(), lease(2, "s", 20));
-        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 2).map(|token| &**token), Some("b"));
+        assert_eq!(
+            leases.token_of(ExecutionId(Uuid::nil()), 2).map(|token| &**token),
+            Some("b")
+        );
         assert!(
             leases.of_session("a", "other").is_none(),
             "a token is worth nothing in another session"
@@ -182,6 +185,9 @@ mod tests {
         leases.insert("old".into(), lease(1, "s", 10));
         leases.insert("new".into(), lease(1, "t", 20));
         leases.remove("old");
-        assert_eq!(leases.token_of(ExecutionId(Uuid::nil()), 1).map(|token| &**token), Some("new"));
+        assert_eq!(
+            leases.token_of(ExecutionId(Uuid::nil()), 1).map(|token| &**token),
+            Some("new")
+        );
     }
 }

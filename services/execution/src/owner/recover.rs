@@ -99,7 +99,9 @@ impl Core {
             return false;
         }
         let started = current.attempt_started_at.unwrap_or(wall).min(wall);
-        let left = attempt_deadline(&live.execution, task, started).saturating_sub(wall).max(0);
+        let left = attempt_deadline(&live.execution, task, started)
+            .saturating_sub(wall)
+            .max(0);
         let cancelled = live.execution.closing.map(|_| live.execution.closing_reason.clone());
         let subject = TokenSubject {
             execution: id,

@@ -110,7 +110,12 @@ impl Core {
     /// new owner.
     pub fn disown(&mut self, shard: u16) {
         self.shards.set(shard, Holding::Foreign);
-        let gone: Vec<ExecutionId> = self.executions.keys().copied().filter(|id| id.shard() == shard).collect();
+        let gone: Vec<ExecutionId> = self
+            .executions
+            .keys()
+            .copied()
+            .filter(|id| id.shard() == shard)
+            .collect();
         for id in gone {
             if let Some(live) = self.executions.remove(&id) {
                 self.ended(&live);
@@ -130,7 +135,10 @@ impl Core {
     /// Whether a shard is being loaded and still in the stay that it was marked with.
     pub(super) fn is_marked(&self, marks: &[(u16, u64)], shard: u16) -> bool {
         self.holding(shard) == Holding::Loading
-            && marks.contains(&(shard, self.shards.stays.get(shard as usize).copied().unwrap_or_default()))
+            && marks.contains(&(
+                shard,
+                self.shards.stays.get(shard as usize).copied().unwrap_or_default(),
+            ))
     }
 
     /// How a shard stands.

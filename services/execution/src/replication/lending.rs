@@ -48,7 +48,12 @@ async fn borrow_for(peers: &Peers, lending: &dyn Lend, queue: &str, mut wanted: 
         let Ok(Ok(answer)) = timeout(ANSWER, peer.client().lend_pointers(request(ask, ANSWER))).await else {
             continue;
         };
-        let lent: Vec<Entry> = answer.into_inner().pointers.iter().filter_map(|lent| entry(queue, lent)).collect();
+        let lent: Vec<Entry> = answer
+            .into_inner()
+            .pointers
+            .iter()
+            .filter_map(|lent| entry(queue, lent))
+            .collect();
         wanted = wanted.saturating_sub(lent.len());
         if let Err(error) = lending.borrow_in(lent) {
             tracing::warn!(%error, "borrowed tasks were not kept; their owners offer them again");

@@ -159,7 +159,9 @@ impl Keeper {
     async fn trust(&mut self, trusted: bool) {
         if self.trusted != trusted {
             if !trusted {
-                tracing::warn!("the membership could not be renewed in time; workers are not told to go on until it is");
+                tracing::warn!(
+                    "the membership could not be renewed in time; workers are not told to go on until it is"
+                );
             }
             self.trusted = trusted;
             self.standing.send_replace(trusted);
@@ -238,6 +240,9 @@ async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// Whether every shard is owned by somebody else, or nobody else is there.
 fn is_relieved(me: Uuid, view: &View) -> bool {
-    let others = view.replicas.iter().any(|replica| replica.owner != me && !replica.draining);
+    let others = view
+        .replicas
+        .iter()
+        .any(|replica| replica.owner != me && !replica.draining);
     !others || view.owners.iter().all(|owner| owner.is_some_and(|owner| owner != me))
 }

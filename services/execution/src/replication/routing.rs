@@ -58,7 +58,11 @@ impl Router {
     /// The shards whose calls are answered here; empty when all are, or none.
     pub(crate) fn serving(&self) -> Vec<u16> {
         let serving = self.stays.serving();
-        if serving.len() == SHARDS as usize { Vec::new() } else { serving }
+        if serving.len() == SHARDS as usize {
+            Vec::new()
+        } else {
+            serving
+        }
     }
 
     /// Takes over what the membership says.

@@ -384,7 +384,10 @@ async fn shards_are_loaded_apart(store: &dyn Store) {
             let page = store.open_executions(&shards, after, 7).await.expect("open");
             let Some((last, _)) = page.last() else { break };
             after = Some(last.id);
-            assert!(page.iter().all(|(row, tasks)| shards.contains(&row.id.shard()) && tasks.len() == 1));
+            assert!(
+                page.iter()
+                    .all(|(row, tasks)| shards.contains(&row.id.shard()) && tasks.len() == 1)
+            );
             loaded.extend(page.into_iter().map(|(row, _)| row.id));
         }
     }

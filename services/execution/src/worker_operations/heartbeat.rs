@@ -53,7 +53,10 @@ pub(crate) async fn here(context: &Context, session: &str, tokens: Vec<String>) 
     // An owner that cannot answer says nothing: the worker asks again before its leases are over.
     let verdicts = context.owner.heartbeat(session.to_owned(), tokens.clone()).await;
     let verdicts = verdicts.unwrap_or_default();
-    let known = tokens.iter().zip(&verdicts).filter(|(_, verdict)| **verdict != Verdict::Unknown);
+    let known = tokens
+        .iter()
+        .zip(&verdicts)
+        .filter(|(_, verdict)| **verdict != Verdict::Unknown);
     known.map(|(token, verdict)| directive(token, verdict)).collect()
 }
 

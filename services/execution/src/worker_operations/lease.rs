@@ -33,7 +33,9 @@ pub(super) async fn lease(
         return Ok(Vec::new());
     }
     let (mine, theirs) = split(context, taken, |taken| Some(shard_of(&taken.pointer)));
-    let asked = theirs.into_iter().map(|(peer, taken)| there(context, peer, taken, session));
+    let asked = theirs
+        .into_iter()
+        .map(|(peer, taken)| there(context, peer, taken, session));
     let local = async {
         if mine.is_empty() {
             return Ok(Vec::new());

@@ -80,12 +80,18 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
         let (places, logs): (Vec<usize>, Vec<_>) = mine.into_iter().unzip();
         if !logs.is_empty() {
             let told = here(context, session, logs).await?;
-            places.into_iter().zip(told).for_each(|(place, subject)| subjects[place] = subject);
+            places
+                .into_iter()
+                .zip(told)
+                .for_each(|(place, subject)| subjects[place] = subject);
         }
         for (peer, group) in theirs {
             let (places, logs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
             match there(peer, session, logs).await {
-                Ok(told) => places.into_iter().zip(told).for_each(|(place, subject)| subjects[place] = subject),
+                Ok(told) => places
+                    .into_iter()
+                    .zip(told)
+                    .for_each(|(place, subject)| subjects[place] = subject),
                 Err(status) if is_elsewhere(&status) => {}
                 Err(status) => return Err(status),
             }
@@ -102,11 +108,7 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
 }
 
 /// What leases are about whose shards this replica owns.
-pub(crate) async fn here(
-    context: &Context,
-    session: &str,
-    logs: Vec<(String, u64)>,
-) -> Result<Vec<Subject>, Status> {
+pub(crate) async fn here(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
     context.owner.subjects(session.to_owned(), logs).await.map_err(status)
 }
 

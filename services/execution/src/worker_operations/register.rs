@@ -35,7 +35,10 @@ pub(crate) fn register(context: &Context, request: RegisterWorkerRequest) -> Res
             .retry_after(std::time::Duration::from_secs(10))
     })?;
     if resumed {
-        context.router.peers().close_session(&session, "the worker is here now", true);
+        context
+            .router
+            .peers()
+            .close_session(&session, "the worker is here now", true);
     }
     tracing::info!(worker = name, ?queues, resumed, "a worker registered");
     let heartbeat = i64::try_from(HEARTBEAT.as_micros()).unwrap_or(i64::MAX);

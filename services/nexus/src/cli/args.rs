@@ -22,7 +22,8 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
-    /// Address of the server
+    /// Address of the server; of a mesh without a common one, that of its execution service. A host with several
+    /// addresses, or several URLs with commas, are balanced over
     #[arg(
         long,
         global = true,
@@ -31,6 +32,9 @@ pub(super) struct Global {
         value_name = "URL"
     )]
     pub(super) address: String,
+    /// Address of the definitions service, where it is another one
+    #[arg(long, global = true, env = "NEXUS_DEFINITIONS_ADDRESS", value_name = "URL")]
+    pub(super) definitions_address: Option<String>,
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(super) output: Format,

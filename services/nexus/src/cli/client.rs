@@ -6,7 +6,7 @@ use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceCl
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_mesh::Transport;
 use nexus_mesh::tls::{ClientTls, TlsFiles};
-use nexus_mesh::transport::{ClientOptions, connect_one};
+use nexus_mesh::transport::{ClientOptions, connect_balanced};
 use tonic::{Code, Status};
 
 use super::args::Global;
@@ -18,6 +18,10 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The way to a server. Over TLS with the certificates that the variables of `nexus serve` name (`NEXUS_TLS__CA`, and
 /// `NEXUS_TLS__CERT` with `NEXUS_TLS__KEY` for mutual TLS); with the public roots when there are none.
 pub(super) fn transport(address: &str) -> Result<Transport, CliError> {
+    if address.contains(',') && !address.contains("https://") {
+        let connected = connect_balanced(address, &ClientOptions::default());
+        return connected.map_err(|error| CliError::Usage(error.to_string()));
+    }
     if !address.starts_with("https://") {
         return nexus_mesh::transport::connect(address).map_err(|_| {
             CliError::Usage(format!(
@@ -44,10 +48,10 @@ pub(super) fn transport(address: &str) -> Result<Transport, CliError> {
         tls: Some(tls),
         ..ClientOptions::default()
     };
-    connect_one(address, &options).map_err(|error| CliError::Usage(error.to_string()))
+    connect_balanced(address, &options).map_err(|error| CliError::Usage(error.to_string()))
 }
 
-/// The services behind one address.
+/// The services, behind one address or each behind its own.
 #[derive(Clone)]
 pub(super) struct Clients {
     pub(super) definitions: DefinitionsServiceClient<Transport>,
@@ -57,10 +61,14 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(global: &Global) -> Result<Self, CliError> {
-        let transport = transport(&global.address)?;
+        let executions = transport(&global.address)?;
+        let definitions = match &global.definitions_address {
+            Some(address) => transport(address)?,
+            None => executions.clone(),
+        };
         Ok(Self {
-            definitions: DefinitionsServiceClient::new(transport.clone()).max_decoding_message_size(MAX_ANSWER),
-            executions: ExecutionServiceClient::new(transport).max_decoding_message_size(MAX_ANSWER),
+            definitions: DefinitionsServiceClient::new(definitions).max_decoding_message_size(MAX_ANSWER),
+            executions: ExecutionServiceClient::new(executions).max_decoding_message_size(MAX_ANSWER),
             address: global.address.clone(),
         })
     }

@@ -30,8 +30,14 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
     let config = frame.config();
     let readiness = frame.readiness(ROLE, SERVICES);
     let (url, options) = frame.database(ROLE)?;
-    let store = PostgresStore::connect(&url, options).await.map_err(|error| broken("its database", error))?;
-    let schema = if config.database.migrate { store.migrate().await } else { store.verify().await };
+    let store = PostgresStore::connect(&url, options)
+        .await
+        .map_err(|error| broken("its database", error))?;
+    let schema = if config.database.migrate {
+        store.migrate().await
+    } else {
+        store.verify().await
+    };
     schema.map_err(|error| broken("its database", error))?;
     let redis = RedisOptions {
         namespace: config.redis.namespace.clone(),

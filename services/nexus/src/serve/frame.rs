@@ -62,14 +62,18 @@ impl Frame {
     /// The database's address, and how a role uses it.
     pub(crate) fn database(&self, role: &'static str) -> Result<(String, Options), ServeError> {
         let url = &self.config().database.url;
-        let url = url.as_ref().ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
+        let url = url
+            .as_ref()
+            .ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
         Ok((url.expose().to_owned(), database_options(self.config(), role)))
     }
 
     /// The address of Redis.
     pub(crate) fn redis(&self) -> Result<String, ServeError> {
         let url = &self.config().redis.url;
-        let url = url.as_ref().ok_or_else(|| missing("redis.url", "the role execution needs it"))?;
+        let url = url
+            .as_ref()
+            .ok_or_else(|| missing("redis.url", "the role execution needs it"))?;
         Ok(url.expose().to_owned())
     }
 

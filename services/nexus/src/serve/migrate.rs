@@ -12,10 +12,7 @@ pub(crate) enum MigrateError {
     Config(#[from] ConfigError),
     /// A schema cannot be brought up to date.
     #[error("the schema {schema} cannot be migrated: {problem}")]
-    Schema {
-        schema: &'static str,
-        problem: String,
-    },
+    Schema { schema: &'static str, problem: String },
 }
 
 /// Migrates; gives a line for each thing that was done.
@@ -32,7 +29,10 @@ pub(crate) async fn run(effective: &Effective) -> Result<Vec<String>, MigrateErr
     };
     let definitions = nexus_definitions::store::postgres::PostgresStore::connect(url.expose(), options()).await;
     let definitions = definitions.map_err(|error| failed("definitions")(&error))?;
-    definitions.migrate().await.map_err(|error| failed("definitions")(&error))?;
+    definitions
+        .migrate()
+        .await
+        .map_err(|error| failed("definitions")(&error))?;
     definitions.close().await;
     let execution = nexus_execution::store::postgres::PostgresStore::connect(url.expose(), options()).await;
     let execution = execution.map_err(|error| failed("execution")(&error))?;

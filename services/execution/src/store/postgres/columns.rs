@@ -50,7 +50,9 @@ impl<'a> Executions<'a> {
             columns.finished.push(row.finished_at);
             columns.workflows.push(if fresh { &row.workflow } else { "" });
             columns.reasons.push(&row.closing_reason);
-            columns.labels.push(if fresh { json(&row.labels)? } else { String::new() });
+            columns
+                .labels
+                .push(if fresh { json(&row.labels)? } else { String::new() });
             columns.traceparents.push(if fresh { &row.traceparent } else { "" });
             columns.failures.push(codec::failure_text(row.failure.as_ref()));
             columns.params.push(if fresh { &row.params } else { "" });
@@ -201,7 +203,9 @@ impl Events {
                 columns.kinds.push(small(written.kind));
                 columns.states.push(small(written.state));
                 columns.tasks.push(i32::try_from(written.task).unwrap_or(i32::MAX));
-                columns.attempts.push(i32::try_from(written.attempt).unwrap_or(i32::MAX));
+                columns
+                    .attempts
+                    .push(i32::try_from(written.attempt).unwrap_or(i32::MAX));
                 columns.data.push(written.data);
             }
         }
@@ -235,7 +239,10 @@ impl<'a> Outputs<'a> {
     pub(super) fn of(changes: &'a [Change], portion: usize) -> Vec<Self> {
         let mut portions = vec![Self::default()];
         let mut add = |change: &Change, position: i32, value: &'a str| {
-            if portions.last().is_some_and(|last| last.bytes > 0 && last.bytes + value.len() > portion) {
+            if portions
+                .last()
+                .is_some_and(|last| last.bytes > 0 && last.bytes + value.len() > portion)
+            {
                 portions.push(Self::default());
             }
             if let Some(last) = portions.last_mut() {

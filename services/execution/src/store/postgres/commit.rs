@@ -89,7 +89,10 @@ async fn write(
     changes: &[Change],
     outputs: Outputs<'_>,
 ) -> Result<Found, StoreError> {
-    let shards: BTreeSet<i32> = changes.iter().map(|change| i32::from(change.execution.id.shard())).collect();
+    let shards: BTreeSet<i32> = changes
+        .iter()
+        .map(|change| i32::from(change.execution.id.shard()))
+        .collect();
     let statement = sqlx::query(WRITE)
         .bind(fence.owner)
         .bind(fence.epoch)
@@ -108,7 +111,12 @@ async fn upsert(connection: &mut PgConnection, outputs: Outputs<'_>) -> Result<(
          SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[])
          ON CONFLICT (execution, position) DO UPDATE SET value = excluded.value",
     );
-    outputs.bind(statement).execute(connection).await.map_err(database).map(drop)
+    outputs
+        .bind(statement)
+        .execute(connection)
+        .await
+        .map_err(database)
+        .map(drop)
 }
 
 /// The writer's row is held so that nobody takes the writer out before this is over; everything else is read as it was

@@ -124,7 +124,11 @@ pub(super) async fn acquire(store: &Database, owner: Uuid, shards: &[u16]) -> Re
     .map_err(database)?;
     let id = |row: &PgRow| row.try_get::<i32, _>(0).map_err(database);
     let ids: Result<Vec<i32>, _> = rows.iter().map(id).collect();
-    Ok(ids?.into_iter().filter_map(|id| u16::try_from(id).ok()).filter(|id| *id < SHARDS).collect())
+    Ok(ids?
+        .into_iter()
+        .filter_map(|id| u16::try_from(id).ok())
+        .filter(|id| *id < SHARDS)
+        .collect())
 }
 
 pub(super) async fn release(store: &Database, owner: Uuid, shards: &[u16]) -> Result<(), StoreError> {

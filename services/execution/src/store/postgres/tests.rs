@@ -64,21 +64,33 @@ async fn who_is_silent_is_taken_out_and_shut_out() {
     let old = store.join(&one, OVER).await.expect("join");
     assert_eq!(store.acquire(one.owner, &all()).await.expect("acquire").len(), 64);
     let id = execution_in(&[]);
-    store.commit(old, &[fresh(id)]).await.expect("nobody has taken it out yet");
+    store
+        .commit(old, &[fresh(id)])
+        .await
+        .expect("nobody has taken it out yet");
     let new = store.join(&two, LEASE).await.expect("join");
     assert!(new.epoch > old.epoch);
     let refused = store.commit(new, &[fresh(execution_in(&[]))]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "it owns nothing yet");
     let view = store.renew(&two, LEASE).await.expect("renew");
     assert_eq!((view.replicas, view.owners), (vec![two.clone()], vec![None; 64]));
-    let refused = store.commit(old, &[fresh(execution_in(&[]))]).await.expect_err("shut out");
+    let refused = store
+        .commit(old, &[fresh(execution_in(&[]))])
+        .await
+        .expect_err("shut out");
     assert!(matches!(refused, StoreError::Fenced), "{refused}");
     let refused = store.renew(&one, LEASE).await.expect_err("taken out");
     assert!(matches!(refused, StoreError::Fenced), "{refused}");
     assert!(store.acquire(one.owner, &all()).await.expect("acquire").is_empty());
     assert_eq!(store.acquire(two.owner, &[5]).await.expect("acquire"), [5]);
-    store.commit(new, &[fresh(execution_in(&[5]))]).await.expect("its own shard");
-    let refused = store.commit(new, &[fresh(execution_in(&[6]))]).await.expect_err("another");
+    store
+        .commit(new, &[fresh(execution_in(&[5]))])
+        .await
+        .expect("its own shard");
+    let refused = store
+        .commit(new, &[fresh(execution_in(&[6]))])
+        .await
+        .expect_err("another");
     assert!(matches!(refused, StoreError::Fenced), "{refused}");
 }
 
@@ -135,7 +147,10 @@ async fn the_hot_statement_walks_indexes_however_large_the_tables_are() {
         let batch: Vec<Change> = (0..100).map(|_| fresh(execution_in(&[]))).collect();
         store.commit(fence, &batch).await.expect("commit");
     }
-    sqlx::query("ANALYZE").execute(store.database.writer()).await.expect("analyze");
+    sqlx::query("ANALYZE")
+        .execute(store.database.writer())
+        .await
+        .expect("analyze");
     let rows = sqlx::query(
         "EXPLAIN SELECT known.id FROM unnest($1::uuid[], $2::bigint[]) AS fresh (id, before)
          LEFT JOIN executions known ON known.id = fresh.id WHERE coalesce(known.sequence, 0) <> fresh.before LIMIT 1",
@@ -147,5 +162,8 @@ async fn the_hot_statement_walks_indexes_however_large_the_tables_are() {
     .expect("explain");
     let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let plan = plan.join("\n");
-    assert!(plan.contains("executions_pkey") && !plan.contains("Seq Scan on executions"), "{plan}");
+    assert!(
+        plan.contains("executions_pkey") && !plan.contains("Seq Scan on executions"),
+        "{plan}"
+    );
 }
