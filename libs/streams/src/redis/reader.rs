@@ -238,12 +238,12 @@ impl Reader {
             Trouble::Broken => {
                 if self.known {
                     // Streams, or what the group knew of them, are gone.
-                    self.known = false;
                     self.shared.complain(error);
                     self.shared.lose();
                 }
-                if let Err(error) = self.shared.repair(&self.queue).await {
-                    self.shared.leave(&error);
+                match self.shared.repair(&self.queue).await {
+                    Ok(()) => self.known = true,
+                    Err(error) => self.shared.leave(&error),
                 }
             }
             Trouble::Away => {
