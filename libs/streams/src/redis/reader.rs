@@ -109,7 +109,10 @@ impl Reader {
         let now = Instant::now();
         if now >= self.tidy_at {
             self.tidy_at = now + self.shared.jittered(TIDY_EVERY);
-            self.tidy().await?;
+            // Whatever is wrong, reading finds out and mends it; tidying can wait.
+            if let Err(error) = self.tidy().await {
+                tracing::debug!(%error, "consumers that are gone were not removed");
+            }
         }
         if now >= self.claim_at {
             self.claim_at = now + self.shared.jittered(CLAIM_EVERY);
