@@ -455,3 +455,52 @@ async fn an_idle_process_says_little() {
     // Commands within scripts are counted too.
     assert!(waiting <= 45, "{waiting} commands in 4 s of waiting");
 }
+
+/// Relays to a port. What it has relayed so far hangs for good when it is told so; new connections are relayed.
+async fn relay(to: u16, mut hang: tokio::sync::watch::Receiver<()>) -> u16 {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("listen");
+    let port = listener.local_addr().expect("address").port();
+    hang.mark_unchanged();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut hang = hang.clone();
+            hang.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", to))
+                    .await
+                    .expect("connect");
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                    _ = hang.changed() => {}
+                }
+                // Both ends stay open, and nothing passes any more.
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn connections_that_hang_for_good_are_replaced() {
+    let server = server();
+    let (hang, hangs) = tokio::sync::watch::channel(());
+    let port = relay(server.port(), hangs).await;
+    let dispatch = redis(&format!("redis://127.0.0.1:{port}")).await;
+    dispatch.publish(entries(1, 0..1)).await.expect("publish");
+    take_all(&dispatch, 1, 0..1).await;
+    hang.send_replace(());
+    let began = Instant::now();
+    dispatch.publish(entries(1, 1..3)).await.expect("kept here instead");
+    let mut away = dispatch.away();
+    tokio::time::timeout(DEADLINE, away.wait_for(|away| !away))
+        .await
+        .expect("it is back")
+        .expect("alive");
+    println!("hung for {:?}", began.elapsed());
+    let other = redis(&server.url()).await;
+    take_all(&other, 1, 1..3).await;
+    other.publish(entries(1, 3..4)).await.expect("publish");
+    drop(other);
+    take_all(&dispatch, 1, 3..4).await;
+}

@@ -200,8 +200,14 @@ async fn probe(shared: Arc<Shared>) {
                 .arg(&shared.consumer)
                 .arg("PX")
                 .arg(10_000);
-            if shared.link.run::<()>(&command).await.is_ok() && shared.observe().await.is_ok() {
-                break;
+            let probed = match shared.link.run::<()>(&command).await {
+                Ok(()) => shared.observe().await,
+                failed => failed,
+            };
+            match probed {
+                Ok(()) => break,
+                Err(error) if error.is_timeout() => shared.link.reset(),
+                Err(_) => {}
             }
         }
         if let Err(error) = shared.link.check_policy().await {
