@@ -1,10 +1,10 @@
 //! Owners as processes: they take messages, write batches over a store that fails, die between a commit and its effects,
 //! sleep and wake as zombies.
 
+use nexus_execution::SHARDS;
 use nexus_execution::owner::commit::{Remedy, remedy};
 use nexus_execution::owner::core::{Core, Output, Stats};
 use nexus_execution::owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
-use nexus_execution::SHARDS;
 use nexus_execution::sessions::Sessions;
 use nexus_execution::store::{Change, Fence, StoreError};
 use nexus_streams::{Dispatch, Entry, MemoryDispatch};

@@ -120,7 +120,11 @@ impl World {
             return;
         }
         let goes_on = self.lasting && !worker.running.is_empty();
-        let resumed = if goes_on { worker.known_as.clone() } else { String::new() };
+        let resumed = if goes_on {
+            worker.known_as.clone()
+        } else {
+            String::new()
+        };
         self.counts.resumed += u64::from(!resumed.is_empty());
         let request = RegisterWorkerRequest {
             name: format!("worker{number}"),

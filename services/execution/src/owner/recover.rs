@@ -108,7 +108,11 @@ impl Core {
             task,
             attempt: current.leases,
         };
-        let length = if planted(Bug::TakenOverNeverExpires) { i64::MAX } else { LEASE };
+        let length = if planted(Bug::TakenOverNeverExpires) {
+            i64::MAX
+        } else {
+            LEASE
+        };
         let lease = Lease {
             subject,
             session: key.session,
