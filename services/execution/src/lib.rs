@@ -14,6 +14,7 @@ mod operations;
 pub mod owner;
 mod plans;
 mod replication;
+mod retention;
 mod service;
 pub mod sessions;
 mod shard_operations;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub use ids::{ExecutionId, Ids, SHARDS};
 pub use owner::{Limits, OwnerError, Recovered};
 pub use replication::{Connect, Replication};
+pub use retention::{Always, Retention, Turn};
 
 use notify::Notifier;
 use owner::Owner;
@@ -64,6 +66,8 @@ pub struct Dependencies {
     pub ids: Ids,
     /// How much may be in memory at a time.
     pub limits: Limits,
+    /// How long executions are kept after their end; for ever without it.
+    pub retention: Option<Retention>,
 }
 
 /// What every operation works with.
@@ -245,6 +249,10 @@ impl Parts {
         standing: watch::Receiver<bool>,
     ) -> Execution {
         let (nudge, lending) = shared.unzip();
+        if let Some(retention) = dependencies.retention {
+            let (store, clock) = (Arc::clone(&dependencies.store), Clock::clone(&dependencies.clock));
+            tokio::spawn(retention::run(store, clock, retention, ends.shutdown.clone()));
+        }
         let context = Context {
             store: dependencies.store,
             dispatch: dependencies.dispatch,

@@ -24,6 +24,7 @@ const COMMIT_SIZE: &str = "nexus_commit_executions";
 const COMMIT_FAILED: &str = "nexus_commit_failures_total";
 
 const SHARDS: &str = "nexus_shards_owned";
+const REMOVED: &str = "nexus_executions_removed_total";
 const SHUT_OUT: &str = "nexus_owner_shut_out_total";
 
 /// Describes every metric; to be called once at the start.
@@ -53,6 +54,10 @@ pub fn describe() {
     );
     describe_histogram!(COMMIT_SECONDS, "Time of one group commit.");
     describe_histogram!(COMMIT_SIZE, "Executions in one group commit.");
+    describe_counter!(
+        REMOVED,
+        "Executions that were removed because they ended long enough ago."
+    );
     describe_gauge!(SHARDS, "Shards whose calls are answered by this replica.");
     describe_counter!(
         SHUT_OUT,
@@ -89,6 +94,10 @@ pub(crate) fn committed(changes: &[Change], took: Duration) {
     let executions = changes.len();
     histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
     histogram!(COMMIT_SIZE).record(f64::from(u32::try_from(executions).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn removed(executions: u64) {
+    counter!(REMOVED).increment(executions);
 }
 
 pub(crate) fn shards(owned: usize) {

@@ -30,7 +30,7 @@ use crate::store::trouble::Trouble;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a call that is passed on to another replica may take.
-pub(crate) const CALL: Duration = Duration::from_secs(30);
+pub(crate) const CALL: Duration = Duration::from_secs(10);
 /// Where changes are told by other replicas, it is looked this often all the same.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 
 use crate::Context;
 use crate::ids::Ids;
-use crate::owner::{SessionRef, Verdict};
+use crate::owner::{LEASE, SessionRef, Verdict};
 
 /// Workers are asked to send a heartbeat this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
-/// A worker that was not heard of for this many microseconds is gone.
-const SILENCE: i64 = 15_000_000;
+/// A worker that was not heard of for this many microseconds is gone: as long as its leases are.
+const SILENCE: i64 = LEASE;
 /// Whoever looks for silent workers so much later than the last time, in microseconds, was frozen meanwhile: workers may
 /// have spoken and were not heard.
 const FROZEN: i64 = 8_000_000;

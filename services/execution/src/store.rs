@@ -1,6 +1,8 @@
 //! The storage port: what the execution service asks of a database, in its own words. Adapters hold the SQL.
 
 pub mod codec;
+#[cfg(test)]
+mod differential;
 pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
@@ -279,4 +281,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Log lines in their order.
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError>;
+
+    /// Removes executions that ended before a time, the oldest ones first, at most `limit`, with everything that belongs
+    /// to them, their idempotency keys included. Gives how many.
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError>;
 }

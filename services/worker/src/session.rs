@@ -17,6 +17,8 @@ use crate::link::Link;
 use crate::pool::Stop;
 use crate::worker::State;
 
+/// For a server that names no length.
+const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 /// How long the last results may take to be told at the shutdown, after everything was stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
@@ -57,9 +59,12 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(crate) fn new(state: &'a mut State, link: Link) -> Self {
         state.session_name.send_replace(link.session.session.clone());
-        // Stopping takes a grace, and must be over before the server gives the task to somebody else. Until then it may be
-        // that the owner has died and another one is taking over.
-        state.lease = convert::span(link.session.lease_duration.as_ref(), state.lease) * 7 / 10;
+        // Stopping takes a grace, is thought of once in a heartbeat, and must be over before the server gives the task to
+        // somebody else. Until then it may be that the owner has died and another one is taking over.
+        let lease = convert::span(link.session.lease_duration.as_ref(), DEFAULT_LEASE);
+        let every = convert::span(link.session.heartbeat_interval.as_ref(), Duration::from_secs(3));
+        let margin = state.options.tasks.kill_grace + every;
+        state.lease = lease.saturating_sub(margin).max(lease / 3);
         let session = &link.session;
         let limits = (session.max_output_bytes as usize, session.max_log_bytes as usize);
         let own = (state.options.tasks.max_output_bytes, state.options.tasks.max_log_bytes);

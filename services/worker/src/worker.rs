@@ -114,7 +114,7 @@ impl State {
             client,
             bench,
             session_name,
-            lease: std::time::Duration::from_secs(14),
+            lease: std::time::Duration::from_secs(12),
             ended,
             ended_sender,
         }

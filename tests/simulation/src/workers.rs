@@ -18,7 +18,7 @@ use crate::world::{Happening, World};
 const SECOND: i64 = 1_000_000;
 const HEARTBEAT: i64 = 3 * SECOND;
 /// A worker stops attempts whose leases it could not extend for so long.
-const GIVE_UP: i64 = 14_000_000;
+const GIVE_UP: i64 = 12_000_000;
 
 struct Running {
     begun: Begun,

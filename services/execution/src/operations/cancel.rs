@@ -22,6 +22,9 @@ pub(crate) async fn cancel(
     if request.reason.len() > MAX_REASON {
         return Err(ApiError::field("reason", format!("has more than {MAX_REASON} bytes")).into());
     }
+    if request.reason.contains('\0') {
+        return Err(ApiError::field("reason", "holds a NUL character").into());
+    }
     let row = find(context, &request.execution).await?;
     if !row.state.is_terminal() {
         anywhere(context, row.id, &request.reason).await?;
@@ -44,7 +47,9 @@ async fn anywhere(context: &Context, id: ExecutionId, reason: &str) -> Result<()
                     id: id.bytes().to_vec(),
                     reason: reason.to_owned(),
                 };
-                peer.client().end_execution(request(end, CALL)).await.map(drop)
+                let mut client = peer.client();
+                let call = client.end_execution(request(end, CALL));
+                context.router.ask(id.shard(), &peer, call).await.map(drop)
             }
         };
         match cancelled {

@@ -64,7 +64,11 @@ async fn begin_anywhere(
             Place::Here(stay) => here(context, id, stay, &begin).await,
             Place::There(peer) => {
                 let request = replication::request(begin.clone(), CALL);
-                let answer = peer.client().begin_execution(request).await;
+                let mut client = peer.client();
+                let answer = context
+                    .router
+                    .ask(id.shard(), &peer, client.begin_execution(request))
+                    .await;
                 answer.map(|answer| started(answer.into_inner(), id))
             }
         };
@@ -150,6 +154,19 @@ fn check(request: &StartExecutionRequest) -> Result<(), Status> {
     }
     if request.request_id.chars().count() > MAX_KEY {
         return Err(ApiError::field("request_id", format!("has more than {MAX_KEY} characters")).into());
+    }
+    // No database takes it in a text.
+    let nul = |text: &String| text.contains('\0');
+    if nul(&request.request_id) || nul(&request.workflow) {
+        let field = if nul(&request.workflow) {
+            "workflow"
+        } else {
+            "request_id"
+        };
+        return Err(ApiError::field(field, "holds a NUL character").into());
+    }
+    if request.labels.iter().any(|(key, value)| nul(key) || nul(value)) {
+        return Err(ApiError::field("labels", "hold a NUL character").into());
     }
     let too_long =
         |(key, value): (&String, &String)| key.is_empty() || key.len() > MAX_LABEL || value.len() > MAX_LABEL;

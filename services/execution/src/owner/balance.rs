@@ -76,6 +76,7 @@ mod tests {
         View {
             replicas: replicas.iter().map(replica).collect(),
             owners: (0..SHARDS).map(|shard| owner(shard).map(Uuid::from_u128)).collect(),
+            next_expiry: None,
         }
     }
 

@@ -168,13 +168,17 @@ mod tests {
             leases.of_session("a", "other").is_none(),
             "a token is worth nothing in another session"
         );
-        assert_eq!(leases.expired(10), ["a".into()]);
+        assert_eq!(leases.expired(10), [Arc::<str>::from("a")]);
         assert_eq!(leases.overdue(115).len(), 1);
         leases.extend_all(15);
         assert!(leases.expired(14).is_empty());
-        assert_eq!(leases.expired(15), ["a".into()], "the other one had longer already");
+        assert_eq!(
+            leases.expired(15),
+            [Arc::<str>::from("a")],
+            "the other one had longer already"
+        );
         leases.remove("a");
-        assert_eq!(leases.tokens_of_session("s"), ["b".into()]);
+        assert_eq!(leases.tokens_of_session("s"), [Arc::<str>::from("b")]);
         leases.remove("b");
         assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), 2).is_none());
     }

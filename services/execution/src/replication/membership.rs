@@ -108,7 +108,7 @@ impl Keeper {
             }
             looked = Instant::now();
             let again = match self.round().await {
-                Ok(()) => RENEWAL,
+                Ok(()) => self.next_look(),
                 Err(error) => {
                     tracing::warn!(%error, "the membership cannot be renewed; trying again");
                     AFTER_FAILURE
@@ -117,6 +117,12 @@ impl Keeper {
             next = looked + again;
         }
         self.leave().await;
+    }
+
+    /// When to look again: in time to renew, and at once when a replica may have to be taken out.
+    fn next_look(&self) -> Duration {
+        let expiry = self.view.next_expiry.map_or(RENEWAL, |left| left + SOON);
+        expiry.min(RENEWAL)
     }
 
     /// One look: renew, and move what should be moved.

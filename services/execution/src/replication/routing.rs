@@ -86,6 +86,38 @@ impl Router {
         self.peers.get(owner).map(Place::There)
     }
 
+    /// What a replica that seemed to own a shard answers, unless the shard turns out to have gone to another one first:
+    /// one that is frozen would not answer before its deadline.
+    pub(crate) async fn ask<T>(
+        &self,
+        shard: u16,
+        peer: &Peer,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = self.moved(shard, peer.owner) => Err(not_owner(shard)),
+        }
+    }
+
+    /// Waits until somebody else owns a shard.
+    async fn moved(&self, shard: u16, from: Uuid) {
+        let (mut here, mut there) = (self.stays.changes(), self.changed.subscribe());
+        loop {
+            match self.place(shard) {
+                Some(Place::There(peer)) if peer.owner == from => {}
+                Some(_) => return,
+                None => {}
+            }
+            // Neither ends as long as this router lives.
+            tokio::select! {
+                _ = here.changed() => {}
+                _ = there.changed() => {}
+            }
+        }
+    }
+
     /// Begins to look for the owner of a shard.
     pub(crate) fn route(&self, shard: u16) -> Route {
         self.route_for(shard, PATIENCE)
@@ -156,11 +188,11 @@ pub(crate) fn not_owner(shard: u16) -> Status {
         .into()
 }
 
-/// Whether an answer means that another replica has to be asked: the asked one does not own the shard, or is not there.
-/// What was asked for may have been done in the latter case.
+/// Whether an answer means that another replica has to be asked: the asked one does not own the shard, is not there, or
+/// does not answer. What was asked for may have been done in the latter cases.
 pub(crate) fn is_elsewhere(status: &Status) -> bool {
     match reason_of(status) {
-        Some(ErrorReason::NotOwner | ErrorReason::ShuttingDown) => true,
+        Some(ErrorReason::NotOwner | ErrorReason::ShuttingDown | ErrorReason::DeadlineExceeded) => true,
         Some(_) => false,
         None => matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled),
     }

@@ -26,6 +26,8 @@ pub struct View {
     pub replicas: Vec<Replica>,
     /// The owner of each shard, by number; `None` for those that nobody owns.
     pub owners: Vec<Option<Uuid>>,
+    /// When the first of the other replicas is taken out unless it renews; `None` when there are no others.
+    pub next_expiry: Option<Duration>,
 }
 
 /// How replicas share the shards.

@@ -299,6 +299,22 @@ impl Store for MemoryStore {
         Ok((durations.collect(), looked_at))
     }
 
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let old = |stored: &Stored| stored.row.finished_at.is_some_and(|at| at < finished_before);
+        let ids: Vec<ExecutionId> = state
+            .executions
+            .iter()
+            .filter(|(_, stored)| old(stored))
+            .map(|(id, _)| *id)
+            .collect();
+        let ids = &ids[..ids.len().min(limit as usize)];
+        state.executions.retain(|id, _| !ids.contains(id));
+        state.requests.retain(|_, (id, _)| !ids.contains(id));
+        state.logs.retain(|line| !ids.contains(&line.execution));
+        Ok(ids.len() as u64)
+    }
+
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
         let logs = &mut self.state.lock().logs;
         for line in lines {

@@ -5,6 +5,7 @@ mod columns;
 mod commit;
 mod logs;
 mod membership;
+mod purge;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,11 @@ const MIGRATIONS: &[Migration] = &[
         number: 2,
         name: "leases",
         sql: include_str!("../../migrations/postgres/0002_leases.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "retention",
+        sql: include_str!("../../migrations/postgres/0003_retention.sql"),
     },
 ];
 
@@ -173,6 +179,11 @@ impl Store for PostgresStore {
 
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
         retry(READING, || logs::list(&self.database, query)).await
+    }
+
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
+        // What is gone already is not found again.
+        retry(READING, || purge::purge(&self.database, finished_before, limit)).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod commit;
 mod logs;
+mod purge;
 mod read;
 
 use std::path::Path;
@@ -27,6 +28,11 @@ const EXECUTIONS: &[Migration] = &[
         number: 2,
         name: "leases",
         sql: include_str!("../../migrations/sqlite/0002_leases.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "retention",
+        sql: include_str!("../../migrations/sqlite/0003_retention.sql"),
     },
 ];
 const LOGS: &[Migration] = &[Migration {
@@ -145,5 +151,9 @@ impl Store for SqliteStore {
 
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
         logs::list(&self.logs, query).await
+    }
+
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
+        purge::purge(&self.executions, &self.logs, finished_before, limit).await
     }
 }

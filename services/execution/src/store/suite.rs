@@ -397,6 +397,60 @@ async fn shards_are_loaded_apart(store: &dyn Store) {
     assert_eq!(loaded, all);
 }
 
+async fn what_ended_long_ago_is_removed_with_all_that_belongs_to_it(store: &dyn Store) {
+    let fence = claimed(store).await;
+    let ids: Vec<ExecutionId> = (0..5).map(|_| id()).collect();
+    for (number, id) in ids.iter().enumerate() {
+        let request = Some(RequestKey {
+            key: format!("k{number}"),
+            fingerprint: "f".into(),
+        });
+        let change = Change { request, ..fresh(*id) };
+        store.commit(fence, &[change]).await.expect("commit");
+    }
+    let line = LogRow {
+        sequence: 0,
+        execution: ids[0],
+        task: 0,
+        attempt: 1,
+        line: 0,
+        at: 5,
+        stream: 1,
+        text: "a".into(),
+    };
+    store.append_logs(&[line]).await.expect("append");
+    for id in &ids[..3] {
+        store.commit(fence, &[finished(*id)]).await.expect("commit");
+    }
+    let ended = finished(ids[0]).execution.finished_at.expect("it has ended");
+    assert_eq!(store.purge(ended, 10).await.expect("purge"), 0, "none ended before");
+    assert_eq!(
+        store.purge(ended + 1, 2).await.expect("purge"),
+        2,
+        "no more than asked for"
+    );
+    assert_eq!(store.execution(ids[0]).await.expect("read"), None);
+    assert_eq!(store.request("k0").await.expect("request"), None);
+    assert!(store.tasks(ids[0], 0, 10).await.expect("tasks").is_empty());
+    assert!(store.history(ids[0], None, 0, 10).await.expect("history").is_empty());
+    let query = LogQuery {
+        execution: ids[0],
+        task: None,
+        attempt: None,
+        after: 0,
+        limit: 10,
+    };
+    assert!(store.logs(query).await.expect("logs").is_empty());
+    assert!(
+        store.execution(ids[2]).await.expect("read").is_some(),
+        "the youngest one waits"
+    );
+    assert_eq!(store.purge(i64::MAX, 10).await.expect("purge"), 1);
+    let left = store.list(&ListFilter::default(), None, 10).await.expect("list");
+    assert_eq!(left.len(), 2, "what goes on is never removed");
+    assert_eq!(store.request("k4").await.expect("request"), Some((ids[4], "f".into())));
+}
+
 async fn in_memory(_: &std::path::Path) -> Result<super::memory::MemoryStore, StoreError> {
     Ok(super::memory::MemoryStore::default())
 }
@@ -424,6 +478,7 @@ macro_rules! suite {
             failures_survive,
             leases_are_kept_while_tasks_run,
             shards_are_loaded_apart,
+            what_ended_long_ago_is_removed_with_all_that_belongs_to_it,
         ]);
     };
     ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {

@@ -29,26 +29,34 @@ pub(super) async fn lease(
     taken: Vec<Taken>,
     session: &SessionRef,
 ) -> Result<Vec<LeasedTask>, Status> {
-    if taken.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (mine, theirs) = split(context, taken, |taken| Some(shard_of(&taken.pointer)));
+    let (own, theirs) = by_owner(context, taken);
     let asked = theirs
         .into_iter()
         .map(|(peer, taken)| there(context, peer, taken, session));
-    let local = async {
-        if mine.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pointers = mine.iter().map(|taken| taken.pointer).collect();
-        let (tasks, strangers) = here(context, pointers, session).await?;
-        settle(context, mine, &strangers);
-        Ok::<_, Status>(tasks)
-    };
-    let (local, others) = tokio::join!(local, join_all(asked));
-    kill_here("execution::grant");
-    let mut tasks = local?;
+    let (own, others) = tokio::join!(mine(context, own, session), join_all(asked));
+    let mut tasks = own?;
     tasks.extend(others.into_iter().flatten());
+    Ok(tasks)
+}
+
+/// Sorts what was taken by the replica that owns it: this one's, and those of others.
+pub(super) fn by_owner(context: &Context, taken: Vec<Taken>) -> (Vec<Taken>, Vec<(Peer, Vec<Taken>)>) {
+    split(context, taken, |taken| Some(shard_of(&taken.pointer)))
+}
+
+/// Leases what this replica owns.
+pub(super) async fn mine(
+    context: &Context,
+    taken: Vec<Taken>,
+    session: &SessionRef,
+) -> Result<Vec<LeasedTask>, Status> {
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pointers = taken.iter().map(|taken| taken.pointer).collect();
+    let (tasks, strangers) = here(context, pointers, session).await?;
+    kill_here("execution::grant");
+    settle(context, taken, &strangers);
     Ok(tasks)
 }
 
@@ -63,12 +71,15 @@ pub(crate) async fn here(
 }
 
 /// Leases at another replica. What it does not answer for comes again.
-async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, session: &SessionRef) -> Vec<LeasedTask> {
+pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, session: &SessionRef) -> Vec<LeasedTask> {
+    let shard = taken.first().map_or(0, |taken| shard_of(&taken.pointer));
     let grant = GrantLeasesRequest {
         session: Some(shared(session)),
         pointers: taken.iter().map(|taken| convert::pointer(&taken.pointer)).collect(),
     };
-    match peer.client().grant_leases(request(grant, CALL)).await {
+    let mut client = peer.client();
+    let call = client.grant_leases(request(grant, CALL));
+    match context.router.ask(shard, &peer, call).await {
         Ok(answer) => {
             let answer = answer.into_inner();
             let strangers: Vec<Pointer> = answer.strangers.iter().filter_map(convert::pointer_from).collect();

@@ -87,7 +87,11 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
         }
         for (peer, group) in theirs {
             let (places, logs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
-            match there(peer, session, logs).await {
+            let shard = logs
+                .first()
+                .and_then(|(token, _): &(String, u64)| shard_of_token(token));
+            let call = there(&peer, session, logs);
+            match context.router.ask(shard.unwrap_or_default(), &peer, call).await {
                 Ok(told) => places
                     .into_iter()
                     .zip(told)
@@ -112,7 +116,7 @@ pub(crate) async fn here(context: &Context, session: &str, logs: Vec<(String, u6
     context.owner.subjects(session.to_owned(), logs).await.map_err(status)
 }
 
-async fn there(peer: Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+async fn there(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
     let log = |(token, bytes)| GrowingLog { token, bytes };
     let describe = DescribeLeasesRequest {
         session: session.to_owned(),

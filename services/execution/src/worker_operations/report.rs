@@ -93,7 +93,9 @@ async fn tell(
     };
     let asked = theirs.into_iter().zip(shares).map(|((peer, group), share)| async move {
         let (places, reports): (Vec<usize>, Vec<TaskReport>) = group.into_iter().unzip();
-        (places, there(peer, reports, session, share).await)
+        let shard = reports.first().and_then(|report| shard_of_token(&report.token));
+        let call = there(&peer, reports, session, share);
+        (places, context.router.ask(shard.unwrap_or_default(), &peer, call).await)
     });
     let (local, others) = tokio::join!(local, join_all(asked));
     for (places, answer) in std::iter::once((my_places, local)).chain(others) {
@@ -137,7 +139,7 @@ pub(crate) async fn here(
     Ok((results, lease::prepare(context, reported.granted, session).await))
 }
 
-async fn there(peer: Peer, reports: Vec<TaskReport>, session: &SessionRef, free_slots: u32) -> Result<Answer, Status> {
+async fn there(peer: &Peer, reports: Vec<TaskReport>, session: &SessionRef, free_slots: u32) -> Result<Answer, Status> {
     let report = ReportLeasesRequest {
         session: Some(shared(session)),
         reports,

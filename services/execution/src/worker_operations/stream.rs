@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use nexus_api::error::ApiError;
 use nexus_api::worker::v1::{
-    PollTasksResponse, StreamTasksRequest, StreamTasksResponse, stream_tasks_request, stream_tasks_response,
+    HeartbeatTasksRequest, LeasedTask, PollTasksResponse, StreamTasksRequest, StreamTasksResponse,
+    stream_tasks_request, stream_tasks_response,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -110,14 +112,19 @@ async fn take(
         In::Ready(ready) => credits.send_modify(|credits| *credits = credits.saturating_add(ready.max_tasks)),
         In::Heartbeat(mut request) => {
             request.session = session.session.to_string();
-            let answer = heartbeat::heartbeat(context, request).await;
-            drop(
-                outbox
-                    .send(answer.map(|answer| StreamTasksResponse {
-                        message: Some(Out::Heartbeat(answer)),
-                    }))
-                    .await,
-            );
+            // What was leased is said before that nothing more comes; otherwise a replica that does not answer must
+            // not hold up the reports behind this.
+            if request.leaving {
+                return answer_heartbeat(context, request, outbox).await;
+            }
+            let (context, outbox) = (context.clone(), outbox.clone());
+            let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
+                return;
+            };
+            tokio::spawn(async move {
+                let _turn = turn;
+                answer_heartbeat(&context, request, &outbox).await;
+            });
         }
         In::Report(mut request) => {
             request.session = session.session.to_string();
@@ -144,6 +151,14 @@ async fn take(
     }
 }
 
+async fn answer_heartbeat(context: &Context, request: HeartbeatTasksRequest, outbox: &Outbox) {
+    let answer = heartbeat::heartbeat(context, request).await;
+    let answer = answer.map(|answer| StreamTasksResponse {
+        message: Some(stream_tasks_response::Message::Heartbeat(answer)),
+    });
+    drop(outbox.send(answer).await);
+}
+
 /// Sends tasks while the worker has credit and does not leave.
 async fn feed(
     context: Context,
@@ -153,42 +168,78 @@ async fn feed(
     outbox: Outbox,
     leaving: CancellationToken,
 ) {
+    let mut others = JoinSet::new();
     loop {
         let free = *seen.borrow_and_update();
         if free == 0 {
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
-                () = leaving.cancelled() => return,
-                () = context.leaving.cancelled() => return drain(&outbox).await,
+                () = leaving.cancelled() => break,
+                () = context.leaving.cancelled() => break,
             }
             continue;
         }
         let max = free.min(poll::MAX_TASKS) as usize;
         let taken = tokio::select! {
             taken = context.dispatch.take(&session.queues, max, Duration::from_secs(60)) => taken,
-            () = leaving.cancelled() => return,
-            () = context.leaving.cancelled() => return drain(&outbox).await,
+            () = leaving.cancelled() => break,
+            () = context.leaving.cancelled() => break,
         };
         let Ok(taken) = taken else {
             // The dispatcher is away; it is asked again in a moment.
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
         };
-        let tasks = match lease::lease(&context, taken, &session).await {
-            Ok(tasks) if tasks.is_empty() => continue,
+        let asked = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        credits.send_modify(|credits| *credits = credits.saturating_sub(asked));
+        let (mine, theirs) = lease::by_owner(&context, taken);
+        for (peer, taken) in theirs {
+            let (context, session) = (context.clone(), session.clone());
+            let (credits, outbox) = (credits.clone(), outbox.clone());
+            // Nobody waits for another replica: what it leases is sent when it comes.
+            others.spawn(async move {
+                let asked = taken.len();
+                let tasks = lease::there(&context, peer, taken, &session).await;
+                give_back(&credits, asked - tasks.len().min(asked));
+                send(&outbox, tasks).await
+            });
+        }
+        while others.try_join_next().is_some() {}
+        let asked = mine.len();
+        let tasks = match lease::mine(&context, mine, &session).await {
             Ok(tasks) => tasks,
             Err(error) => return drop(outbox.send(Err(error)).await),
         };
-        let used = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-        credits.send_modify(|credits| *credits = credits.saturating_sub(used));
-        let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
-            tasks,
-            drain: false,
-        }));
-        if outbox.send(Ok(StreamTasksResponse { message })).await.is_err() {
+        give_back(&credits, asked - tasks.len().min(asked));
+        if !send(&outbox, tasks).await {
             return;
         }
     }
+    // What was asked of other replicas is on its way to the worker before it hears that no more comes.
+    while others.join_next().await.is_some() {}
+    if context.leaving.is_cancelled() {
+        drain(&outbox).await;
+    }
+}
+
+/// Slots for which nothing was leased are free again.
+fn give_back(credits: &watch::Sender<u32>, slots: usize) {
+    if slots > 0 {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        credits.send_modify(|credits| *credits = credits.saturating_add(slots));
+    }
+}
+
+/// Sends leased tasks; false when nobody listens any more.
+async fn send(outbox: &Outbox, tasks: Vec<LeasedTask>) -> bool {
+    if tasks.is_empty() {
+        return true;
+    }
+    let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
+        tasks,
+        drain: false,
+    }));
+    outbox.send(Ok(StreamTasksResponse { message })).await.is_ok()
 }
 
 async fn drain(outbox: &Outbox) {

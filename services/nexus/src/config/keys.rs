@@ -128,6 +128,11 @@ pub(crate) const KEYS: &[Key] = &[
         "How long handing shards and workers over may take at the end.",
     ),
     key(
+        "execution.retention",
+        Span,
+        "How long executions are kept after their end, such as `30d`; for ever when `0s`.",
+    ),
+    key(
         "worker.name",
         Text,
         "The worker's name for people; host and process when not set.",

@@ -144,6 +144,7 @@ pub(crate) struct Execution {
     pub(crate) address: Option<String>,
     pub(crate) max_live: usize,
     pub(crate) drain_timeout: Span,
+    pub(crate) retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -234,6 +235,7 @@ impl Default for Config {
                 address: None,
                 max_live: 200_000,
                 drain_timeout: Span::seconds(30),
+                retention: Span::seconds(0),
             },
             worker: Worker::default(),
             tls: Tls {

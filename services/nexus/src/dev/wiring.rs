@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nexus_definitions::Definitions;
 use nexus_definitions::store::sqlite::SqliteStore as DefinitionsStore;
 use nexus_execution::store::sqlite::SqliteStore as ExecutionStore;
-use nexus_execution::{Dependencies, Execution, ExecutionId, Ids, Limits, Recovered};
+use nexus_execution::{Always, Dependencies, Execution, ExecutionId, Ids, Limits, Recovered, Retention};
 use nexus_mesh::server::{Listener, ServerError};
 use nexus_mesh::{Transport, steady_clock, system_clock, transport};
 use nexus_storage::lock::DirectoryLock;
@@ -56,6 +56,10 @@ impl Mesh {
             steady: steady_clock(),
             ids: Ids::system(),
             limits: limits(args),
+            retention: args.retention.map(|keep| Retention {
+                keep,
+                turn: Arc::new(Always),
+            }),
         };
         let (execution, recovered, owner) = Execution::start(dependencies, stop.services.clone()).await?;
         let address = listener.address();

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_execution::store::postgres::PostgresStore;
-use nexus_execution::{Connect, Dependencies, Ends, Execution, Ids, Limits, Replication};
+use nexus_execution::{Connect, Dependencies, Ends, Execution, Ids, Limits, Replication, Retention, Turn};
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::{steady_clock, system_clock, transport};
 use nexus_streams::RedisDispatch;
-use nexus_streams::redis::RedisOptions;
+use nexus_streams::redis::lock::Lock;
+use nexus_streams::redis::{Link, RedisOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
+
+use crate::config::Config;
 
 use super::ServeError;
 use super::frame::{Frame, Local};
@@ -59,6 +62,7 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
             executions: config.execution.max_live,
             ..Limits::default()
         },
+        retention: retention(config, &dispatch),
     };
     let replication = Replication {
         membership: Arc::new(store.clone()),
@@ -86,6 +90,33 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
         finished,
         limit: config.execution.drain_timeout.0 + FAREWELL,
     }))
+}
+
+/// How long executions are kept; one of the replicas removes them, whoever has the lock in Redis.
+fn retention(config: &Config, dispatch: &RedisDispatch) -> Option<Retention> {
+    let keep = config.execution.retention.0;
+    (!keep.is_zero()).then(|| Retention {
+        keep,
+        turn: Arc::new(InTurn {
+            link: dispatch.link(),
+            key: format!("nexus:{{{}}}:retention", config.redis.namespace),
+        }),
+    })
+}
+
+/// One of the replicas at a time. While Redis is away nobody is: what may go can wait.
+#[derive(Debug)]
+struct InTurn {
+    link: Link,
+    key: String,
+}
+
+#[tonic::async_trait]
+impl Turn for InTurn {
+    async fn take(&self, time: Duration) -> bool {
+        // Left to run out, so that it is one round in so much time, whoever makes it.
+        matches!(Lock::try_take(&self.link, &self.key, time).await, Ok(Some(_)))
+    }
 }
 
 /// How other replicas are reached, each by the address that it advertises.

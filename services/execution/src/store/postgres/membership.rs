@@ -83,14 +83,15 @@ const RENEW: &str = "
         WHERE owner IN (SELECT owner FROM gone) OR (owner IS NOT NULL AND owner NOT IN (SELECT owner FROM replicas))
         RETURNING id
     ), here AS (
-        SELECT owner, address, draining FROM replicas
+        SELECT owner, address, draining, expires_at FROM replicas
         WHERE owner NOT IN (SELECT owner FROM gone) AND owner <> $1 ORDER BY owner
     )
     SELECT EXISTS (SELECT 1 FROM mine),
            (SELECT coalesce(array_agg(owner), '{}') FROM here),
            (SELECT coalesce(array_agg(address), '{}') FROM here),
            (SELECT coalesce(array_agg(draining), '{}') FROM here),
-           (SELECT array_agg(CASE WHEN id IN (SELECT id FROM freed) THEN NULL ELSE owner END ORDER BY id) FROM shards)";
+           (SELECT array_agg(CASE WHEN id IN (SELECT id FROM freed) THEN NULL ELSE owner END ORDER BY id) FROM shards),
+           (SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::double precision FROM here)";
 
 fn view(row: &PgRow, me: &Replica) -> Result<View, sqlx::Error> {
     let owners: Vec<Uuid> = row.try_get(1)?;
@@ -104,9 +105,12 @@ fn view(row: &PgRow, me: &Replica) -> Result<View, sqlx::Error> {
     });
     let mut replicas: Vec<Replica> = others.chain([me.clone()]).collect();
     replicas.sort_by_key(|replica| replica.owner);
+    let left: Option<f64> = row.try_get(5)?;
     Ok(View {
         replicas,
         owners: row.try_get(4)?,
+        // A replica that is there for ever has no end that fits.
+        next_expiry: left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()),
     })
 }
 

@@ -239,7 +239,7 @@ pub(super) async fn durations(
     let rows = sqlx::query(
         "WITH newest AS (SELECT id, revision FROM executions WHERE workflow = $1 AND finished_at IS NOT NULL
                          ORDER BY id DESC LIMIT $2)
-         SELECT n.revision, t.position, avg(t.finished_at - t.attempt_started_at)::double precision / 1e6, count(*),
+         SELECT n.revision, t.position, coalesce(avg(t.finished_at - t.attempt_started_at), 0)::double precision / 1e6, count(*),
                 (SELECT count(*) FROM newest)
          FROM newest n JOIN tasks t ON t.execution = n.id
          WHERE t.state = $3 AND t.attempt_started_at IS NOT NULL GROUP BY n.revision, t.position
