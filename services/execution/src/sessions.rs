@@ -93,7 +93,8 @@ impl Sessions {
             request_id: request.request_id,
             heard_of: (self.steady)(),
             stream: None,
-            streams: open.get(&id).map_or(0, |session| session.streams),
+            // A stream that broke before it came back is not its own any more.
+            streams: open.get(&id).map_or(0, |session| session.streams + 1),
         };
         open.insert(id.clone(), session);
         Some(id)

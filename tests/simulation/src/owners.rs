@@ -110,7 +110,7 @@ impl World {
             return;
         };
         if (0..SHARDS).all(|shard| owner.core.is_settled(shard)) {
-            (0..SHARDS).for_each(|shard| owner.core.disown(shard));
+            owner.core.disown(&(0..SHARDS).collect());
             let left = owner.core.live();
             self.trace(|| format!("owner {number} has given its shards up"));
             if left > 0 {

@@ -1,6 +1,7 @@
 //! The owner in a process: one loop that brings messages, time and the ends of commits to the [`Core`], and does what the
 //! core wants done.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -164,6 +165,7 @@ impl Actor {
                 self.handovers.push(handover);
             }
             Control::Rejoin(fence) => {
+                self.in_flight = None;
                 self.core.start_over(fence, now);
                 self.handovers.clear();
             }
@@ -197,15 +199,20 @@ impl Actor {
 
     /// Gives up the shards whose every decision is stored.
     fn hand_over(&mut self) {
-        let core = &mut self.core;
+        if self.handovers.is_empty() {
+            return;
+        }
+        let leaving = self
+            .handovers
+            .iter()
+            .flat_map(|handover| handover.shards.iter().copied());
+        let settled: BTreeSet<u16> = leaving.filter(|shard| self.core.is_settled(*shard)).collect();
+        if settled.is_empty() {
+            return;
+        }
+        self.core.disown(&settled);
         self.handovers.retain_mut(|handover| {
-            handover.shards.retain(|shard| {
-                let settled = core.is_settled(*shard);
-                if settled {
-                    core.disown(*shard);
-                }
-                !settled
-            });
+            handover.shards.retain(|shard| !settled.contains(shard));
             let done = handover.shards.is_empty();
             if done && let Some(reply) = handover.done.take() {
                 // Whoever waited too long looks again.

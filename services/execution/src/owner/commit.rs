@@ -71,11 +71,16 @@ impl Pending {
         self.since.get_or_insert(steady);
     }
 
-    /// Forgets what waits for a shard: somebody else owns it. Callers hear that nobody answers.
-    pub(super) fn forget(&mut self, shard: u16) {
-        self.executions.retain(|id| id.shard() != shard);
+    /// Whether something of a shard waits to be stored.
+    pub(super) fn holds(&self, shard: u16) -> bool {
+        self.executions.iter().any(|id| id.shard() == shard)
+    }
+
+    /// Forgets what waits for executions that somebody else owns now. Callers hear that nobody answers.
+    pub(super) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
+        self.executions.retain(|id| !gone(*id));
         self.releases.retain(|release| match release {
-            Release::Reply(id, _) | Release::Effects(id, ..) => id.shard() != shard,
+            Release::Reply(id, _) | Release::Effects(id, ..) => !gone(*id),
         });
     }
 

@@ -46,9 +46,9 @@ impl Keys {
         }
     }
 
-    /// Forgets the keys of a shard that somebody else owns now.
-    pub(super) fn forget_shard(&mut self, shard: u16) {
-        self.known.retain(|_, (id, _)| id.shard() != shard);
+    /// Forgets the keys of executions that somebody else owns now.
+    pub(super) fn forget_of(&mut self, gone: impl Fn(ExecutionId) -> bool) {
+        self.known.retain(|_, (id, _)| !gone(*id));
         let known = &self.known;
         self.oldest.retain(|(_, key)| known.contains_key(key));
     }

@@ -3,6 +3,8 @@
 //! A shard is taken in two steps (its executions are loaded first, then calls are answered) and given up in two (nothing
 //! new is decided and what was decided is stored, then memory lets it go and the next owner may come).
 
+use std::collections::BTreeSet;
+
 use super::core::Core;
 use crate::ids::{ExecutionId, SHARDS};
 
@@ -102,28 +104,25 @@ impl Core {
     /// Whether everything that was decided in a shard is stored.
     #[must_use]
     pub fn is_settled(&self, shard: u16) -> bool {
-        let unstored = |id: &ExecutionId| id.shard() == shard && self.is_unstored(*id);
-        !self.executions.keys().any(unstored) && !self.is_writing(shard)
+        !self.pending.holds(shard) && !self.is_writing(shard)
     }
 
-    /// Lets a shard go, with everything in memory that belongs to it. Whoever still waits for an answer is told to ask the
-    /// new owner.
-    pub fn disown(&mut self, shard: u16) {
-        self.shards.set(shard, Holding::Foreign);
-        let gone: Vec<ExecutionId> = self
-            .executions
-            .keys()
-            .copied()
-            .filter(|id| id.shard() == shard)
-            .collect();
-        for id in gone {
+    /// Lets shards go, with everything in memory that belongs to them. Whoever still waits for an answer is told to ask
+    /// the new owner.
+    pub fn disown(&mut self, shards: &BTreeSet<u16>) {
+        for shard in shards {
+            self.shards.set(*shard, Holding::Foreign);
+        }
+        let gone = |id: ExecutionId| shards.contains(&id.shard());
+        let ids: Vec<ExecutionId> = self.executions.keys().copied().filter(|id| gone(*id)).collect();
+        for id in ids {
             if let Some(live) = self.executions.remove(&id) {
                 self.ended(&live);
             }
         }
-        self.leases.forget(|id| id.shard() == shard);
-        self.keys.forget_shard(shard);
-        self.pending.forget(shard);
+        self.leases.forget(gone);
+        self.keys.forget_of(gone);
+        self.pending.forget(gone);
     }
 
     /// Shards with the stays in them.

@@ -24,7 +24,7 @@ const CALL: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_millis(50);
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// How long the decisions of a shard may take to be stored before it is looked again.
-const HANDOVER: Duration = Duration::from_secs(5);
+const HANDOVER: Duration = Duration::from_secs(3);
 
 /// Makes the keeper look at once.
 #[derive(Debug, Clone, Default)]
@@ -153,6 +153,9 @@ impl Keeper {
 
     /// Joins under a new name; what was owned under the old one is forgotten.
     async fn rejoin(&mut self) -> Result<(), StoreError> {
+        // As a rule it is out already. If it is not, nobody has to wait for its end, and a commit that is still under way
+        // under the old name is refused.
+        in_time(self.replication.membership.leave(self.me.owner)).await?;
         self.me.owner = self.ids.random();
         let fence = in_time(self.replication.membership.join(&self.me, MEMBERSHIP)).await?;
         self.tell(Control::Rejoin(fence)).await;
