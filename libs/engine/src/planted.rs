@@ -71,6 +71,12 @@ bugs! {
     ContinueForgotten,
     /// Idempotency keys of starts that are not stored yet are not remembered.
     KeyForgotten,
+    /// A lease that outlives its owner is told before it is stored.
+    LeaseNotStored,
+    /// A lease that was taken over from a former owner never runs out.
+    TakenOverNeverExpires,
+    /// A start goes on with what was looked up before the shard changed hands.
+    StaleLookUp,
 }
 
 #[cfg(feature = "planted")]

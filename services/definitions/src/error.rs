@@ -22,7 +22,7 @@ pub(crate) fn storage(error: StoreError) -> Status {
                 "the store is inconsistent; the server's log has the details".to_owned(),
             )
         }
-        StoreError::Unstorable { field } => return ApiError::field(*field, "must not hold NUL characters").into(),
+        StoreError::Unstorable { field } => return ApiError::field(field, "must not hold NUL characters").into(),
         StoreError::Database(cause) => {
             tracing::error!(error = cause.report(), "the store failed");
             let reason = match cause.kind() {

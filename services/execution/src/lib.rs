@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use ids::{ExecutionId, Ids};
+pub use ids::{ExecutionId, Ids, SHARDS};
 pub use owner::{Limits, OwnerError, Recovered};
 pub use replication::{Connect, Replication};
 

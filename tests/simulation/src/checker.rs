@@ -48,6 +48,8 @@ pub struct Checker {
     pub(crate) asked: HashMap<ExecutionId, String>,
     pub(crate) leases: leases::Leases,
     pub(crate) breaches: Vec<String>,
+    /// Leases outlive their owner: an attempt has one lease, whoever owns it.
+    pub(crate) lasting: bool,
 }
 
 impl Checker {
@@ -60,7 +62,13 @@ impl Checker {
             asked: HashMap::new(),
             leases: leases::Leases::default(),
             breaches: Vec::new(),
+            lasting: false,
         }
+    }
+
+    /// The owners under which a lease is worth something: one, or all of them.
+    pub(crate) fn era(&self, epoch: i64) -> i64 {
+        if self.lasting { 0 } else { epoch }
     }
 
     /// Notes a breach.

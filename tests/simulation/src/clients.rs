@@ -39,6 +39,8 @@ pub struct Client {
     number: i64,
     cancels: bool,
     told: Option<ExecutionId>,
+    /// The owner that looked its key up, and that owner's stay in the shard.
+    looked_at: (u64, u64),
     /// Counts its steps, so that one that was put off and is no longer wanted is told apart.
     turn: u32,
 }
@@ -63,6 +65,7 @@ impl World {
             number: self.rng.i64(0..8),
             cancels: self.rng.u32(0..6) == 0,
             told: None,
+            looked_at: (0, 0),
             turn: 0,
         };
         let at = if shared { 0 } else { self.rng.i64(0..20 * SECOND) };
@@ -118,12 +121,22 @@ impl World {
             };
             return self.start_answered(number, Some(answer));
         }
+        // The store is asked by the process that is then asked to start it.
+        let active = self.active;
+        let key = self.clients[number].key.clone();
+        let shard = self.ids.execution(Some(&key)).shard();
+        let stay = self.owner(active).map_or(0, |owner| owner.core.stay(shard));
+        self.clients[number].looked_at = (active, stay);
         self.clients[number].step = Step::Send;
         let wait = self.network();
         self.step_later(number, wait);
     }
 
     fn send_start(&mut self, number: usize) {
+        let (of, stay) = self.clients[number].looked_at;
+        if of != self.active {
+            return self.look_again(number);
+        }
         let client = &self.clients[number];
         let plan = Arc::clone(&self.checker.plans[client.workflow]);
         let params = json!({"n": client.number});
@@ -131,8 +144,15 @@ impl World {
             key: client.key.clone(),
             fingerprint: client.fingerprint.clone(),
         });
+        let id = self.ids.execution(request.as_ref().map(|request| request.key.as_str()));
+        let stay = match &request {
+            Some(_) => stay,
+            // Nothing was looked up for it.
+            None => self.owner(of).map_or(0, |owner| owner.core.stay(id.shard())),
+        };
         let new = NewExecution {
-            id: self.ids.execution(request.as_ref().map(|request| request.key.as_str())),
+            id,
+            stay,
             plan,
             params_text: Arc::from(params.to_string()),
             params: Arc::new(params),
@@ -151,6 +171,14 @@ impl World {
         };
         self.send(active, message, Some(Waiting::Start(number, answer)));
         self.step_later(number, 5 * SECOND);
+    }
+
+    /// Another process answers by now, or this one has taken the shard anew: the store has to be asked again.
+    fn look_again(&mut self, number: usize) {
+        self.counts.looked_again += 1;
+        self.clients[number].step = Step::Look;
+        let wait = self.network().max(10_000);
+        self.step_later(number, wait);
     }
 
     /// An answer, or the news that none will come.
@@ -180,6 +208,7 @@ impl World {
                     self.step_later(number, wait);
                 }
             }
+            Some(Err(OwnerError::NotOwner(_))) if self.clients[number].told.is_none() => self.look_again(number),
             // The connection broke: the client's own limit makes it ask again.
             Some(Err(_)) | None => {}
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
-use nexus_execution::owner::{Granted, Message, Reported, SessionRef, Verdict};
+use nexus_execution::owner::{Acceptance, Granted, Message, Reported, SessionRef, Verdict};
 use nexus_streams::Dispatch;
 use tokio::sync::oneshot;
 
@@ -18,7 +18,7 @@ use crate::world::{Happening, World};
 const SECOND: i64 = 1_000_000;
 const HEARTBEAT: i64 = 3 * SECOND;
 /// A worker stops attempts whose leases it could not extend for so long.
-const GIVE_UP: i64 = 7_500_000;
+const GIVE_UP: i64 = 14_000_000;
 
 struct Running {
     begun: Begun,
@@ -33,6 +33,8 @@ pub struct Worker {
     slots: usize,
     queues: Vec<String>,
     session: Option<(SessionRef, u64)>,
+    /// The name of the last session, to go on with at another owner.
+    known_as: String,
     running: BTreeMap<String, Running>,
     /// Counts its deaths, so that what belongs to an earlier life is told apart.
     life: u64,
@@ -52,6 +54,7 @@ impl World {
             slots: self.rng.usize(1..6),
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             session: None,
+            known_as: String::new(),
             running: BTreeMap::new(),
             life: 0,
             dead: false,
@@ -116,16 +119,27 @@ impl World {
         if open {
             return;
         }
+        let goes_on = self.lasting && !worker.running.is_empty();
+        let resumed = if goes_on {
+            worker.known_as.clone()
+        } else {
+            String::new()
+        };
+        self.counts.resumed += u64::from(!resumed.is_empty());
         let request = RegisterWorkerRequest {
             name: format!("worker{number}"),
             queues: worker.queues.clone(),
             slots: u32::try_from(worker.slots).unwrap_or(1),
+            resume_session: resumed.clone(),
             ..RegisterWorkerRequest::default()
         };
         let session = owner.sessions.register(request, &ids);
         worker.session = session
             .and_then(|session| owner.sessions.touch(&session))
             .map(|session| (session, active));
+        if let Some((session, _)) = &worker.session {
+            worker.known_as = session.session.to_string();
+        }
         worker.asking = false;
         self.report(number);
     }
@@ -332,10 +346,10 @@ impl World {
         let mut recorded = Vec::new();
         for (token, accepted) in tokens.iter().zip(&answer.accepted) {
             let running = worker.running.get(token);
-            if let (true, Some(running)) = (*accepted, running) {
+            if let (Acceptance::Recorded, Some(running)) = (*accepted, running) {
                 recorded.push((running.begun.clone(), running.outcome.clone()));
             }
-            self.counts.reports_stale += u64::from(!accepted);
+            self.counts.reports_stale += u64::from(*accepted == Acceptance::Stale);
         }
         for (begun, outcome) in recorded {
             if let Some(outcome) = outcome {
@@ -346,8 +360,11 @@ impl World {
             self.counts.answers_lost += 1;
             return self.break_stream(number);
         }
-        for token in tokens {
-            self.workers[number].running.remove(token);
+        for (token, accepted) in tokens.iter().zip(&answer.accepted) {
+            // What another owner has to be told is told again with the next report.
+            if *accepted != Acceptance::NotOwner {
+                self.workers[number].running.remove(token);
+            }
         }
         for lease in answer.granted {
             self.begin(number, &lease, epoch);
@@ -379,9 +396,8 @@ impl World {
             return;
         }
         let (reply, answer) = oneshot::channel();
-        let session = session.session;
         let message = Message::Heartbeat {
-            session,
+            session: session.session.to_string(),
             tokens: tokens.clone(),
             reply,
         };
@@ -409,7 +425,7 @@ impl World {
 
     /// A word that came over the worker's stream.
     pub fn directed(&mut self, session: &str, token: &str, verdict: Verdict) {
-        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| own.session == session);
+        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| *own.session == *session);
         if let Some(number) = self.workers.iter().position(holds) {
             self.obey(number, token, verdict);
         }
@@ -432,6 +448,7 @@ impl World {
             // A careless worker goes on, and reports what nobody wants any more.
             Verdict::Lost if careless && running.outcome.is_none() => {}
             Verdict::Lost => drop(worker.running.remove(token)),
+            Verdict::Unknown => {}
         }
     }
 
@@ -446,7 +463,7 @@ impl World {
             .is_some_and(|owner| owner.sessions.close(&session.session));
         if open {
             let reason = "the worker's stream broke".to_owned();
-            let session = session.session;
+            let session = session.session.to_string();
             self.send(of, Message::SessionClosed { session, reason }, None);
         }
     }

@@ -85,6 +85,8 @@ pub struct World {
     pub counts: Counts,
     /// Whether things break at present.
     pub stormy: bool,
+    /// Leases outlive their owner, as where several replicas share the shards.
+    pub lasting: bool,
     queue: BTreeMap<(i64, u64), Happening>,
     numbers: u64,
     now_shared: Arc<AtomicI64>,
@@ -122,12 +124,15 @@ impl World {
             checker: Checker::new(plans),
             counts: Counts::default(),
             stormy: true,
+            lasting: false,
             queue: BTreeMap::new(),
             numbers: 0,
             now_shared: Arc::default(),
             tracing,
             rng,
         };
+        world.lasting = world.rng.bool();
+        world.checker.lasting = world.lasting;
         world.populate();
         world
     }
@@ -257,8 +262,9 @@ impl World {
             return;
         }
         let active = self.active;
-        match self.rng.u32(0..12) {
+        match self.rng.u32(0..14) {
             0..=2 => self.kill_owner(active),
+            12 | 13 if self.lasting => self.begin_handover(active),
             3 | 4 => self.pause_owner(active),
             5 => {
                 self.counts.clock_jumps += 1;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::link::{Trouble, trouble};
 use super::local::entry;
 use super::scripts::{GIVE_BACK, GROUP, SETTLE, encode};
 use crate::{Delivered, Lane, Receipt};
@@ -32,6 +33,8 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Between two looks whether Redis is back.
 const PROBE_FIRST: Duration = Duration::from_millis(50);
 const PROBE_LONGEST: Duration = Duration::from_secs(1);
+/// A Redis that was there for less goes on being looked at rarely: it may take a probe and nothing else.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// Receipts on their way.
 #[derive(Debug, Default)]
@@ -178,11 +181,15 @@ async fn sweep(shared: Arc<Shared>) {
 /// Looks whether Redis is back whenever it is away.
 async fn probe(shared: Arc<Shared>) {
     let mut away = shared.away.subscribe();
+    let mut pause = PROBE_FIRST;
     loop {
+        let back_at = Instant::now();
         if away.wait_for(|away| *away).await.is_err() {
             return;
         }
-        let mut pause = PROBE_FIRST;
+        if back_at.elapsed() > STEADY {
+            pause = PROBE_FIRST;
+        }
         loop {
             tokio::time::sleep(shared.jittered(pause)).await;
             pause = (pause * 2).min(PROBE_LONGEST);
@@ -193,8 +200,14 @@ async fn probe(shared: Arc<Shared>) {
                 .arg(&shared.consumer)
                 .arg("PX")
                 .arg(10_000);
-            if shared.link.run::<()>(&command).await.is_ok() && shared.observe().await.is_ok() {
-                break;
+            let probed = match shared.link.run::<()>(&command).await {
+                Ok(()) => shared.observe().await,
+                failed => failed,
+            };
+            match probed {
+                Ok(()) => break,
+                Err(error) if error.is_timeout() => shared.link.reset(),
+                Err(_) => {}
             }
         }
         if let Err(error) = shared.link.check_policy().await {
@@ -226,7 +239,15 @@ impl Shared {
         let fresh = uuid::Uuid::new_v4().simple().to_string();
         let mut command = ::redis::cmd("SET");
         command.arg(self.keys.generation()).arg(&fresh).arg("NX").arg("GET");
-        let found: Option<String> = self.link.run(&command).await?;
+        let found: Option<String> = match self.link.run(&command).await {
+            Err(error) if trouble(&error) == Trouble::Broken => {
+                // Somebody has put something else there. The name is this program's own.
+                let delete = ::redis::cmd("DEL").arg(self.keys.generation()).to_owned();
+                self.link.run::<i64>(&delete).await?;
+                self.link.run(&command).await?
+            }
+            answer => answer?,
+        };
         let now = found.unwrap_or(fresh);
         let before = self.generation.lock().replace(now.clone());
         if before.is_some_and(|before| before != now) {

@@ -1,9 +1,11 @@
 //! Connections to Redis: each command has a deadline, is counted, and its errors are sorted by what to do about them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+use parking_lot::Mutex;
 
 /// Time that a command has, and a connection to be made.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
@@ -41,7 +43,7 @@ pub(super) enum Trouble {
 #[derive(Clone)]
 pub struct Link {
     client: Client,
-    manager: ConnectionManager,
+    manager: Arc<Mutex<ConnectionManager>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -58,13 +60,20 @@ impl Link {
     /// When the address cannot be read.
     pub fn open(url: &str) -> Result<Self, RedisSetupError> {
         let client = Client::open(url).map_err(|_| RedisSetupError::Address)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(DEADLINE))
-            .set_response_timeout(Some(DEADLINE));
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config);
-        let manager = manager.map_err(|_| RedisSetupError::Address)?;
-        Ok(Self { client, manager })
+        let manager = manager(&client).map_err(|_| RedisSetupError::Address)?;
+        Ok(Self {
+            client,
+            manager: Arc::new(Mutex::new(manager)),
+        })
+    }
+
+    /// Forgets the connection and makes a new one when it is needed. The driver keeps one that is still open and answers
+    /// nothing; the server at its other end may have gone without a word, and the system notices after a quarter of an
+    /// hour.
+    pub(super) fn reset(&self) {
+        if let Ok(fresh) = manager(&self.client) {
+            *self.manager.lock() = fresh;
+        }
     }
 
     /// A connection of one's own, on which commands may block.
@@ -82,14 +91,14 @@ impl Link {
 
     pub(super) async fn run_within<T: FromRedisValue>(&self, time: Duration, command: &Cmd) -> Result<T, RedisError> {
         count();
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager.lock().clone();
         within(time, command.query_async(&mut manager)).await
     }
 
     /// Runs a script; it is loaded when Redis does not know it (any more).
     pub(super) async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
         count();
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager.lock().clone();
         within(DEADLINE, script.invoke_async(&mut manager)).await
     }
 
@@ -112,6 +121,14 @@ impl Link {
             }
         }
     }
+}
+
+fn manager(client: &Client) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(0)
+        .set_connection_timeout(Some(DEADLINE))
+        .set_response_timeout(Some(DEADLINE));
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 /// Counts a command that is sent.

@@ -65,8 +65,8 @@ struct Reader {
     queue: Arc<str>,
     changed: Arc<Notify>,
     streams: [String; 3],
-    /// For waits only, with the number that Redis knows it by.
-    connection: Option<(MultiplexedConnection, i64)>,
+    /// For waits only, with the number that Redis knows it by, where it tells.
+    connection: Option<(MultiplexedConnection, Option<i64>)>,
     /// Where the lanes' turns are.
     turn: usize,
     /// The streams and the group were there once: when they are gone, entries are lost.
@@ -109,7 +109,10 @@ impl Reader {
         let now = Instant::now();
         if now >= self.tidy_at {
             self.tidy_at = now + self.shared.jittered(TIDY_EVERY);
-            self.tidy().await?;
+            // Whatever is wrong, reading finds out and mends it; tidying can wait.
+            if let Err(error) = self.tidy().await {
+                tracing::debug!(%error, "consumers that are gone were not removed");
+            }
         }
         if now >= self.claim_at {
             self.claim_at = now + self.shared.jittered(CLAIM_EVERY);
@@ -170,8 +173,10 @@ impl Reader {
         let reply: Option<StreamReadReply> = tokio::select! {
             reply = &mut reading => reply?,
             () = unwanted(&shared, &self.queue, &self.changed) => {
-                let unblock = ::redis::cmd("CLIENT").arg("UNBLOCK").arg(number).to_owned();
-                let _: Value = shared.link.run(&unblock).await?;
+                if let Some(number) = number {
+                    let unblock = ::redis::cmd("CLIENT").arg("UNBLOCK").arg(number).to_owned();
+                    drop(shared.link.run::<Value>(&unblock).await);
+                }
                 reading.await?
             }
         };
@@ -187,11 +192,12 @@ impl Reader {
         Ok(self.entries(rows))
     }
 
-    async fn connect(&mut self) -> Result<(MultiplexedConnection, i64), RedisError> {
+    async fn connect(&mut self) -> Result<(MultiplexedConnection, Option<i64>), RedisError> {
         let mut connection = self.shared.link.blocking().await?;
         count();
         let command = ::redis::cmd("CLIENT").arg("ID").to_owned();
-        let number = within(DEADLINE, command.query_async(&mut connection)).await?;
+        // It may be forbidden to ask; then waits that nobody wants any more run to their end.
+        let number = within(DEADLINE, command.query_async(&mut connection)).await.ok();
         Ok(self.connection.insert((connection, number)).clone())
     }
 
@@ -238,12 +244,12 @@ impl Reader {
             Trouble::Broken => {
                 if self.known {
                     // Streams, or what the group knew of them, are gone.
-                    self.known = false;
                     self.shared.complain(error);
                     self.shared.lose();
                 }
-                if let Err(error) = self.shared.repair(&self.queue).await {
-                    self.shared.leave(&error);
+                match self.shared.repair(&self.queue).await {
+                    Ok(()) => self.known = true,
+                    Err(error) => self.shared.leave(&error),
                 }
             }
             Trouble::Away => {

@@ -120,6 +120,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn only_consumers_with_nothing_are_removed() {
+        let server = nexus_servers::Redis::start(nexus_servers::RedisOptions::default()).expect("a private Redis");
+        let link = crate::redis::Link::open(&server.url()).expect("address");
+        let run = async |words: &[&str]| {
+            let command = ::redis::cmd(words[0]).arg(&words[1..]).to_owned();
+            link.run::<::redis::Value>(&command).await.expect("answer");
+        };
+        run(&["XGROUP", "CREATE", "s", GROUP, "0", "MKSTREAM"]).await;
+        run(&["XADD", "s", "*", "p", "x"]).await;
+        for consumer in ["holds", "gone", "self"] {
+            run(&["XGROUP", "CREATECONSUMER", "s", GROUP, consumer]).await;
+        }
+        run(&["XREADGROUP", "GROUP", GROUP, "holds", "STREAMS", "s", ">"]).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        let mut tidy = TIDY.prepare_invoke();
+        tidy.key("s").arg(GROUP).arg("self").arg(0);
+        assert_eq!(link.invoke::<i64>(&tidy).await.expect("tidied"), 1);
+        assert_eq!(link.invoke::<i64>(&tidy).await.expect("tidied"), 0);
+    }
+
     #[test]
     fn the_keys_of_a_queue_share_their_hash_tag() {
         let keys = Keys::new("prod");

@@ -51,19 +51,22 @@ pub async fn take(dispatch: &impl Dispatch, number: usize) -> Vec<Taken> {
     taken
 }
 
-/// Takes and settles until each of these tasks of an execution was there; others may come too.
-pub async fn take_all(dispatch: &impl Dispatch, execution: u8, tasks: std::ops::Range<u32>) {
+/// Takes and settles until each of these tasks of an execution was there; others may come too. Answers what came.
+pub async fn take_all(dispatch: &impl Dispatch, execution: u8, tasks: impl IntoIterator<Item = u32>) -> HashSet<u32> {
+    let mut came = HashSet::new();
     let deadline = tokio::time::Instant::now() + DEADLINE;
-    let mut missing: HashSet<Pointer> = tasks.map(|task| pointer(execution, task)).collect();
+    let mut missing: HashSet<Pointer> = tasks.into_iter().map(|task| pointer(execution, task)).collect();
     while !missing.is_empty() {
         assert!(tokio::time::Instant::now() < deadline, "{} do not come", missing.len());
         let taken = dispatch.take(&["default".into()], 64, Duration::from_millis(200)).await;
         let taken = taken.expect("take");
         for taken in &taken {
             missing.remove(&taken.pointer);
+            came.insert(taken.pointer.task);
         }
         dispatch.settle(taken.into_iter().map(|taken| taken.receipt).collect());
     }
+    came
 }
 
 /// Nothing comes within a moment.

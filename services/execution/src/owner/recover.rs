@@ -108,10 +108,15 @@ impl Core {
             task,
             attempt: current.leases,
         };
+        let length = if planted(Bug::TakenOverNeverExpires) {
+            i64::MAX
+        } else {
+            LEASE
+        };
         let lease = Lease {
             subject,
             session: key.session,
-            expires_at: steady.saturating_add(LEASE),
+            expires_at: steady.saturating_add(length),
             overdue_at: steady.saturating_add(left),
             logged: 0,
             cancelled,

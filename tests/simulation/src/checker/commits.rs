@@ -114,7 +114,8 @@ impl Checker {
                     .as_ref()
                     .map(|output| output.text().to_string())
                     .unwrap_or_default();
-                let known = self.leases.reported(id, *task, *attempt, fence.epoch, &output);
+                let era = self.era(fence.epoch);
+                let known = self.leases.reported(id, *task, *attempt, era, &output);
                 self.require(known, "I8 truth of results", || {
                     format!(
                         "{id}: task {task} attempt {attempt} SUCCEEDED with {output}, which its lease never reported"

@@ -53,10 +53,10 @@ impl Checker {
     /// The owner gave a lease. `current` when no newer owner has claimed the shards.
     pub fn granted(&mut self, lease: &Granted, epoch: i64, current: bool) {
         let (id, task, attempt) = (lease.execution, lease.task, lease.attempt);
-        let place = (id, task, attempt, epoch);
+        let place = (id, task, attempt, self.era(epoch));
         let other = self.leases.granted.insert(place, lease.token.clone());
         self.require(other.is_none(), "I3 unique grant", || {
-            format!("{id}: task {task} attempt {attempt} was leased twice by one owner")
+            format!("{id}: task {task} attempt {attempt} was leased twice")
         });
         if !current {
             return;
@@ -109,7 +109,7 @@ impl Checker {
     /// A worker reports; also such reports count that never arrive.
     pub fn reports(&mut self, begun: &Begun, outcome: &Outcome) {
         if let Outcome::Succeeded(output) = outcome {
-            let place = (begun.execution, begun.task, begun.attempt, begun.epoch);
+            let place = (begun.execution, begun.task, begun.attempt, self.era(begun.epoch));
             let outputs = self.leases.reported.entry(place).or_default();
             outputs.insert(output.text().to_string());
         }
