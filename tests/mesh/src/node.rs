@@ -92,6 +92,13 @@ impl Node {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Where the other replicas reach it: a proxy's address where there is one.
+    #[must_use]
+    pub fn advertised(&self) -> String {
+        let set = self.environment.iter().find(|(name, _)| name == "NEXUS_ADVERTISE");
+        set.map_or_else(|| self.address(), |(_, address)| address.clone())
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {

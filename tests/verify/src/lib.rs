@@ -125,7 +125,12 @@ pub async fn verify(inputs: &Inputs) -> Result<Findings, VerifyError> {
         .map(ledger::Calls::read)
         .transpose()?
         .unwrap_or_default();
-    let shards = inputs.shards.as_deref().map(shards::read).transpose()?.unwrap_or_default();
+    let shards = inputs
+        .shards
+        .as_deref()
+        .map(shards::read)
+        .transpose()?
+        .unwrap_or_default();
     let case = Case {
         shards,
         database,

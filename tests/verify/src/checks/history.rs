@@ -20,7 +20,9 @@ pub(super) fn shards(case: &Case, findings: &mut Findings) {
     }
     let numbers = case.database.shards.iter().map(|(id, _, _)| *id);
     let whole = case.database.shards.is_empty() || numbers.eq(0..64);
-    findings.check(Invariant::SingleWriter, "", whole, || "some shards are missing".to_owned());
+    findings.check(Invariant::SingleWriter, "", whole, || {
+        "some shards have no owner".to_owned()
+    });
 }
 
 /// All shards have one owner under one epoch, and every life that became ready has raised it.
