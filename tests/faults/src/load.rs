@@ -363,6 +363,9 @@ impl Load {
 
     fn note(&self, status: &Status) {
         let reason = tonic_types_reason(status);
+        // No server said it: the connection broke.
+        let broken = reason == "-" && std::error::Error::source(status).is_some();
+        let reason = if broken { "BROKEN_CONNECTION" } else { &reason };
         let key = format!("{:?} {reason}", status.code());
         *self.errors.lock().expect("errors").entry(key).or_default() += 1;
     }

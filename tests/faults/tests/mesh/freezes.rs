@@ -41,19 +41,31 @@ async fn a_replica_that_was_frozen_finds_its_shards_gone_and_writes_nothing() {
     assert!(slowest <= SHARDS, "the shards were worked on only after {slowest:?}");
 }
 
+/// A worker in the middle of a long task.
+pub(crate) async fn busy(arena: &mut MeshArena) -> usize {
+    let lives: Vec<String> = (0..4)
+        .map(|number| arena.mesh.node(Role::Worker, number).life())
+        .collect();
+    let naps = |life: &String| arena.open_runs(life).iter().any(|run| run.task == "nap");
+    let mut found = None;
+    eventually("a worker has a long task", Duration::from_secs(60), async || {
+        found = lives.iter().position(naps);
+        found.is_some()
+    })
+    .await;
+    found.unwrap_or_default()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_worker_s_tasks_run_again_and_its_late_words_change_nothing() {
     let test = "a_frozen_worker_s_tasks_run_again_and_its_late_words_change_nothing";
     let mut arena = MeshArena::start(shape()).await;
     let mut tally = MeshTally::default();
-    let running = Running::begin(&arena, test).await;
-    for round in 0..if whole_set() { 4 } else { 1 } {
-        let life = arena.mesh.node(Role::Worker, round).life();
-        eventually("the victim works", Duration::from_secs(30), async || {
-            !arena.open_runs(&life).is_empty()
-        })
-        .await;
-        arena.freeze(Role::Worker, round);
+    let running = Running::begin_with_slow(&arena, test).await;
+    for _ in 0..if whole_set() { 4 } else { 1 } {
+        let victim = busy(&mut arena).await;
+        let life = arena.mesh.node(Role::Worker, victim).life();
+        arena.freeze(Role::Worker, victim);
         let at = now_ns();
         tally.fault("freeze_worker");
         // Its tasks are not frozen, and end; nobody hears of it.
@@ -75,10 +87,11 @@ async fn a_frozen_worker_s_tasks_run_again_and_its_late_words_change_nothing() {
         for began in begins() {
             tally.recovered("tasks", Duration::from_nanos((began - at).unsigned_abs()));
         }
-        arena.thaw(Role::Worker, round);
+        arena.thaw(Role::Worker, victim);
         arena.some_begin(20).await;
     }
     running.end(&mut arena, &tally, test).await;
     let slowest = tally.recovery("tasks").max();
+    assert!(!slowest.is_zero(), "the worker had nothing to lose");
     assert!(slowest <= SILENT, "a task ran again only after {slowest:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_faults::{MeshArena, MeshTally, eventually, now_ns, whole_set};
+use nexus_faults::{MeshArena, MeshTally, eventually, whole_set};
 use nexus_fleet::Role;
 
 use crate::{Running, shape};
@@ -17,7 +17,9 @@ async fn a_killed_replica_s_shards_move_and_running_tasks_go_on() {
     let test = "a_killed_replica_s_shards_move_and_running_tasks_go_on";
     let mut arena = MeshArena::start(shape()).await;
     let mut tally = MeshTally::default();
-    let running = Running::begin_with_far(&arena, test).await;
+    let mut running = Running::begin_with_far(&arena, test).await;
+    running.load.apply(crate::SLOW_MIX).await;
+    running.clients.extend(running.load.run(2, crate::SLOW_MIX, 2));
     let _outside = [arena.outside(1, "poll"), arena.outside(2, "stream")];
     for round in 0..if whole_set() { 8 } else { 2 } {
         arena.some_begin(20).await;
@@ -53,14 +55,10 @@ async fn a_killed_worker_s_tasks_run_again_at_once() {
     let test = "a_killed_worker_s_tasks_run_again_at_once";
     let mut arena = MeshArena::start(shape()).await;
     let mut tally = MeshTally::default();
-    let running = Running::begin(&arena, test).await;
-    for round in 0..if whole_set() { 16 } else { 4 } {
-        let number = round % 4;
+    let running = Running::begin_with_slow(&arena, test).await;
+    for _ in 0..if whole_set() { 16 } else { 4 } {
+        let number = crate::freezes::busy(&mut arena).await;
         let life = arena.mesh.node(Role::Worker, number).life();
-        eventually("the victim works", Duration::from_secs(30), async || {
-            !arena.open_runs(&life).is_empty()
-        })
-        .await;
         let at = arena.kill(Role::Worker, number);
         tally.fault("kill_worker");
         let lost = arena.open_runs(&life);
@@ -84,12 +82,8 @@ async fn a_killed_worker_s_tasks_run_again_at_once() {
         arena.revive(Role::Worker, number, "");
         arena.mesh.ready().await.expect("ready");
     }
-    let until = now_ns();
     let findings = running.end(&mut arena, &tally, test).await;
-    assert!(
-        findings.counter("infra_losses") > 0 && until > 0,
-        "no attempt was interrupted"
-    );
+    assert!(findings.counter("infra_losses") > 0, "no attempt was interrupted");
     let slowest = tally.recovery("tasks").max();
     assert!(slowest <= BROKEN, "a task ran again only after {slowest:?}");
 }

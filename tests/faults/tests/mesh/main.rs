@@ -9,7 +9,7 @@ mod redis;
 mod rolling;
 mod soak;
 
-use nexus_faults::{CHAIN, Chance, DATA, FAN, FAR, Load, MeshArena, MeshTally, Mix, ONCE, RETRY, STOPPED, WEB};
+use nexus_faults::{CHAIN, Chance, DATA, FAN, FAR, Load, MeshArena, MeshTally, Mix, ONCE, RETRY, SLOW, STOPPED, WEB};
 use nexus_fleet::Shape;
 use nexus_verify::Findings;
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 const MIX: Mix = &[CHAIN, FAN, RETRY, ONCE, STOPPED, DATA, WEB];
 /// Tasks for workers that speak the protocol by hand.
 const FAR_MIX: Mix = &[FAR];
+/// Tasks that are in the middle of something whenever one looks.
+const SLOW_MIX: Mix = &[SLOW];
 /// Clients that keep the load up.
 const CLIENTS: u64 = MIX.len() as u64 + 1;
 
@@ -53,6 +55,14 @@ impl Running {
         running
     }
 
+    /// The same, with clients of tasks that take nine seconds.
+    async fn begin_with_slow(arena: &MeshArena, test: &str) -> Self {
+        let mut running = Self::begin(arena, test).await;
+        running.load.apply(SLOW_MIX).await;
+        running.clients.extend(running.load.run(4, SLOW_MIX, 1));
+        running
+    }
+
     /// Lets clients finish and everything become quiet, judges, and prints the run's line.
     async fn end(self, arena: &mut MeshArena, tally: &MeshTally, test: &str) -> Findings {
         let Self { load, clients } = self;
@@ -85,6 +95,9 @@ impl Running {
 
 /// Whether an error, told by code and reason, says that the call may be repeated.
 fn is_retryable(error: &str) -> bool {
+    if error.ends_with("BROKEN_CONNECTION") {
+        return true;
+    }
     ["Unavailable", "DeadlineExceeded", "ResourceExhausted", "Aborted"]
         .iter()
         .any(|code| error.starts_with(code))

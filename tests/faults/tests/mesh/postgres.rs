@@ -17,7 +17,7 @@ pub(crate) async fn end_backends(arena: &MeshArena) -> usize {
     let rows = arena
         .ask(
             "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
-             WHERE application_name LIKE 'nexus-%' ORDER BY random() LIMIT 2) AS some",
+             WHERE application_name LIKE 'nexus-%' ORDER BY random() LIMIT 2) AS chosen",
         )
         .await;
     rows.iter().filter(|row| row.get(0)).count()
