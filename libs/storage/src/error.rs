@@ -175,7 +175,25 @@ pub(crate) fn classify(error: &sqlx::Error) -> ErrorKind {
             },
             None => ErrorKind::Other,
         },
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => ErrorKind::Transient,
+        // A connection that is reset while it is being made gives half a word, which the driver does not understand.
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
+            ErrorKind::Transient
+        }
         _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_breaks_is_transient_however_the_driver_tells_it() {
+        let io = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        let half = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".into());
+        for error in [io, half, sqlx::Error::PoolTimedOut] {
+            assert_eq!(classify(&error), ErrorKind::Transient, "{error}");
+        }
+        assert_eq!(classify(&sqlx::Error::RowNotFound), ErrorKind::Other);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nexus_api::worker::v1::{
@@ -34,14 +34,17 @@ struct Session {
     request_id: String,
     heard_of: i64,
     stream: Option<mpsc::Sender<StreamTasksResponse>>,
-    /// How many streams it has had.
-    streams: u64,
+    /// The number of its newest stream.
+    newest: u64,
 }
 
 /// The sessions of workers.
 #[derive(Clone)]
 pub struct Sessions {
     open: Arc<Mutex<BTreeMap<String, Session>>>,
+    /// How many streams there have been. A session may leave and come back under its name: were streams counted in the
+    /// session, the end of one from before would be taken for the end of the one from after.
+    streams: Arc<AtomicU64>,
     /// When it was last looked for silent ones.
     looked_at: Arc<AtomicI64>,
     steady: Clock,
@@ -61,6 +64,7 @@ impl Sessions {
     pub fn new(steady: Clock) -> Self {
         Self {
             open: Arc::default(),
+            streams: Arc::default(),
             looked_at: Arc::new(AtomicI64::new(steady())),
             steady,
         }
@@ -80,7 +84,9 @@ impl Sessions {
             return None;
         }
         // Whoever knows a session's name holds its right; it goes on wherever the worker comes to.
-        let resumed = (request.resume_session.len() == SESSION_LENGTH).then(|| request.resume_session.clone());
+        let name = &request.resume_session;
+        let is_name = name.len() == SESSION_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let resumed = is_name.then(|| name.clone());
         let id = resumed.unwrap_or_else(|| ids.secret());
         let queues = if request.queues.is_empty() {
             vec!["default".to_owned()]
@@ -93,8 +99,8 @@ impl Sessions {
             request_id: request.request_id,
             heard_of: (self.steady)(),
             stream: None,
-            // A stream that broke before it came back is not its own any more.
-            streams: open.get(&id).map_or(0, |session| session.streams + 1),
+            // None yet: the end of a stream from before it came back is not its end.
+            newest: 0,
         };
         open.insert(id.clone(), session);
         Some(id)
@@ -123,15 +129,15 @@ impl Sessions {
         let mut open = self.open.lock();
         open.get_mut(id).map_or(0, |session| {
             session.stream = Some(stream);
-            session.streams += 1;
-            session.streams
+            session.newest = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
+            session.newest
         })
     }
 
     /// Closes a session whose stream has broken, unless it has a newer one or is gone.
     pub(crate) fn close_broken(&self, id: &str, stream: u64) -> bool {
         let mut open = self.open.lock();
-        let broken = open.get(id).is_some_and(|session| session.streams == stream);
+        let broken = open.get(id).is_some_and(|session| session.newest == stream);
         broken && open.remove(id).is_some()
     }
 

@@ -23,10 +23,13 @@ const MAX_ITEMS: usize = 1_000;
 
 /// A worker's session, or the error that makes it register again.
 fn session(context: &Context, id: &str) -> Result<SessionRef, Status> {
-    context.sessions.touch(id).ok_or_else(|| {
-        let message = "this session is not open (any more); register the worker again";
-        ApiError::new(ErrorReason::WorkerUnknown, message).into()
-    })
+    context.sessions.touch(id).ok_or_else(unknown)
+}
+
+/// What a worker hears whose session is not open.
+fn unknown() -> Status {
+    let message = "this session is not open (any more); register the worker again";
+    ApiError::new(ErrorReason::WorkerUnknown, message).into()
 }
 
 /// Sorts items by where their shards are decided: here or at other replicas. What no owner is known of, and what names no

@@ -64,6 +64,11 @@ impl Pool {
         self.running.is_empty() && self.waiting.is_empty() && self.sent.is_empty()
     }
 
+    /// True when no report is under way.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     /// Takes a leased attempt; nothing when it is here already or there is no slot.
     pub(crate) fn take(&mut self, token: &str, now: Instant) -> Option<CancellationToken> {
         if self.free() == 0 || self.running.contains_key(token) {

@@ -21,6 +21,8 @@ use crate::worker::State;
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 /// How long the last results may take to be told at the shutdown, after everything was stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a server that takes its leave is waited for to answer the reports that are under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
 const FROZEN: Duration = Duration::from_secs(6);
 
@@ -38,8 +40,9 @@ pub(crate) enum Ended {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Working,
-    /// The server takes its leave: connect to another one, with everything that runs.
-    Leaving,
+    /// The server takes its leave: connect to another one, with everything that runs. What is under way is answered first,
+    /// until this moment: the answer may bring tasks, and a lease that is not heard of is lost.
+    Leaving(Instant),
     /// The worker shuts down: nothing new, until this moment.
     Draining(Instant),
     /// What was left has been stopped; its results may be told until this moment.
@@ -90,7 +93,8 @@ impl<'a> Session<'a> {
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if !self.tell_results().await {
+            // What ends while the server leaves is told to the next one.
+            if !matches!(self.phase, Phase::Leaving(_)) && !self.tell_results().await {
                 return stuck();
             }
             if let Some(ended) = self.finished() {
@@ -101,8 +105,8 @@ impl<'a> Session<'a> {
                 return ended;
             }
             let deadline = match self.phase {
-                Phase::Draining(until) | Phase::Stopping(until) => Some(until),
-                Phase::Working | Phase::Leaving => None,
+                Phase::Draining(until) | Phase::Stopping(until) | Phase::Leaving(until) => Some(until),
+                Phase::Working => None,
             };
             tokio::select! {
                 message = self.link.incoming.message() => match message {
@@ -120,7 +124,7 @@ impl<'a> Session<'a> {
                         return stuck();
                     }
                 }
-                () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving) => {
+                () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving(_)) => {
                     tracing::info!(running = self.state.pool.busy(), "the worker shuts down");
                     self.phase = Phase::Draining(Instant::now() + self.state.options.drain_grace);
                     self.farewell.1 = Some(Instant::now() + FAREWELL);
@@ -141,7 +145,7 @@ impl<'a> Session<'a> {
         let (said, until) = self.farewell;
         let alone = said || until.is_none_or(|until| Instant::now() >= until);
         match self.phase {
-            Phase::Leaving => Some(Ended::Drained),
+            Phase::Leaving(until) if self.state.pool.is_answered() || Instant::now() >= until => Some(Ended::Drained),
             Phase::Draining(_) | Phase::Stopping(_) if idle && alone => Some(Ended::Shutdown),
             Phase::Stopping(until) if Instant::now() >= until => Some(Ended::Shutdown),
             _ => None,
@@ -252,7 +256,7 @@ impl<'a> Session<'a> {
 
     fn leave(&mut self, drain: bool) {
         if drain && self.phase == Phase::Working {
-            self.phase = Phase::Leaving;
+            self.phase = Phase::Leaving(Instant::now() + LAST_ANSWERS);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nexus_verify::witness::{Record, Said, tell};
-use nexus_verify::{Findings, Inputs, verify};
+use nexus_verify::{Findings, Inputs, Source, verify};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -228,7 +228,8 @@ impl Arena {
     /// When something cannot be read.
     pub async fn judge_data(&self, data: &Path, quiet_since: Option<i64>) -> Findings {
         let inputs = Inputs {
-            data: data.to_owned(),
+            source: Source::Directory(data.to_owned()),
+            shards: None,
             witness: Some(self.witness_file()),
             ledger: Some(self.ledger_file()),
             quiet_since,

@@ -1,9 +1,11 @@
 //! What the fault tests share: a `nexus dev` that is started again and again on the same data, a witness beside it, a
-//! load whose every call is in a ledger, and the verdict of `nexus-verify` over all of it.
+//! load whose every call is in a ledger, and the verdict of `nexus-verify` over all of it. The same for a mesh of many
+//! processes.
 
 mod arena;
 mod chance;
 mod load;
+mod mesh;
 mod points;
 mod process;
 mod report;
@@ -13,10 +15,11 @@ mod workflows;
 pub use arena::Arena;
 pub use chance::Chance;
 pub use load::{Load, Mix};
+pub use mesh::{MeshArena, chaos_seconds, one_of_few, whole_set};
 pub use points::{During, OWNER_POINTS, POINTS, Point};
 pub use process::{Nexus, Outside, binary, signal};
-pub use report::{Recovery, Tally};
-pub use workflows::{CHAIN, DATA, FAN, FAR, FAR_ONCE, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, Workflow};
+pub use report::{MeshTally, Recovery, Tally};
+pub use workflows::{CHAIN, DATA, FAN, FAR, FAR_ONCE, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, WEB, Workflow};
 
 use std::time::{Duration, Instant};
 

@@ -33,8 +33,11 @@ pub type Mix = &'static [Workflow];
 #[derive(Clone)]
 pub struct Load {
     transport: Transport,
+    definitions: Transport,
     ledger: Arc<Ledger>,
     witness: String,
+    /// A page that tasks may fetch; empty where there is none.
+    pub web: String,
     ending: Arc<AtomicBool>,
     keys: Arc<AtomicU64>,
     ended: Arc<AtomicU64>,
@@ -66,9 +69,21 @@ impl Load {
     /// When the ledger cannot be opened.
     #[must_use]
     pub fn numbered(server: &str, witness: String, ledger: &Path, number: u64) -> Self {
+        let way = transport::connect(server).expect("address");
+        Self::over(way.clone(), way, witness, ledger, number)
+    }
+
+    /// Clients over ways of their own to the execution and the definitions service.
+    ///
+    /// # Panics
+    /// When the ledger cannot be opened.
+    #[must_use]
+    pub fn over(transport: Transport, definitions: Transport, witness: String, ledger: &Path, number: u64) -> Self {
         let first = 1_000_000_000 * number + 1;
         Self {
-            transport: transport::connect(server).expect("address"),
+            transport,
+            definitions,
+            web: String::new(),
             ledger: Arc::new(Ledger::open(ledger, first).expect("ledger")),
             witness,
             ending: Arc::default(),
@@ -127,7 +142,7 @@ impl Load {
             source: workflow.source(),
             ..ApplyWorkflowRequest::default()
         };
-        let mut client = DefinitionsServiceClient::new(self.transport.clone());
+        let mut client = DefinitionsServiceClient::new(self.definitions.clone());
         client.apply_workflow(limited(request, CALL)).await.map(drop)
     }
 
@@ -141,7 +156,7 @@ impl Load {
             let request = GetWorkflowRequest {
                 workflow: workflow.name.to_owned(),
             };
-            let mut client = DefinitionsServiceClient::new(self.transport.clone());
+            let mut client = DefinitionsServiceClient::new(self.definitions.clone());
             let answer = client.get_workflow(limited(request, CALL)).await.expect("a workflow");
             revisions.push(answer.into_inner().workflow.unwrap_or_default().latest_revision);
         }
@@ -247,7 +262,7 @@ impl Load {
         let number = self.keys.fetch_add(1, Ordering::Relaxed);
         StartExecutionRequest {
             workflow: workflow.name.to_owned(),
-            params: serde_json::json!({"witness": self.witness}).to_string(),
+            params: serde_json::json!({"witness": self.witness, "web": self.web}).to_string(),
             request_id: format!("key-{number}"),
             ..StartExecutionRequest::default()
         }
@@ -348,6 +363,9 @@ impl Load {
 
     fn note(&self, status: &Status) {
         let reason = tonic_types_reason(status);
+        // No server said it: the connection broke.
+        let broken = reason == "-" && std::error::Error::source(status).is_some();
+        let reason = if broken { "BROKEN_CONNECTION" } else { &reason };
         let key = format!("{:?} {reason}", status.code());
         *self.errors.lock().expect("errors").entry(key).or_default() += 1;
     }

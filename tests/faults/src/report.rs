@@ -26,7 +26,13 @@ impl Recovery {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let millis = |took: Option<&Duration>| took.map(|took| took.as_secs_f64() * 1_000.0).map(f64::round);
-        json!({"n": sorted.len(), "p50_ms": millis(sorted.get(sorted.len() / 2)), "max_ms": millis(sorted.last())})
+        let p99 = sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1));
+        json!({
+            "n": sorted.len(),
+            "p50_ms": millis(sorted.get(sorted.len() / 2)),
+            "p99_ms": millis(p99),
+            "max_ms": millis(sorted.last()),
+        })
     }
 }
 
@@ -58,6 +64,50 @@ impl Tally {
             "test": test,
             "faults": self.faults,
             "recovery": {"to_ready": self.to_ready.told(), "to_first_task": self.to_first_task.told()},
+            "verdict": findings.summary(),
+        });
+        println!("{line}");
+    }
+}
+
+/// What a run of a mesh did.
+#[derive(Debug, Default)]
+pub struct MeshTally {
+    faults: BTreeMap<String, u64>,
+    recoveries: BTreeMap<&'static str, Recovery>,
+}
+
+impl MeshTally {
+    /// Notes a fault that really hit.
+    pub fn fault(&mut self, kind: impl Into<String>) {
+        *self.faults.entry(kind.into()).or_default() += 1;
+    }
+
+    /// How many faults hit.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Notes how long something took to come back.
+    pub fn recovered(&mut self, what: &'static str, took: Duration) {
+        self.recoveries.entry(what).or_default().add(took);
+    }
+
+    /// The times of one kind.
+    #[must_use]
+    pub fn recovery(&self, what: &str) -> Recovery {
+        self.recoveries.get(what).cloned().unwrap_or_default()
+    }
+
+    /// Prints the run's line, with the errors that clients saw.
+    pub fn print(&self, test: &str, errors: &BTreeMap<String, u64>, findings: &Findings) {
+        let recoveries: BTreeMap<&str, Value> = self.recoveries.iter().map(|(what, r)| (*what, r.told())).collect();
+        let line = json!({
+            "test": test,
+            "faults": self.faults,
+            "recovery": recoveries,
+            "client_errors": errors,
             "verdict": findings.summary(),
         });
         println!("{line}");

@@ -17,7 +17,9 @@ impl Workflow {
     pub fn source(&self) -> String {
         let tasks = (self.source)();
         let name = self.name;
-        format!("name: {name}\nparams: {{type: object, properties: {{witness: {{type: string}}}}}}\ntasks:\n{tasks}")
+        format!(
+            "name: {name}\nparams: {{type: object, properties: {{witness: {{type: string}}, web: {{type: string}}}}}}\ntasks:\n{tasks}"
+        )
     }
 }
 
@@ -126,6 +128,17 @@ fn far(id: &str, fields: &str) -> String {
     let input = "{witness: '{{ params.witness }}', work_ms: 7000}";
     format!("  {id}:\n    queue: outside\n{fields}    noop: {{output: {input}}}\n")
 }
+
+/// A page that is fetched, and a task after it.
+pub const WEB: Workflow = Workflow {
+    name: "web",
+    cancelled: false,
+    source: || {
+        let fetch =
+            "  fetch:\n    retry: {max_attempts: 3, initial_interval: 100ms}\n    http: {url: '{{ params.web }}'}\n";
+        fetch.to_owned() + &bash("read", &needs("fetch"), "true")
+    },
+};
 
 /// Python, and values that pass from task to task.
 pub const DATA: Workflow = Workflow {

@@ -1,14 +1,15 @@
-//! The databases, read with the checker's own SQL in one snapshot.
+//! The databases, read with the checker's own SQL in one snapshot. What is asked is the same for SQLite and Postgres;
+//! how they are asked, and how an id is written, is a file each below.
+
+mod postgres;
+mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Row, SqliteConnection};
 
-use crate::VerifyError;
 use crate::document::Document;
+use crate::{Source, VerifyError};
 
 /// A row of `executions`, with what belongs to it.
 #[derive(Debug, Default)]
@@ -65,8 +66,10 @@ pub(crate) struct Database {
     pub(crate) executions: BTreeMap<String, Stored>,
     /// Executions by idempotency key.
     pub(crate) requests: BTreeMap<String, String>,
-    /// (shard, owner, epoch).
+    /// (shard, owner, epoch); the owner is empty for none.
     pub(crate) shards: Vec<(i64, String, i64)>,
+    /// The replicas that share the shards; nothing for a process that shares with nobody.
+    pub(crate) replicas: Option<BTreeSet<String>>,
     pub(crate) documents: BTreeMap<(String, i64), Document>,
     /// Rows whose execution does not exist, told as `table: id`.
     pub(crate) orphans: BTreeSet<String>,
@@ -81,119 +84,118 @@ impl Database {
     }
 }
 
-/// Reads both databases of a data directory.
-pub(crate) async fn read(directory: &Path) -> Result<Database, VerifyError> {
+/// Reads everything of a source.
+pub(crate) async fn read(source: &Source) -> Result<Database, VerifyError> {
     let mut database = Database::default();
-    let path = directory.join("execution.db");
-    let failed = |source| VerifyError::Database {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut connection = open(&path).await.map_err(failed)?;
-    read_executions(&mut connection, &mut database).await.map_err(failed)?;
-    let path = directory.join("definitions.db");
-    let failed = |source| VerifyError::Database {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut connection = open(&path).await.map_err(failed)?;
-    let said = integrity(&mut connection).await.map_err(failed)?;
-    database.integrity.push(("definitions.db".to_owned(), said));
-    let rows = sqlx::query("SELECT workflow, number, document FROM revisions")
-        .fetch_all(&mut connection)
-        .await
-        .map_err(failed)?;
-    for row in rows {
-        let key: (String, i64) = (row.get(0), row.get(1));
-        let text: String = row.get(2);
-        let document = Document::parse(&text).map_err(|problem| VerifyError::content(&path, problem))?;
-        database.documents.insert(key, document);
+    match source {
+        Source::Directory(directory) => sqlite::read(directory, &mut database).await?,
+        Source::Postgres(url) => postgres::read(url, &mut database).await?,
     }
     Ok(database)
 }
 
-async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(std::time::Duration::from_secs(10))
-        .connect()
-        .await
+/// A value of a row.
+#[derive(Debug, Clone)]
+enum Cell {
+    Null,
+    Number(i64),
+    Text(String),
 }
 
-async fn integrity(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    let rows = sqlx::query("PRAGMA integrity_check(5)").fetch_all(connection).await?;
-    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(lines.join("; "))
+/// A row, whatever database it comes from.
+#[derive(Debug, Clone)]
+struct Cells(Vec<Cell>);
+
+impl Cells {
+    fn number(&self, place: usize) -> i64 {
+        self.maybe(place).unwrap_or(i64::MIN)
+    }
+
+    fn maybe(&self, place: usize) -> Option<i64> {
+        match self.0.get(place) {
+            Some(Cell::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn text(&self, place: usize) -> String {
+        self.words(place).unwrap_or_default()
+    }
+
+    fn words(&self, place: usize) -> Option<String> {
+        match self.0.get(place) {
+            Some(Cell::Text(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn value(&self, place: usize) -> Option<Value> {
+        self.words(place).map(|text| json(&text))
+    }
 }
 
-async fn read_executions(connection: &mut SqliteConnection, database: &mut Database) -> Result<(), sqlx::Error> {
-    let said = integrity(connection).await?;
-    database.integrity.push(("execution.db".to_owned(), said));
-    // One snapshot over all tables, also while NEXUS writes.
-    sqlx::query("BEGIN").execute(&mut *connection).await?;
-    for row in sqlx::query(
-        "SELECT lower(hex(id)), workflow, revision, shard, state, closing, closing_reason, sequence, created_at,
-                started_at, finished_at, failure FROM executions",
-    )
-    .fetch_all(&mut *connection)
-    .await?
-    {
-        database.executions.insert(hyphenated(row.get(0)), execution(&row));
-    }
-    read_tasks(connection, database).await?;
-    read_events(connection, database).await?;
-    read_payloads(connection, database).await?;
-    for row in sqlx::query("SELECT key, lower(hex(execution)) FROM requests")
-        .fetch_all(&mut *connection)
-        .await?
-    {
-        database.requests.insert(row.get(0), hyphenated(row.get(1)));
-    }
-    for row in sqlx::query("SELECT id, lower(hex(owner)), epoch FROM shards ORDER BY id")
-        .fetch_all(&mut *connection)
-        .await?
-    {
-        database.shards.push((row.get(0), row.get(1), row.get(2)));
-    }
-    sqlx::query("COMMIT").execute(connection).await.map(drop)
+/// A database that can be asked.
+trait Reader {
+    /// How a column of an id is written so that it becomes text, with or without hyphens.
+    fn id(column: &str) -> String;
+
+    async fn rows(&mut self, statement: &str) -> Result<Vec<Cells>, sqlx::Error>;
 }
 
-async fn read_tasks(connection: &mut SqliteConnection, database: &mut Database) -> Result<(), sqlx::Error> {
-    for row in sqlx::query(
-        "SELECT lower(hex(execution)), position, state, leases, returned, infra_losses, scheduled_at, ready_at,
-                started_at, attempt_started_at, finished_at, next_at, worker, failure FROM tasks",
-    )
-    .fetch_all(connection)
-    .await?
-    {
-        let id = hyphenated(row.get(0));
+async fn read_executions<R: Reader>(reader: &mut R, database: &mut Database) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "SELECT {}, workflow, revision, shard, state, closing, closing_reason, sequence, created_at, started_at,
+                finished_at, failure FROM executions",
+        R::id("id")
+    );
+    for row in reader.rows(&statement).await? {
+        database.executions.insert(hyphenated(&row.text(0)), execution(&row));
+    }
+    read_tasks(reader, database).await?;
+    read_events(reader, database).await?;
+    read_payloads(reader, database).await?;
+    let statement = format!("SELECT key, {} FROM requests", R::id("execution"));
+    for row in reader.rows(&statement).await? {
+        database.requests.insert(row.text(0), hyphenated(&row.text(1)));
+    }
+    let statement = format!("SELECT id, {}, epoch FROM shards ORDER BY id", R::id("owner"));
+    for row in reader.rows(&statement).await? {
+        database.shards.push((row.number(0), row.text(1), row.number(2)));
+    }
+    Ok(())
+}
+
+async fn read_tasks<R: Reader>(reader: &mut R, database: &mut Database) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "SELECT {}, position, state, leases, returned, infra_losses, scheduled_at, ready_at, started_at,
+                attempt_started_at, finished_at, next_at, worker, failure FROM tasks",
+        R::id("execution")
+    );
+    for row in reader.rows(&statement).await? {
+        let id = hyphenated(&row.text(0));
         match database.executions.get_mut(&id) {
-            Some(stored) => drop(stored.tasks.insert(row.get(1), task(&row))),
+            Some(stored) => drop(stored.tasks.insert(row.number(1), task(&row))),
             None => drop(database.orphans.insert(format!("tasks: {id}"))),
         }
     }
     Ok(())
 }
 
-async fn read_events(connection: &mut SqliteConnection, database: &mut Database) -> Result<(), sqlx::Error> {
-    for row in sqlx::query(
-        "SELECT lower(hex(execution)), sequence, at, kind, task, attempt, state, data FROM history
-         ORDER BY execution, sequence",
-    )
-    .fetch_all(connection)
-    .await?
-    {
-        let id = hyphenated(row.get(0));
-        let data: String = row.get(7);
+async fn read_events<R: Reader>(reader: &mut R, database: &mut Database) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "SELECT {}, sequence, at, kind, task, attempt, state, data FROM history ORDER BY execution, sequence",
+        R::id("execution")
+    );
+    for row in reader.rows(&statement).await? {
+        let id = hyphenated(&row.text(0));
         let event = EventRow {
-            sequence: row.get(1),
-            at: row.get(2),
-            kind: row.get(3),
-            task: row.get(4),
-            attempt: row.get(5),
-            state: row.get(6),
-            data: json(&data),
+            sequence: row.number(1),
+            at: row.number(2),
+            kind: row.number(3),
+            task: row.number(4),
+            attempt: row.number(5),
+            state: row.number(6),
+            data: json(&row.text(7)),
         };
         match database.executions.get_mut(&id) {
             Some(stored) => stored.events.push(event),
@@ -203,22 +205,18 @@ async fn read_events(connection: &mut SqliteConnection, database: &mut Database)
     Ok(())
 }
 
-async fn read_payloads(connection: &mut SqliteConnection, database: &mut Database) -> Result<(), sqlx::Error> {
-    for row in sqlx::query("SELECT lower(hex(execution)), position, value FROM outputs")
-        .fetch_all(&mut *connection)
-        .await?
-    {
-        let id = hyphenated(row.get(0));
+async fn read_payloads<R: Reader>(reader: &mut R, database: &mut Database) -> Result<(), sqlx::Error> {
+    let statement = format!("SELECT {}, position, value FROM outputs", R::id("execution"));
+    for row in reader.rows(&statement).await? {
+        let id = hyphenated(&row.text(0));
         match database.executions.get_mut(&id) {
-            Some(stored) => drop(stored.outputs.insert(row.get(1), row.get(2))),
+            Some(stored) => drop(stored.outputs.insert(row.number(1), row.text(2))),
             None => drop(database.orphans.insert(format!("outputs: {id}"))),
         }
     }
-    for row in sqlx::query("SELECT lower(hex(execution)) FROM params")
-        .fetch_all(connection)
-        .await?
-    {
-        let id = hyphenated(row.get(0));
+    let statement = format!("SELECT {} FROM params", R::id("execution"));
+    for row in reader.rows(&statement).await? {
+        let id = hyphenated(&row.text(0));
         match database.executions.get_mut(&id) {
             Some(stored) => stored.has_params = true,
             None => drop(database.orphans.insert(format!("params: {id}"))),
@@ -227,37 +225,59 @@ async fn read_payloads(connection: &mut SqliteConnection, database: &mut Databas
     Ok(())
 }
 
-fn execution(row: &SqliteRow) -> Stored {
+/// The documents of all revisions; what is wrong with one that cannot be read.
+async fn read_documents<R: Reader>(
+    reader: &mut R,
+    database: &mut Database,
+    path: &str,
+    table: &str,
+) -> Result<(), VerifyError> {
+    let statement = format!("SELECT workflow, number, document FROM {table}");
+    let rows = reader.rows(&statement).await.map_err(|source| VerifyError::Database {
+        path: path.to_owned(),
+        source,
+    })?;
+    for row in rows {
+        let document = Document::parse(&row.text(2)).map_err(|problem| VerifyError::Content {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        })?;
+        database.documents.insert((row.text(0), row.number(1)), document);
+    }
+    Ok(())
+}
+
+fn execution(row: &Cells) -> Stored {
     Stored {
-        workflow: row.get(1),
-        revision: row.get(2),
-        shard: row.get(3),
-        state: row.get(4),
-        closing: row.get(5),
-        closing_reason: row.get(6),
-        sequence: row.get(7),
-        created_at: row.get(8),
-        started_at: row.get(9),
-        finished_at: row.get(10),
-        failure: row.get::<Option<String>, _>(11).map(|text| json(&text)),
+        workflow: row.text(1),
+        revision: row.number(2),
+        shard: row.number(3),
+        state: row.number(4),
+        closing: row.number(5),
+        closing_reason: row.text(6),
+        sequence: row.number(7),
+        created_at: row.number(8),
+        started_at: row.maybe(9),
+        finished_at: row.maybe(10),
+        failure: row.value(11),
         ..Stored::default()
     }
 }
 
-fn task(row: &SqliteRow) -> TaskRow {
+fn task(row: &Cells) -> TaskRow {
     TaskRow {
-        state: row.get(2),
-        leases: row.get(3),
-        returned: row.get(4),
-        infra_losses: row.get(5),
-        scheduled_at: row.get(6),
-        ready_at: row.get(7),
-        started_at: row.get(8),
-        attempt_started_at: row.get(9),
-        finished_at: row.get(10),
-        next_at: row.get(11),
-        worker: row.get(12),
-        failure: row.get::<Option<String>, _>(13).map(|text| json(&text)),
+        state: row.number(2),
+        leases: row.number(3),
+        returned: row.number(4),
+        infra_losses: row.number(5),
+        scheduled_at: row.maybe(6),
+        ready_at: row.maybe(7),
+        started_at: row.maybe(8),
+        attempt_started_at: row.maybe(9),
+        finished_at: row.maybe(10),
+        next_at: row.maybe(11),
+        worker: row.words(12),
+        failure: row.value(13),
     }
 }
 
@@ -269,10 +289,10 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-/// 32 hex digits as callers see an id.
+/// An id as callers see it, of 32 hex digits or of what has its hyphens already.
 fn hyphenated(hex: &str) -> String {
     let mut id = String::with_capacity(36);
-    for (place, digit) in hex.chars().enumerate() {
+    for (place, digit) in hex.chars().filter(|digit| *digit != '-').enumerate() {
         if matches!(place, 8 | 12 | 16 | 20) {
             id.push('-');
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{VerifyError, database};
+use crate::{Source, VerifyError, database};
 
 /// How much an earlier state lacks.
 #[derive(Debug, Default)]
@@ -20,7 +20,11 @@ pub struct Lacking {
 /// # Errors
 /// When one of them cannot be read.
 pub async fn lacking(older: &Path, newer: &Path) -> Result<Lacking, VerifyError> {
-    let (older, newer) = (database::read(older).await?, database::read(newer).await?);
+    let directory = |path: &Path| Source::Directory(path.to_owned());
+    let (older, newer) = (
+        database::read(&directory(older)).await?,
+        database::read(&directory(newer)).await?,
+    );
     let mut lacking = Lacking::default();
     for (id, now) in &newer.executions {
         let Some(then) = older.executions.get(id) else {

@@ -11,6 +11,7 @@ mod earlier;
 mod findings;
 mod fold;
 pub mod ledger;
+pub mod shards;
 pub mod witness;
 
 use std::path::{Path, PathBuf};
@@ -18,15 +19,32 @@ use std::path::{Path, PathBuf};
 pub use earlier::{Lacking, lacking};
 pub use findings::{Breach, Findings, Invariant};
 
+/// Where NEXUS stores.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A data directory: `execution.db` and `definitions.db`.
+    Directory(PathBuf),
+    /// The address of a mesh's Postgres.
+    Postgres(String),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Directory(PathBuf::new())
+    }
+}
+
 /// What is compared.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// The data directory: `execution.db` and `definitions.db`.
-    pub data: PathBuf,
+    /// What NEXUS has stored.
+    pub source: Source,
     /// The witness's file; without it only what the databases say of themselves is checked.
     pub witness: Option<PathBuf>,
     /// The clients' ledger; the same.
     pub ledger: Option<PathBuf>,
+    /// What was seen of the shards in the course of time (see [`shards`]); only a mesh has that.
+    pub shards: Option<PathBuf>,
     /// Since when nothing was asked any more, in nanoseconds since the epoch. Then everything must have ended.
     pub quiet_since: Option<i64>,
     /// How long before its process died an attempt may have begun without being stored, in milliseconds: leases ride
@@ -82,6 +100,7 @@ struct Case {
     database: database::Database,
     witness: witness::Log,
     ledger: ledger::Calls,
+    shards: Vec<shards::Seen>,
     has_witness: bool,
     has_ledger: bool,
     quiet_since: Option<i64>,
@@ -93,7 +112,7 @@ struct Case {
 /// # Errors
 /// When something cannot be read.
 pub async fn verify(inputs: &Inputs) -> Result<Findings, VerifyError> {
-    let database = database::read(&inputs.data).await?;
+    let database = database::read(&inputs.source).await?;
     let witness = inputs
         .witness
         .as_deref()
@@ -106,7 +125,14 @@ pub async fn verify(inputs: &Inputs) -> Result<Findings, VerifyError> {
         .map(ledger::Calls::read)
         .transpose()?
         .unwrap_or_default();
+    let shards = inputs
+        .shards
+        .as_deref()
+        .map(shards::read)
+        .transpose()?
+        .unwrap_or_default();
     let case = Case {
+        shards,
         database,
         witness,
         ledger,

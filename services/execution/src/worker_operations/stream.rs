@@ -73,7 +73,14 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => break,
                 },
-                Some(message) = directed.recv() => drop(outbox.send(Ok(message)).await),
+                message = directed.recv() => match message {
+                    Some(message) => drop(outbox.send(Ok(message)).await),
+                    // The session is over, or has another stream. Tasks that would be given out here could not be reported.
+                    None => {
+                        drop(outbox.send(Err(super::unknown())).await);
+                        break;
+                    }
+                },
                 () = outbox.closed() => break,
             }
         }

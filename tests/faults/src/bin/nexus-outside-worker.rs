@@ -12,6 +12,7 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, LeasedTask, PollTasksRequest, RegisterWorkerRequest, ReportTasksRequest, StreamTasksRequest,
     Succeeded, TaskReport, report_result, stream_tasks_request, stream_tasks_response, task_report,
 };
+use nexus_mesh::transport::ClientOptions;
 use nexus_mesh::{Transport, transport};
 use nexus_verify::ledger::{Call, Ledger, Stage, Subject};
 use nexus_verify::witness::tell;
@@ -26,7 +27,7 @@ struct Args {
     /// How it gets tasks: `poll` or `stream`
     #[arg(long)]
     mode: String,
-    /// Address of NEXUS
+    /// Address of NEXUS; several replicas with commas between them
     #[arg(long)]
     server: String,
     /// Address of the witness
@@ -51,7 +52,12 @@ struct Worker {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let ledger = Ledger::open(&args.ledger, args.first_op)?;
-    let client = WorkerServiceClient::new(transport::connect(&args.server)?);
+    let way = if args.server.contains(',') {
+        transport::connect_one(&args.server, &ClientOptions::default())?
+    } else {
+        transport::connect(&args.server)?
+    };
+    let client = WorkerServiceClient::new(way);
     let mut worker = Worker {
         args,
         ledger,

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nexus_faults::{Arena, CHAIN, Chance, DATA, DEADLINE, FAN, Mix, Nexus, ONCE, RETRY, Tally, eventually, now_ns};
-use nexus_verify::{Inputs, Invariant, lacking, verify};
+use nexus_verify::{Inputs, Invariant, Source, lacking, verify};
 
 const MIX: Mix = &[CHAIN, FAN, RETRY, ONCE, DATA];
 
@@ -182,7 +182,7 @@ async fn a_damaged_tail_costs_the_last_transactions_and_nothing_else() {
         let mut nexus = arena.start();
         // Witness and ledger know of what is lost, so only the database is asked: it must be sound, and all must end.
         let inputs = Inputs {
-            data: arena.data().to_owned(),
+            source: Source::Directory(arena.data().to_owned()),
             quiet_since: Some(now_ns()),
             ..Inputs::default()
         };

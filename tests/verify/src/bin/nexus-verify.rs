@@ -5,15 +5,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nexus_verify::{Inputs, verify};
+use nexus_verify::{Inputs, Source, verify};
 
-/// Compares the databases of `nexus dev` with what a witness saw and what clients were answered
+/// Compares what NEXUS has stored with what a witness saw and what clients were answered
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Data directory of NEXUS; it may run meanwhile
+    /// Data directory of `nexus dev`; it may run meanwhile
+    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    data: Option<PathBuf>,
+    /// Address of a mesh's Postgres, postgres://user:password@host/database; the mesh may run meanwhile
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// What was seen of a mesh's shards in the course of time
     #[arg(long)]
-    data: PathBuf,
+    shards: Option<PathBuf>,
     /// File of nexus-witness
     #[arg(long)]
     witness: Option<PathBuf>,
@@ -31,8 +37,13 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    let source = match (args.database, args.data) {
+        (Some(url), _) => Source::Postgres(url),
+        (None, directory) => Source::Directory(directory.unwrap_or_default()),
+    };
     let inputs = Inputs {
-        data: args.data,
+        source,
+        shards: args.shards,
         witness: args.witness,
         ledger: args.ledger,
         quiet_since: args.quiet_since,

@@ -1,6 +1,6 @@
 //! What the database says of itself: I9 and I10.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -9,8 +9,24 @@ use crate::database::{Stored, TaskRow};
 use crate::findings::{Findings, Invariant};
 use crate::fold::{Folded, number as n};
 
-/// All shards have one owner under one epoch, and every life that became ready has raised it.
+/// Who owns the shards: one process, or the replicas of a mesh.
 pub(super) fn shards(case: &Case, findings: &mut Findings) {
+    match &case.database.replicas {
+        None => one_owner(case, findings),
+        Some(replicas) => {
+            shared(case, replicas, findings);
+            course(case, findings);
+        }
+    }
+    let numbers = case.database.shards.iter().map(|(id, _, _)| *id);
+    let whole = case.database.shards.is_empty() || numbers.eq(0..64);
+    findings.check(Invariant::SingleWriter, "", whole, || {
+        "some shards have no owner".to_owned()
+    });
+}
+
+/// All shards have one owner under one epoch, and every life that became ready has raised it.
+fn one_owner(case: &Case, findings: &mut Findings) {
     let owners: BTreeSet<(&String, i64)> = case
         .database
         .shards
@@ -28,11 +44,44 @@ pub(super) fn shards(case: &Case, findings: &mut Findings) {
         usize::try_from(epoch).is_ok_and(|epoch| epoch >= ready),
         || format!("the epoch is {epoch} after {ready} lives that claimed the shards"),
     );
-    let numbers = case.database.shards.iter().map(|(id, _, _)| *id);
-    let whole = case.database.shards.is_empty() || numbers.eq(0..64);
-    findings.check(Invariant::SingleWriter, "", whole, || {
-        "some shards have no owner".to_owned()
-    });
+}
+
+/// After quiet every shard is owned by a replica that is there, if any is.
+fn shared(case: &Case, replicas: &BTreeSet<String>, findings: &mut Findings) {
+    if case.quiet_since.is_none() || replicas.is_empty() {
+        return;
+    }
+    for (shard, owner, epoch) in &case.database.shards {
+        findings.check(Invariant::SingleWriter, "", replicas.contains(owner), || {
+            format!("shard {shard} (epoch {epoch}) is owned by {owner:?}, which is none of the replicas {replicas:?}")
+        });
+    }
+}
+
+/// What was seen of the shards: their epochs never fell, and none had two owners under one epoch.
+fn course(case: &Case, findings: &mut Findings) {
+    let mut last: BTreeMap<i64, (i64, String)> = BTreeMap::new();
+    let now = case.database.shards.iter();
+    let now = now.map(|(shard, owner, epoch)| (*shard, owner, *epoch));
+    let seen = case.shards.iter().map(|seen| (seen.shard, &seen.owner, seen.epoch));
+    for (shard, owner, epoch) in seen.chain(now) {
+        let (before, of) = last.entry(shard).or_default();
+        findings.check(Invariant::SingleWriter, "", epoch >= *before, || {
+            format!("the epoch of shard {shard} fell from {before} to {epoch}")
+        });
+        if epoch > *before {
+            of.clear();
+            findings.count("shards_changed_hands", u64::from(*before > 0));
+        }
+        let same = owner.is_empty() || of.is_empty() || of == owner;
+        findings.check(Invariant::SingleWriter, "", same, || {
+            format!("shard {shard} was owned by {of} and by {owner} under epoch {epoch}")
+        });
+        *before = epoch;
+        if !owner.is_empty() {
+            of.clone_from(owner);
+        }
+    }
 }
 
 /// The history counts 1..n and the execution's row says n.

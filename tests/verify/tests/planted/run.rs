@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nexus_verify::{Findings, Inputs, Invariant, verify};
+use nexus_verify::{Findings, Inputs, Invariant, Source, verify};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tempfile::TempDir;
@@ -204,7 +204,8 @@ impl Run {
             .map(|line| line.replace("\"E\"", &format!("\"{ID}\"")) + "\n");
         std::fs::write(path("ledger"), lines.collect::<String>()).expect("ledger");
         let inputs = Inputs {
-            data: self.folder.path().to_owned(),
+            source: Source::Directory(self.folder.path().to_owned()),
+            shards: None,
             witness: Some(path("witness")),
             ledger: Some(path("ledger")),
             quiet_since: Some(1_000_000),
