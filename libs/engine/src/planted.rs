@@ -75,8 +75,6 @@ bugs! {
     LeaseNotStored,
     /// A lease that was taken over from a former owner never runs out.
     TakenOverNeverExpires,
-    /// A start goes on with what was looked up before the shard changed hands.
-    StaleLookUp,
 }
 
 #[cfg(feature = "planted")]

@@ -42,7 +42,7 @@ pub use retention::{Always, Retention, Turn};
 use notify::Notifier;
 use owner::Owner;
 use plans::Plans;
-use replication::{Keeper, Nudge, Peers, Router, Watched};
+use replication::{Keeper, Nudge, Peers, Router, Watched, Ways};
 use sessions::Sessions;
 use store::Store;
 
@@ -128,7 +128,7 @@ impl Execution {
             leaving: shutdown.clone(),
             shutdown,
         };
-        let service = parts.assemble(dependencies, owner, router, None, ends, watch::channel(true).1);
+        let service = parts.assemble(dependencies, owner, router, ends, None);
         Ok((service, recovered, finished))
     }
 
@@ -151,7 +151,12 @@ impl Execution {
         let ids = dependencies.ids.clone();
         let lending = Arc::clone(&replication.lending);
         let (standing, stands) = watch::channel(true);
-        let keeper = Keeper::new(replication, me, router.clone(), reins, nudge.clone(), ids, standing);
+        let ways = Ways {
+            router: router.clone(),
+            reins,
+            nudge: nudge.clone(),
+        };
+        let keeper = Keeper::new(replication, me, ids, ways, standing);
         let left = tokio::spawn(keeper.run(ends.leaving.clone()));
         let watched = Watched {
             events: parts.events.clone(),
@@ -159,8 +164,8 @@ impl Execution {
         };
         tokio::spawn(replication::follow(peers.clone(), watched, ends.shutdown.clone()));
         tokio::spawn(replication::borrow(peers, Arc::clone(&lending), ends.shutdown.clone()));
-        let shared = Some((nudge, lending));
-        let service = parts.assemble(dependencies, owner, router, shared, ends, stands);
+        let sharing = Sharing { nudge, lending, stands };
+        let service = parts.assemble(dependencies, owner, router, ends, Some(sharing));
         Ok((service, left, finished))
     }
 
@@ -207,6 +212,13 @@ impl Execution {
     }
 }
 
+/// What a service has that shares with others.
+struct Sharing {
+    nudge: Nudge,
+    lending: Arc<dyn Lend>,
+    stands: watch::Receiver<bool>,
+}
+
 /// What owner and service have in common.
 struct Parts {
     plans: Plans,
@@ -244,11 +256,13 @@ impl Parts {
         dependencies: Dependencies,
         owner: Owner,
         router: Router,
-        shared: Option<(Nudge, Arc<dyn Lend>)>,
         ends: Ends,
-        standing: watch::Receiver<bool>,
+        sharing: Option<Sharing>,
     ) -> Execution {
-        let (nudge, lending) = shared.unzip();
+        let (nudge, lending, standing) = match sharing {
+            Some(sharing) => (Some(sharing.nudge), Some(sharing.lending), sharing.stands),
+            None => (None, None, watch::channel(true).1),
+        };
         if let Some(retention) = dependencies.retention {
             let (store, clock) = (Arc::clone(&dependencies.store), Clock::clone(&dependencies.clock));
             tokio::spawn(retention::run(store, clock, retention, ends.shutdown.clone()));

@@ -14,7 +14,7 @@ use nexus_streams::Lend;
 
 pub(crate) use feeds::{Watched, follow};
 pub(crate) use lending::{borrow, lend};
-pub(crate) use membership::{Keeper, Nudge};
+pub(crate) use membership::{Keeper, Nudge, Ways};
 pub(crate) use peers::{Peer, Peers, request};
 pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
 

@@ -130,7 +130,7 @@ impl World {
             name: format!("worker{number}"),
             queues: worker.queues.clone(),
             slots: u32::try_from(worker.slots).unwrap_or(1),
-            resume_session: resumed.clone(),
+            resume_session: resumed,
             ..RegisterWorkerRequest::default()
         };
         let session = owner.sessions.register(request, &ids);

@@ -27,8 +27,8 @@ pub(crate) const MAX_LOG: u64 = 10 << 20;
 impl Core {
     pub(super) fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
         let shard = new.id.shard();
-        let looked_up_before = self.stay(shard) != new.stay && !planted(Bug::StaleLookUp);
-        if looked_up_before || !self.serves(shard) {
+        // What was looked up in another stay may have changed since.
+        if self.stay(shard) != new.stay || !self.serves(shard) {
             return drop(reply.send(Err(OwnerError::NotOwner(shard))));
         }
         let key = new.request.as_ref().map(|request| request.key.as_str());

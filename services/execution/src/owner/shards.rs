@@ -176,6 +176,47 @@ mod tests {
     }
 
     #[test]
+    fn what_was_looked_up_in_another_stay_starts_nothing() {
+        let fence = crate::store::Fence {
+            owner: uuid::Uuid::nil(),
+            epoch: 1,
+        };
+        let now = super::super::core::Now { wall: 0, steady: 0 };
+        let ids = crate::ids::Ids::system();
+        let mut core = Core::shared(fence, ids.clone(), super::super::Limits::default(), now);
+        let id = ids.execution(None);
+        let mut begin = |core: &mut Core, stay| {
+            let (reply, mut answer) = tokio::sync::oneshot::channel();
+            let plan = super::super::live::tests::live().execution.plan;
+            let new = super::super::NewExecution {
+                id,
+                plan,
+                params: std::sync::Arc::default(),
+                params_text: "{}".into(),
+                labels: std::collections::BTreeMap::new(),
+                traceparent: String::new(),
+                request: None,
+                stay,
+            };
+            let new = Box::new(new);
+            core.handle(super::super::Message::Start { new, reply }, now);
+            matches!(answer.try_recv(), Ok(Err(super::super::OwnerError::NotOwner(_))))
+        };
+        assert!(begin(&mut core, 0), "it owns nothing");
+        core.adopt(id.shard());
+        assert!(begin(&mut core, 1), "it is still loading");
+        core.serve(id.shard());
+        let seen = core.stay(id.shard());
+        core.disown(&[id.shard()].into());
+        core.adopt(id.shard());
+        core.serve(id.shard());
+        assert!(begin(&mut core, seen), "somebody else had it meanwhile");
+        let stay = core.stay(id.shard());
+        assert!(!begin(&mut core, stay));
+        assert_eq!(core.live(), 1);
+    }
+
+    #[test]
     fn a_stay_is_told_while_calls_are_answered_and_grows_with_each() {
         let mut shards = Shards::none();
         assert_eq!(shards.stay(3), 0);

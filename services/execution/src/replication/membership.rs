@@ -36,6 +36,13 @@ impl Nudge {
     }
 }
 
+/// What the keeper steers, and what wakes it.
+pub(crate) struct Ways {
+    pub(crate) router: Router,
+    pub(crate) reins: Reins,
+    pub(crate) nudge: Nudge,
+}
+
 /// Keeps the membership of this replica.
 pub(crate) struct Keeper {
     replication: Replication,
@@ -68,16 +75,15 @@ impl Keeper {
         Ok((me, fence))
     }
 
-    /// A keeper of a membership that was just begun.
+    /// A keeper of a membership that was just begun. Tells whether it is fresh through `standing`.
     pub(crate) fn new(
         replication: Replication,
         me: Replica,
-        router: Router,
-        reins: Reins,
-        nudge: Nudge,
         ids: Ids,
+        ways: Ways,
         standing: watch::Sender<bool>,
     ) -> Self {
+        let Ways { router, reins, nudge } = ways;
         Self {
             replication,
             router,
