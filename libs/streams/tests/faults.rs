@@ -9,7 +9,7 @@ use common::{
     DEADLINE, ask, entries, entry, eventually, losses_past, nothing_comes, redis, server, server_with, take, take_all,
     tasks,
 };
-use nexus_streams::{Dispatch, Lane, RedisDispatch};
+use nexus_streams::{Dispatch, Lane, Lend, RedisDispatch};
 
 const STREAM: &str = "nexus:{default:default}:normal";
 

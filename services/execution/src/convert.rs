@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use nexus_api::common::v1::{Failure as ApiFailure, FailureKind as ApiKind};
 use nexus_api::execution::v1::{Attempt, Event, Execution, LogLine, Task, attempt, task};
-use nexus_api::shard::v1::{LeaseSubject, lease_subject};
 use nexus_api::time::{duration, duration_micros, timestamp};
 use nexus_engine::{Fact, Failure, FailureKind, Plan, TaskState};
 
-use crate::ids::ExecutionId;
-use crate::owner::{Subject, TokenSubject};
 use crate::store::{ExecutionRow, LogRow, TaskRow, codec};
 
 fn state_number(number: i64) -> i32 {
@@ -338,55 +335,5 @@ mod tests {
             let named = event::Type::try_from(number).expect("in the contract");
             assert_eq!(format!("{named:?}"), format!("{kind:?}"));
         }
-    }
-}
-
-/// A pointer in the words between replicas.
-pub(crate) fn pointer(pointer: &nexus_streams::Pointer) -> nexus_api::shard::v1::Pointer {
-    nexus_api::shard::v1::Pointer {
-        execution: pointer.execution.to_vec(),
-        task: pointer.task,
-        attempt: pointer.attempt,
-    }
-}
-
-/// A pointer from the words between replicas; none of what names no execution.
-pub(crate) fn pointer_from(pointer: &nexus_api::shard::v1::Pointer) -> Option<nexus_streams::Pointer> {
-    Some(nexus_streams::Pointer {
-        execution: pointer.execution.as_slice().try_into().ok()?,
-        task: pointer.task,
-        attempt: pointer.attempt,
-    })
-}
-
-/// What a lease is about in the words between replicas.
-pub(crate) fn subject(subject: Subject) -> LeaseSubject {
-    let (state, attempt) = match subject {
-        Subject::Current(attempt) => (lease_subject::State::Current, Some(attempt)),
-        Subject::Over => (lease_subject::State::Over, None),
-        Subject::NotOwner => (lease_subject::State::NotOwner, None),
-    };
-    let attempt = attempt.map(|attempt| nexus_api::shard::v1::Pointer {
-        execution: attempt.execution.bytes().to_vec(),
-        task: attempt.task,
-        attempt: attempt.attempt,
-    });
-    LeaseSubject {
-        state: state.into(),
-        attempt,
-    }
-}
-
-/// What a lease is about from the words between replicas.
-pub(crate) fn subject_from(subject: &LeaseSubject) -> Subject {
-    let attempt = subject.attempt.as_ref().and_then(pointer_from);
-    match (subject.state(), attempt) {
-        (lease_subject::State::Current, Some(pointer)) => Subject::Current(TokenSubject {
-            execution: ExecutionId::from_bytes(pointer.execution),
-            task: pointer.task,
-            attempt: pointer.attempt,
-        }),
-        (lease_subject::State::NotOwner, _) => Subject::NotOwner,
-        _ => Subject::Over,
     }
 }

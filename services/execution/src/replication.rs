@@ -5,6 +5,7 @@ mod lending;
 mod membership;
 mod peers;
 mod routing;
+pub(crate) mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,11 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::Context;
-use crate::convert;
 use crate::ids::ExecutionId;
 use crate::operations::{cancel, start};
 use crate::owner::SessionRef;
-use crate::replication::{self, not_owner};
+use crate::replication::{self, not_owner, words};
 use crate::worker_operations::{heartbeat, lease, logs, report};
 
 /// Changes that wait for a slow replica at most, and changes of one message.
@@ -53,11 +52,11 @@ pub(crate) async fn grant(
     request: api::GrantLeasesRequest,
 ) -> Result<api::GrantLeasesResponse, Status> {
     let session = session(request.session)?;
-    let pointers = request.pointers.iter().filter_map(convert::pointer_from).collect();
+    let pointers = request.pointers.iter().filter_map(words::pointer_from).collect();
     let (tasks, strangers) = lease::here(context, pointers, &session).await?;
     Ok(api::GrantLeasesResponse {
         tasks,
-        strangers: strangers.iter().map(convert::pointer).collect(),
+        strangers: strangers.iter().map(words::pointer).collect(),
     })
 }
 
@@ -86,7 +85,7 @@ pub(crate) async fn describe(
     let growing = request.logs.into_iter().map(|log| (log.token, log.bytes));
     let subjects = logs::here(context, &request.session, growing.collect()).await?;
     Ok(api::DescribeLeasesResponse {
-        subjects: subjects.into_iter().map(convert::subject).collect(),
+        subjects: subjects.into_iter().map(words::subject).collect(),
     })
 }
 

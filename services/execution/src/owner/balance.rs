@@ -107,7 +107,7 @@ mod tests {
     fn shares_are_equal_whoever_comes_and_goes() {
         let nobody = vec![None; 64];
         assert_eq!(settle(&[(1, false)], nobody.clone()), [64]);
-        assert_eq!(settle(&[(1, false), (2, false)], nobody.clone()), [32, 32]);
+        assert_eq!(settle(&[(1, false), (2, false)], nobody), [32, 32]);
         assert_eq!(
             settle(&[(3, false), (1, false), (2, false)], vec![Some(1); 64]),
             [21, 22, 21]

@@ -185,7 +185,7 @@ mod tests {
         let ids = crate::ids::Ids::system();
         let mut core = Core::shared(fence, ids.clone(), super::super::Limits::default(), now);
         let id = ids.execution(None);
-        let mut begin = |core: &mut Core, stay| {
+        let begin = |core: &mut Core, stay| {
             let (reply, mut answer) = tokio::sync::oneshot::channel();
             let plan = super::super::live::tests::live().execution.plan;
             let new = super::super::NewExecution {

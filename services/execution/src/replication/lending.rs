@@ -9,8 +9,7 @@ use nexus_streams::{Entry, Lane, Lend};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Peers, request};
-use crate::convert;
+use super::{Peers, request, words};
 
 /// How often the others are asked, and how long one may take to answer.
 const ASK: Duration = Duration::from_millis(100);
@@ -69,7 +68,7 @@ fn entry(queue: &str, lent: &LentPointer) -> Option<Entry> {
             1 => Lane::Normal,
             _ => Lane::Low,
         },
-        pointer: convert::pointer_from(lent.pointer.as_ref()?)?,
+        pointer: words::pointer_from(lent.pointer.as_ref()?)?,
     })
 }
 
@@ -77,7 +76,7 @@ fn entry(queue: &str, lent: &LentPointer) -> Option<Entry> {
 pub(crate) fn lend(lending: &dyn Lend, ask: &LendPointersRequest) -> LendPointersResponse {
     let entries = lending.lend(&ask.queue, (ask.max as usize).min(MOST));
     let lent = |entry: &Entry| LentPointer {
-        pointer: Some(convert::pointer(&entry.pointer)),
+        pointer: Some(words::pointer(&entry.pointer)),
         lane: entry.lane as u32,
     };
     LendPointersResponse {

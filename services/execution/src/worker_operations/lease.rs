@@ -13,11 +13,10 @@ use tonic::Status;
 
 use super::{MAX_OUTPUT, shared, split};
 use crate::Context;
-use crate::convert;
 use crate::error::status;
 use crate::ids::ExecutionId;
 use crate::owner::{Granted, SessionRef};
-use crate::replication::{Peer, request};
+use crate::replication::{Peer, request, words};
 
 /// How long another replica may take to lease.
 const CALL: Duration = Duration::from_secs(5);
@@ -75,14 +74,14 @@ pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, sess
     let shard = taken.first().map_or(0, |taken| shard_of(&taken.pointer));
     let grant = GrantLeasesRequest {
         session: Some(shared(session)),
-        pointers: taken.iter().map(|taken| convert::pointer(&taken.pointer)).collect(),
+        pointers: taken.iter().map(|taken| words::pointer(&taken.pointer)).collect(),
     };
     let mut client = peer.client();
     let call = client.grant_leases(request(grant, CALL));
     match context.router.ask(shard, &peer, call).await {
         Ok(answer) => {
             let answer = answer.into_inner();
-            let strangers: Vec<Pointer> = answer.strangers.iter().filter_map(convert::pointer_from).collect();
+            let strangers: Vec<Pointer> = answer.strangers.iter().filter_map(words::pointer_from).collect();
             settle(context, taken, &strangers);
             answer.tasks
         }

@@ -12,12 +12,11 @@ use tonic::Status;
 
 use super::{at_most, session, split};
 use crate::Context;
-use crate::convert;
 use crate::error::status;
 use crate::ids::ExecutionId;
 use crate::owner::Subject;
 use crate::owner::shards::shard_of_token;
-use crate::replication::{Peer, is_elsewhere, request};
+use crate::replication::{Peer, is_elsewhere, request, words};
 use crate::store::LogRow;
 
 /// How long another replica may take, and how long an owner is looked for.
@@ -123,5 +122,5 @@ async fn there(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<V
         logs: logs.into_iter().map(log).collect(),
     };
     let answer = peer.client().describe_leases(request(describe, CALL)).await?;
-    Ok(answer.into_inner().subjects.iter().map(convert::subject_from).collect())
+    Ok(answer.into_inner().subjects.iter().map(words::subject_from).collect())
 }
