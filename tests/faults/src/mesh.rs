@@ -19,7 +19,7 @@ use crate::process::WitnessProcess;
 use crate::{Load, Outside, eventually, now_ns};
 
 /// Meshes at a time: most of a run is waiting, but its bounds are of seconds and the machine may be small.
-static FEW: Semaphore = Semaphore::const_new(2);
+static FEW: Semaphore = Semaphore::const_new(3);
 /// Longest wait for the end of everything once the load has ended.
 const QUIET: Duration = Duration::from_secs(90);
 
@@ -132,6 +132,12 @@ impl MeshArena {
         );
         load.web = format!("http://{}/", self.web);
         load
+    }
+
+    /// Clients of one replica alone.
+    #[must_use]
+    pub fn load_at(&self, server: &str, number: u64) -> Load {
+        Load::numbered(server, self.witness.address.to_string(), &self.ledger_file(), number)
     }
 
     /// A worker outside of the mesh, which speaks the protocol by hand.
