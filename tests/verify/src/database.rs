@@ -240,7 +240,7 @@ async fn read_documents<R: Reader>(
     for row in rows {
         let document = Document::parse(&row.text(2)).map_err(|problem| VerifyError::Content {
             path: path.to_owned(),
-            problem: problem.to_string(),
+            problem,
         })?;
         database.documents.insert((row.text(0), row.number(1)), document);
     }
