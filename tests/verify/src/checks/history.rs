@@ -151,3 +151,68 @@ fn difference(row: Option<&TaskRow>, history: Option<&TaskRow>) -> String {
 pub(super) fn closes(kind: i64) -> bool {
     matches!(kind, n::TASK_RETRYING | n::TASK_LOST | n::TASK_FINISHED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::shards::Seen;
+
+    /// A mesh in which `a` owns everything under epoch 3, after what was seen.
+    fn mesh(seen: &[(i64, &str, i64)]) -> Case {
+        let seen = seen.iter().map(|(shard, owner, epoch)| Seen {
+            shard: *shard,
+            owner: (*owner).to_owned(),
+            epoch: *epoch,
+        });
+        Case {
+            database: Database {
+                shards: (0..64).map(|shard| (shard, "a".to_owned(), 3)).collect(),
+                replicas: Some(BTreeSet::from(["a".to_owned()])),
+                ..Database::default()
+            },
+            witness: crate::witness::Log::default(),
+            ledger: crate::ledger::Calls::default(),
+            shards: seen.collect(),
+            has_witness: false,
+            has_ledger: false,
+            quiet_since: Some(0),
+            lazy_ns: 0,
+        }
+    }
+
+    fn problems(case: &Case) -> Vec<String> {
+        let mut findings = Findings::default();
+        shards(case, &mut findings);
+        findings
+            .breaches()
+            .iter()
+            .map(|breach| breach.problem.clone())
+            .collect()
+    }
+
+    #[test]
+    fn shards_that_change_hands_under_new_epochs_are_sound() {
+        let sound = mesh(&[(7, "", 0), (7, "b", 1), (7, "", 1), (7, "c", 2), (7, "", 2)]);
+        assert_eq!(problems(&sound), Vec::<String>::new());
+    }
+
+    #[test]
+    fn epochs_that_fall_and_two_owners_under_one_epoch_are_found() {
+        assert!(problems(&mesh(&[(7, "a", 4)]))[0].contains("fell from 4 to 3"));
+        assert!(problems(&mesh(&[(7, "b", 3)]))[0].contains("owned by b and by a under epoch 3"));
+        let twice = [(7, "b", 2), (7, "", 2), (7, "c", 2)];
+        assert!(problems(&mesh(&twice))[0].contains("owned by b and by c under epoch 2"));
+    }
+
+    #[test]
+    fn a_shard_that_nobody_or_a_stranger_owns_after_quiet_is_found() {
+        for owner in ["", "gone"] {
+            let mut case = mesh(&[]);
+            case.database.shards[9].1 = owner.to_owned();
+            assert!(problems(&case)[0].contains("which is none of the replicas"));
+            case.quiet_since = None;
+            assert_eq!(problems(&case), Vec::<String>::new(), "it may be on its way");
+        }
+    }
+}
