@@ -2,7 +2,7 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build lint fmt clippy proto-lint deny unit e2e simulate faults bench fuzz clean
+.PHONY: help run mesh test setup build lint fmt clippy proto-lint deny unit e2e simulate faults chaos bench fuzz clean
 
 RUN_PROFILE ?= release
 ARGS ?=
@@ -19,6 +19,13 @@ run: setup ## Builds NEXUS, starts `nexus dev` and runs a sample (ARGS="--listen
 	cargo build --profile $(RUN_PROFILE) --locked -p nexus
 	@echo "==> starting; Ctrl-C stops"
 	exec target/$(RUN_PROFILE)/nexus dev $(ARGS)
+
+SHAPE ?= --definitions 2 --execution 2 --workers 4
+
+mesh: setup ## Builds NEXUS and runs a whole mesh here until Ctrl-C (SHAPE="--execution 3 --workers 8", ARGS=--no-fsync)
+	@echo "==> building (the first time takes several minutes; cargo shows how far it is)"
+	cargo build --profile $(RUN_PROFILE) --locked -p nexus -p nexus-fleet
+	exec target/$(RUN_PROFILE)/nexus-fleet $(SHAPE) $(ARGS)
 
 test: setup lint build ## Runs every check and every test
 	cargo test --workspace --locked

@@ -1,4 +1,4 @@
-//! Starts servers so that they die with this process.
+//! Starts servers, and other processes that a test needs, so that they die with this process.
 //!
 //! Linux sends a child the signal that it asked for when the *thread* that started it ends, not the process. Tests come
 //! and go on threads of their own, so every server is started by one thread that lives as long as the process does.
@@ -16,8 +16,14 @@ use crate::PAUSE;
 
 type Job = (Command, mpsc::SyncSender<io::Result<Child>>);
 
-/// Starts a command on the thread that stays.
-pub(crate) fn spawn(command: Command) -> io::Result<Child> {
+/// Starts a command on the thread that stays, in a process group of its own: Ctrl-C is for the one who started it, who
+/// ends everything in order.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn spawn(mut command: Command) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
     static KEEPER: OnceLock<Mutex<mpsc::Sender<Job>>> = OnceLock::new();
     let keeper = KEEPER.get_or_init(|| {
         let (jobs, incoming) = mpsc::channel::<Job>();
@@ -40,7 +46,8 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
 
 /// A command that runs a program as another user, where one is given, and has it killed by `signal` when this process
 /// dies. Where `setpriv` is missing (it comes with Linux's util-linux) the program outlives a killed test.
-pub(crate) fn command(program: &str, user: Option<(u32, u32)>, signal: &str) -> Command {
+#[must_use]
+pub fn command(program: &str, user: Option<(u32, u32)>, signal: &str) -> Command {
     use std::os::unix::process::CommandExt;
     let Some(setpriv) = find("setpriv") else {
         let mut command = Command::new(program);
@@ -71,7 +78,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// Sends a signal to a child that has not been waited for.
-pub(crate) fn signal(child: &Child, signal: Signal) {
+pub fn signal(child: &Child, signal: Signal) {
     if let Ok(pid) = i32::try_from(child.id()) {
         // It may be dead already.
         let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);

@@ -4,7 +4,7 @@
 //! process that started it, however that ends. Nothing of the machine's own databases is touched.
 
 mod folder;
-mod keeper;
+pub mod keeper;
 mod postgres;
 mod redis;
 
