@@ -47,7 +47,9 @@ impl Costs {
 
     pub(crate) fn since(&self, before: &Self) -> Self {
         let difference = |now: &BTreeMap<String, f64>, then: &BTreeMap<String, f64>| {
-            let grown = now.iter().map(|(name, count)| (name.clone(), count - then.get(name).unwrap_or(&0.0)));
+            let grown = now
+                .iter()
+                .map(|(name, count)| (name.clone(), count - then.get(name).unwrap_or(&0.0)));
             grown.filter(|(_, count)| *count > 0.0).collect()
         };
         let used = |kind: &Kind| self.cpu_ms[kind] - before.cpu_ms.get(kind).unwrap_or(&0.0);
@@ -55,7 +57,11 @@ impl Costs {
             cpu_ms: self.cpu_ms.keys().map(|kind| (*kind, used(kind))).collect(),
             client_cpu_ms: (self.client_cpu_ms - before.client_cpu_ms).max(0.0),
             counters: self.counters.zip(before.counters).map(|(now, then)| now.since(then)),
-            commands: self.commands.as_ref().zip(before.commands.as_ref()).map(|(now, then)| difference(now, then)),
+            commands: self
+                .commands
+                .as_ref()
+                .zip(before.commands.as_ref())
+                .map(|(now, then)| difference(now, then)),
         }
     }
 
@@ -76,10 +82,15 @@ impl Costs {
         }
         let Some(commands) = &self.commands else { return line };
         let each = |count: &f64| number(count / tasks);
-        let by_kind: serde_json::Map<String, Value> =
-            self.cpu_ms.iter().map(|(kind, used)| (kind.name().to_owned(), each(used))).collect();
-        let by_command: serde_json::Map<String, Value> =
-            commands.iter().map(|(name, count)| (name.clone(), each(count))).collect();
+        let by_kind: serde_json::Map<String, Value> = self
+            .cpu_ms
+            .iter()
+            .map(|(kind, used)| (kind.name().to_owned(), each(used)))
+            .collect();
+        let by_command: serde_json::Map<String, Value> = commands
+            .iter()
+            .map(|(name, count)| (name.clone(), each(count)))
+            .collect();
         line = line
             .value("cpu_ms_per_task_by_kind", json!(by_kind))
             .number("redis_commands_per_task", commands.values().sum::<f64>() / tasks)

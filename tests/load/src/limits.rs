@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use serde_json::{Map, Value, json};
 
-use crate::error::{BenchError, broken};
 use crate::dev::Place;
+use crate::error::{BenchError, broken};
 use crate::proc;
 use crate::ruler::{Hops, Ruler};
 use crate::stats::{Figures, number};

@@ -142,7 +142,10 @@ mod tests {
         let me = std::process::id();
         assert!(rss_mib(me) > 0.5 && peak_mib(me) >= rss_mib(me) / 2.0);
         let table = Table::read();
-        assert!(table.cpu_ms(1) >= table.cpu_ms(me), "everything is below the first process");
+        assert!(
+            table.cpu_ms(1) >= table.cpu_ms(me),
+            "everything is below the first process"
+        );
         assert!(table.family(1).contains(&me));
         assert!(!file_system(std::path::Path::new("/proc/self")).is_empty());
     }

@@ -50,7 +50,9 @@ impl Redis {
 
     async fn bulk(&mut self, length: i64, text: &mut String) -> std::io::Result<()> {
         // Nothing at all has the length -1, and no end of line.
-        let Ok(length) = usize::try_from(length) else { return Ok(()) };
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(());
+        };
         let mut bytes = vec![0; length + 2];
         self.0.read_exact(&mut bytes).await?;
         text.push_str(&String::from_utf8_lossy(&bytes[..length]));

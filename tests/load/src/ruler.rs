@@ -126,8 +126,22 @@ impl Ruler {
 
     async fn stream(&self, writer: &mut Connection) -> Result<Figures, BenchError> {
         let mut reader = Connection::connect(self.redis.port()).await?;
-        writer.ask(&["XGROUP", "CREATE", "hop", "group", "$", "MKSTREAM"]).await?;
-        let read = ["XREADGROUP", "GROUP", "group", "me", "COUNT", "16", "BLOCK", BLOCK, "STREAMS", "hop", ">"];
+        writer
+            .ask(&["XGROUP", "CREATE", "hop", "group", "$", "MKSTREAM"])
+            .await?;
+        let read = [
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            "me",
+            "COUNT",
+            "16",
+            "BLOCK",
+            BLOCK,
+            "STREAMS",
+            "hop",
+            ">",
+        ];
         let mut trips = Figures::default();
         for _ in 0..TRIPS {
             let added = async {
@@ -168,7 +182,10 @@ fn serve() -> Result<String, BenchError> {
             let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
             let (_reporter, health) = tonic_health::server::health_reporter();
             let server = tonic::transport::Server::builder().add_service(health);
-            server.serve_with_incoming(incoming).await.map_err(std::io::Error::other)
+            server
+                .serve_with_incoming(incoming)
+                .await
+                .map_err(std::io::Error::other)
         });
         if let Err(error) = served {
             eprintln!("the service for the limits: {error}");

@@ -87,7 +87,9 @@ impl Bench<'_> {
     /// Starts a mesh with so many replicas and some more settings of Postgres; also the milliseconds that it took.
     pub(crate) async fn start_mesh(&self, replicas: Replicas, postgres: &[&str]) -> Result<(Server, f64), BenchError> {
         let mut shape = mesh::shape(self.options, self.place.binary(), replicas);
-        shape.postgres.extend(postgres.iter().map(|setting| (*setting).to_owned()));
+        shape
+            .postgres
+            .extend(postgres.iter().map(|setting| (*setting).to_owned()));
         let (mesh, ready_ms) = mesh::start(shape).await?;
         Ok((Server::mesh(mesh), ready_ms))
     }

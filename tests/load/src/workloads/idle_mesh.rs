@@ -39,10 +39,15 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
         let workflow = client.apply(chain("bench_idle", 1, Runner::Local)).await?;
         client.run(&workflow).await?;
     }
-    let url = server.database().ok_or_else(|| broken("a mesh has a database"))?.to_owned();
+    let url = server
+        .database()
+        .ok_or_else(|| broken("a mesh has a database"))?
+        .to_owned();
     let mut connection = PgConnection::connect(&url).await?;
     // Without the library this fails, and statements are not counted.
-    let _not_there = sqlx::query("CREATE EXTENSION pg_stat_statements").execute(&mut connection).await;
+    let _not_there = sqlx::query("CREATE EXTENSION pg_stat_statements")
+        .execute(&mut connection)
+        .await;
     let seconds = bench.options.size(30, 3) as f64;
     tokio::time::sleep(if bench.options.quick { SETTLE / 6 } else { SETTLE }).await;
     let before = Moment::read(&mut server, &mut connection).await?;
@@ -56,7 +61,10 @@ impl Moment {
         // The bench's own are few: three or four for each moment.
         let transactions = "SELECT sum(xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = \
                             current_database()";
-        let transactions = sqlx::query(transactions).fetch_one(&mut *connection).await?.try_get(0)?;
+        let transactions = sqlx::query(transactions)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get(0)?;
         let statements = "SELECT sum(calls)::float8 FROM pg_stat_statements";
         let statements = sqlx::query(statements).fetch_one(&mut *connection).await;
         let statements = statements.ok().and_then(|row| row.try_get(0).ok());
@@ -88,7 +96,9 @@ fn line(before: &Moment, after: &Moment, server: &Server, seconds: f64) -> Line 
     }
     let costs = after.costs.since(&before.costs);
     if let Some(commands) = &costs.commands {
-        let by_name = commands.iter().map(|(name, count)| (name.clone(), number(count * per_minute)));
+        let by_name = commands
+            .iter()
+            .map(|(name, count)| (name.clone(), number(count * per_minute)));
         line = line
             .number("redis_commands_per_min", commands.values().sum::<f64>() * per_minute)
             .value("redis_commands_per_min_by_name", json!(by_name.collect::<Map<_, _>>()));
@@ -97,7 +107,10 @@ fn line(before: &Moment, after: &Moment, server: &Server, seconds: f64) -> Line 
         line = line.number("commits_per_min", counters.commits * per_minute);
     }
     let table = Table::read();
-    let each = server.processes().iter().zip(before.processes.iter().zip(&after.processes));
+    let each = server
+        .processes()
+        .iter()
+        .zip(before.processes.iter().zip(&after.processes));
     let each = each.map(|(process, ((kind, cpu, sleeps), (_, later_cpu, later_sleeps)))| {
         // What connections of Postgres share counts once.
         let memory: f64 = match kind {
