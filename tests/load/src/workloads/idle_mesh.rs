@@ -17,6 +17,8 @@ use crate::workflows::{Runner, chain};
 
 /// How long the mesh is left alone before it is looked at. Postgres tells what an idle connection did after up to 10 s.
 const SETTLE: Duration = Duration::from_secs(12);
+/// What the bench itself asks between two looks: a look's own two questions, which only the next one sees.
+const OWN: f64 = 2.0;
 /// Counts statements, where it is installed: it comes with Debian's Postgres.
 const STATEMENTS: &str = "shared_preload_libraries=pg_stat_statements";
 
@@ -58,7 +60,6 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
 
 impl Moment {
     async fn read(server: &mut Server, connection: &mut PgConnection) -> Result<Self, BenchError> {
-        // The bench's own are few: three or four for each moment.
         let transactions = "SELECT sum(xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = \
                             current_database()";
         let transactions = sqlx::query(transactions)
@@ -86,13 +87,13 @@ impl Moment {
 fn line(before: &Moment, after: &Moment, server: &Server, seconds: f64) -> Line {
     let per_minute = 60.0 / seconds;
     let mut transactions = Figures::default();
-    transactions.add((after.transactions - before.transactions) * per_minute);
+    transactions.add((after.transactions - before.transactions - OWN).max(0.0) * per_minute);
     let mut line = Line::new("idle")
         .figure("transactions/min", &transactions)
         .aim(Some(Aim::AtMost(60.0)))
         .number("rss_mib", server.own().map(proc::rss_mib).sum());
     if let Some((before, after)) = before.statements.zip(after.statements) {
-        line = line.number("statements_per_min", (after - before) * per_minute);
+        line = line.number("statements_per_min", (after - before - OWN).max(0.0) * per_minute);
     }
     let costs = after.costs.since(&before.costs);
     if let Some(commands) = &costs.commands {
