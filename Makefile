@@ -2,7 +2,7 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run mesh test setup build lint fmt clippy proto-lint deny unit e2e simulate faults chaos bench fuzz clean
+.PHONY: help run mesh test setup build lint fmt clippy proto-lint deny unit e2e simulate faults chaos bench bench-mesh fuzz clean
 
 RUN_PROFILE ?= release
 ARGS ?=
@@ -66,6 +66,10 @@ e2e: build ## End-to-end tests and faults over real sockets
 bench: setup ## Measures a release build and the machine (ARGS="--only chain_40 --runs 9", ARGS=--quick)
 	cargo build --release --locked -p nexus -p nexus-bench
 	target/release/nexus-bench $(ARGS)
+
+bench-mesh: setup ## The same over a mesh with a Postgres and a Redis of its own (ARGS="--execution 1 --workers 4")
+	cargo build --release --locked -p nexus -p nexus-bench
+	target/release/nexus-bench --mesh $(ARGS)
 
 # The short part of it, the corpus and some thousand inputs more, is in `make test`.
 fuzz: setup ## Looks for inputs that break something (SECONDS=60 for each of TARGETS="parser …")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::future::Cache;
 use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
-use nexus_api::definitions::v1::{GetRevisionRequest, Revision};
+use nexus_api::definitions::v1::{GetRevisionRequest, GetWorkflowRequest, Revision};
 use nexus_api::error::ApiError;
 use nexus_engine::Plan;
 use nexus_mesh::Transport;
@@ -63,9 +63,12 @@ impl Plans {
     /// # Errors
     /// The definitions service's status when it does not give the revision; INTERNAL when what it gives cannot run.
     pub async fn revision(&self, workflow: &str, number: u32) -> Result<Arc<Loaded>, Status> {
-        if number > 0
-            && let Some(loaded) = self.cache.get(&(workflow.to_owned(), number)).await
-        {
+        let number = match number {
+            0 => self.newest(workflow).await?,
+            number => number,
+        };
+        let key = (workflow.to_owned(), number);
+        if let Some(loaded) = self.cache.get(&key).await {
             return Ok(loaded);
         }
         let request = GetRevisionRequest {
@@ -73,14 +76,18 @@ impl Plans {
             revision: number,
         };
         let answer = self.client.clone().get_revision(request).await?.into_inner();
-        let revision = answer.revision.unwrap_or_default();
-        let key = (workflow.to_owned(), revision.number);
-        if let Some(loaded) = self.cache.get(&key).await {
-            return Ok(loaded);
-        }
-        let loaded = Arc::new(prepare(revision).await?);
+        let loaded = Arc::new(prepare(answer.revision.unwrap_or_default()).await?);
         self.cache.insert(key, Arc::clone(&loaded)).await;
         Ok(loaded)
+    }
+
+    /// The number of a workflow's newest revision. The revision itself is most often known already, and may be large.
+    async fn newest(&self, workflow: &str) -> Result<u32, Status> {
+        let request = GetWorkflowRequest {
+            workflow: workflow.to_owned(),
+        };
+        let answer = self.client.clone().get_workflow(request).await?.into_inner();
+        Ok(answer.workflow.unwrap_or_default().latest_revision)
     }
 }
 

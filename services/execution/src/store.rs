@@ -186,6 +186,9 @@ pub struct LogQuery {
     pub limit: u32,
 }
 
+/// How many tasks are in which state.
+pub type TaskCounts = Vec<(TaskState, u32)>;
+
 /// How long a task of some revision usually takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaskDuration {
@@ -246,6 +249,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// One execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
+
+    /// The state of one execution, for those who look often.
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
+        Ok(self.execution(id).await?.map(|row| row.state))
+    }
+
+    /// One execution, and how many of its tasks are in which state as [`Self::task_counts`] tells it.
+    async fn counted(&self, id: ExecutionId) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
+        let Some(row) = self.execution(id).await? else {
+            return Ok(None);
+        };
+        let counts = self.task_counts(&[id]).await?.into_iter();
+        Ok(Some((row, counts.map(|(_, state, number)| (state, number)).collect())))
+    }
 
     /// Ids that begin with some hex digits, at most two.
     async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError>;

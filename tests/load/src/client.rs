@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// Large graphs are sent and read in one message.
 const MAX_MESSAGE: usize = 256 << 20;
 
-/// One connection to the server.
+/// The ways to the server.
 #[derive(Clone)]
 pub(crate) struct Client {
     definitions: DefinitionsServiceClient<Transport>,
@@ -24,11 +24,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(address: &str) -> Result<Self, BenchError> {
-        let transport = transport::connect(address).map_err(|error| broken(error.to_string()))?;
+    pub(crate) fn connect(executions: &str, definitions: &str) -> Result<Self, BenchError> {
+        let to_executions = connect(executions)?;
+        let to_definitions = match definitions == executions {
+            true => to_executions.clone(),
+            false => connect(definitions)?,
+        };
         Ok(Self {
-            definitions: DefinitionsServiceClient::new(transport.clone()),
-            executions: ExecutionServiceClient::new(transport).max_decoding_message_size(MAX_MESSAGE),
+            definitions: DefinitionsServiceClient::new(to_definitions),
+            executions: ExecutionServiceClient::new(to_executions).max_decoding_message_size(MAX_MESSAGE),
         })
     }
 
@@ -93,6 +97,15 @@ impl Client {
             .try_fold(0, async |events, execution| Ok(events + execution.last_event))
             .await
     }
+}
+
+/// A way to one server, or over all replicas where there are several.
+fn connect(addresses: &str) -> Result<Transport, BenchError> {
+    if addresses.contains(',') {
+        let options = transport::ClientOptions::default();
+        return transport::connect_balanced(addresses, &options).map_err(|error| broken(error.to_string()));
+    }
+    transport::connect(addresses).map_err(|error| broken(error.to_string()))
 }
 
 /// Milliseconds that something takes, and what it gives.

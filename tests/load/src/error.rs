@@ -14,9 +14,12 @@ pub(crate) enum BenchError {
     /// The operating system said no.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// The database of the limits said no.
-    #[error("the database for the limits: {0}")]
+    /// A database said no.
+    #[error("the database: {0}")]
     Database(String),
+    /// Servers or the mesh cannot be had.
+    #[error(transparent)]
+    Mesh(#[from] nexus_fleet::Error),
     /// Something is not as it must be for a figure to mean anything.
     #[error("{0}")]
     Broken(String),
@@ -43,6 +46,12 @@ impl From<sqlx::Error> for BenchError {
 impl From<nexus_storage::Error> for BenchError {
     fn from(error: nexus_storage::Error) -> Self {
         Self::Database(error.report())
+    }
+}
+
+impl From<nexus_servers::Error> for BenchError {
+    fn from(error: nexus_servers::Error) -> Self {
+        Self::Mesh(error.into())
     }
 }
 

@@ -1,15 +1,18 @@
-//! What the machine can do without NEXUS: commits of the same store with the same settings, processes, bare Python.
+//! What the machine can do without NEXUS: commits of the same store with the same settings, the ways between processes
+//! of a mesh, processes, bare Python.
 //! Disks and neighbours change from minute to minute, so commits are measured again before each workload.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nexus_storage::sqlite::{Database, Durability, Migration};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::dev::Place;
 use crate::error::{BenchError, broken};
 use crate::proc;
-use crate::server::Place;
+use crate::ruler::{Hops, Ruler};
 use crate::stats::{Figures, number};
 
 /// Rows of a batched commit.
@@ -31,6 +34,40 @@ def took(n):
 print(sys.executable, sorted(took(10) for _ in range(200))[100], took(33))
 ";
 
+/// What the disk can do, and the ways between processes where there are several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) commits: Commits,
+    hops: Option<Hops>,
+}
+
+impl Limits {
+    /// Measures commits for about so long.
+    pub(crate) async fn measure(place: &Place, ruler: Option<&Ruler>, time: Duration) -> Result<Self, BenchError> {
+        Ok(match ruler {
+            None => Self {
+                commits: Commits::measure(place, time).await?,
+                hops: None,
+            },
+            Some(ruler) => Self {
+                commits: ruler.commits(time).await?,
+                hops: Some(ruler.hops().await?),
+            },
+        })
+    }
+
+    pub(crate) fn to_json(self) -> Map<String, Value> {
+        let mut limits = Map::new();
+        limits.insert("commits_per_s".into(), number(self.commits.single_per_s));
+        limits.insert("batched_rows_per_s".into(), number(self.commits.batched_rows_per_s));
+        if let Some(hops) = self.hops {
+            hops.add_to(&mut limits);
+        }
+        limits.insert("load".into(), number(proc::load()));
+        limits
+    }
+}
+
 /// What the disk can do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Commits {
@@ -42,7 +79,7 @@ pub(crate) struct Commits {
 
 impl Commits {
     /// Measures for about so long.
-    pub(crate) async fn measure(place: &Place, time: Duration) -> Result<Self, BenchError> {
+    async fn measure(place: &Place, time: Duration) -> Result<Self, BenchError> {
         let folder = place.fresh()?;
         let database = Database::open(&folder.path().join("limit.db"), Durability::Full, &[TABLE]).await?;
         let mut next = 0;
@@ -58,13 +95,6 @@ impl Commits {
     /// Milliseconds of one commit.
     pub(crate) fn single_ms(&self) -> f64 {
         1e3 / self.single_per_s
-    }
-
-    pub(crate) fn to_json(self) -> Value {
-        json!({
-            "commits_per_s": number(self.single_per_s),
-            "batched_rows_per_s": number(self.batched_rows_per_s),
-        })
     }
 }
 
@@ -132,18 +162,17 @@ fn median_run(times: u32, program: &str, args: &[&str]) -> Result<f64, BenchErro
 }
 
 /// The line that describes the machine.
-pub(crate) fn line(place: &Place, commits: Commits, processes: Processes) -> Result<Value, BenchError> {
-    let folder = place.fresh()?;
-    Ok(json!({
-        "workload": "limits",
-        "cores": std::thread::available_parallelism()?.get(),
-        "file_system": proc::file_system(folder.path()),
-        "commits_per_s": number(commits.single_per_s),
-        "batched_rows_per_s": number(commits.batched_rows_per_s),
-        "true_ms": number(processes.true_ms),
-        "python_ms": number(processes.python_ms),
-        "bare_python_ms": number(processes.bare_python_ms),
-        "fib10_ms": number(processes.fib10_ms),
-        "fib33_ms": number(processes.fib33_ms),
-    }))
+pub(crate) fn line(folder: &Path, limits: Limits, processes: Processes) -> Result<Value, BenchError> {
+    let mut line = Map::from_iter([
+        ("workload".to_owned(), json!("limits")),
+        ("cores".to_owned(), json!(std::thread::available_parallelism()?.get())),
+        ("file_system".to_owned(), json!(proc::file_system(folder))),
+        ("true_ms".to_owned(), number(processes.true_ms)),
+        ("python_ms".to_owned(), number(processes.python_ms)),
+        ("bare_python_ms".to_owned(), number(processes.bare_python_ms)),
+        ("fib10_ms".to_owned(), number(processes.fib10_ms)),
+        ("fib33_ms".to_owned(), number(processes.fib33_ms)),
+    ]);
+    line.extend(limits.to_json());
+    Ok(Value::Object(line))
 }

@@ -1,15 +1,20 @@
-//! `nexus-bench`: starts a `nexus dev` for each workload, drives it over gRPC as any client would, and prints one line
-//! of JSON for each. Beside every figure stands what the machine itself could do in the same minute, since wall times
+//! `nexus-bench`: starts a `nexus dev`, or a mesh, for each workload, drives it over gRPC as any client would, and prints
+//! one line of JSON for each. Beside every figure stands what the machine itself could do in the same minute, since wall times
 //! say little without it. Nothing is asserted: the figures are for people and for comparing two builds.
 
 mod client;
+mod costs;
+mod dev;
 mod error;
 mod limits;
+mod mesh;
 mod metrics;
 mod options;
 mod outside;
 mod proc;
+mod redis;
 mod report;
+mod ruler;
 mod server;
 mod stats;
 mod workflows;

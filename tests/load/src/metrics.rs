@@ -7,20 +7,40 @@ use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Counters at one moment.
-#[derive(Debug, Clone, Copy)]
+/// Counters at one moment, or what they grew by.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counters {
     pub(crate) commits: f64,
     pub(crate) rows: f64,
+    /// Commands that were sent to Redis; pipelined ones count each.
+    pub(crate) dispatch_commands: f64,
+    /// Tasks that went to a worker without Redis.
+    pub(crate) direct: f64,
 }
 
-/// Reads the counters; none when there is no such address or it does not have them.
-pub(crate) async fn read(address: Option<&str>) -> Option<Counters> {
-    let text = tokio::time::timeout(LIMIT, fetch(address?)).await.ok()?.ok()?;
-    Some(Counters {
-        commits: sum(&text, "nexus_commits_total")?,
-        rows: sum(&text, "nexus_commit_rows_total")?,
-    })
+impl Counters {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            commits: self.commits - before.commits,
+            rows: self.rows - before.rows,
+            dispatch_commands: self.dispatch_commands - before.dispatch_commands,
+            direct: self.direct - before.direct,
+        }
+    }
+}
+
+/// Reads the counters of all replicas; none when there is no address or one does not have them.
+pub(crate) async fn read(addresses: &[String]) -> Option<Counters> {
+    let mut all = Counters::default();
+    for address in addresses {
+        let text = tokio::time::timeout(LIMIT, fetch(address)).await.ok()?.ok()?;
+        all.commits += sum(&text, "nexus_commits_total")?;
+        all.rows += sum(&text, "nexus_commit_rows_total")?;
+        // Those of a mesh's own appear with their first use.
+        all.dispatch_commands += sum(&text, "nexus_dispatch_commands_total").unwrap_or(0.0);
+        all.direct += sum(&text, "nexus_dispatch_direct_total").unwrap_or(0.0);
+    }
+    (!addresses.is_empty()).then_some(all)
 }
 
 async fn fetch(address: &str) -> std::io::Result<String> {

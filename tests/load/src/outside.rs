@@ -32,8 +32,10 @@ pub(crate) struct OutsideWorker {
 }
 
 impl OutsideWorker {
-    pub(crate) async fn start(address: &str) -> Result<Self, BenchError> {
-        let transport = transport::connect(address).map_err(|error| broken(error.to_string()))?;
+    /// Starts one, with a session at one of the replicas.
+    pub(crate) async fn start(addresses: &str) -> Result<Self, BenchError> {
+        let options = transport::ClientOptions::default();
+        let transport = transport::connect_one(addresses, &options).map_err(|error| broken(error.to_string()))?;
         let mut client = WorkerServiceClient::new(transport);
         let register = RegisterWorkerRequest {
             name: "bench".into(),

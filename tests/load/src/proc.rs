@@ -6,24 +6,50 @@ use std::fs;
 /// Ticks of the kernel's clock in a second, as `/proc` counts them on Linux whatever its own clock is.
 const TICKS: f64 = 100.0;
 
-/// CPU milliseconds that a process and everything below it have used, those included that have ended and were waited
-/// for.
-pub(crate) fn cpu_ms(root: u32) -> f64 {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut used: HashMap<u32, f64> = HashMap::new();
-    for pid in pids("/proc") {
-        if let Some((parent, ticks)) = stat(pid) {
-            children.entry(parent).or_default().push(pid);
-            used.insert(pid, ticks);
+/// All processes at one moment.
+pub(crate) struct Table {
+    children: HashMap<u32, Vec<u32>>,
+    ticks: HashMap<u32, f64>,
+}
+
+impl Table {
+    pub(crate) fn read() -> Self {
+        let mut table = Self {
+            children: HashMap::new(),
+            ticks: HashMap::new(),
+        };
+        for pid in pids("/proc") {
+            if let Some((parent, ticks)) = stat(pid) {
+                table.children.entry(parent).or_default().push(pid);
+                table.ticks.insert(pid, ticks);
+            }
         }
+        table
     }
-    let mut total = 0.0;
-    let mut open = vec![root];
-    while let Some(pid) = open.pop() {
-        total += used.get(&pid).copied().unwrap_or(0.0);
-        open.extend(children.remove(&pid).unwrap_or_default());
+
+    /// A process and everything below it.
+    pub(crate) fn family(&self, root: u32) -> Vec<u32> {
+        let mut family = vec![root];
+        let mut seen = 0;
+        while let Some(pid) = family.get(seen).copied() {
+            family.extend(self.children.get(&pid).into_iter().flatten());
+            seen += 1;
+        }
+        family
     }
-    total * 1000.0 / TICKS
+
+    /// CPU milliseconds that a process and everything below it have used, those included that have ended and were
+    /// waited for.
+    pub(crate) fn cpu_ms(&self, root: u32) -> f64 {
+        let family = self.family(root);
+        let ticks: f64 = family.iter().filter_map(|pid| self.ticks.get(pid)).sum();
+        ticks * 1000.0 / TICKS
+    }
+}
+
+/// [`Table::cpu_ms`] of now.
+pub(crate) fn cpu_ms(root: u32) -> f64 {
+    Table::read().cpu_ms(root)
 }
 
 /// Parent, and ticks used by the process and by children that it has waited for.
@@ -45,10 +71,10 @@ fn pids(folder: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A size from `/proc/<pid>/status`, in MiB.
-fn status_mib(pid: u32, key: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    field(&status, key).unwrap_or(0.0) / 1024.0
+/// A size from a file of `/proc/<pid>`, in MiB.
+fn size_mib(pid: u32, file: &str, key: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    field(&text, key).unwrap_or(0.0) / 1024.0
 }
 
 fn field(status: &str, key: &str) -> Option<f64> {
@@ -58,12 +84,17 @@ fn field(status: &str, key: &str) -> Option<f64> {
 
 /// Memory that a process holds now, in MiB.
 pub(crate) fn rss_mib(pid: u32) -> f64 {
-    status_mib(pid, "VmRSS:")
+    size_mib(pid, "status", "VmRSS:")
+}
+
+/// A process's share of the memory that it holds, in MiB: of what several hold together, each has its part.
+pub(crate) fn share_mib(pid: u32) -> f64 {
+    size_mib(pid, "smaps_rollup", "Pss:")
 }
 
 /// The most memory that it has held since the last [`reset_peak`], in MiB.
 pub(crate) fn peak_mib(pid: u32) -> f64 {
-    status_mib(pid, "VmHWM:")
+    size_mib(pid, "status", "VmHWM:")
 }
 
 /// Makes the kernel forget the most memory that a process has held.
@@ -96,6 +127,12 @@ pub(crate) fn file_system(folder: &std::path::Path) -> String {
     best.map_or_else(String::new, |(_, kind)| kind.to_owned())
 }
 
+/// How many processes wait for a core or have one, over the last minute: neighbours take from the figures.
+pub(crate) fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +141,12 @@ mod tests {
     fn the_kernel_tells_about_this_process() {
         let me = std::process::id();
         assert!(rss_mib(me) > 0.5 && peak_mib(me) >= rss_mib(me) / 2.0);
-        assert!(cpu_ms(1) >= cpu_ms(me), "everything is below the first process");
+        let table = Table::read();
+        assert!(
+            table.cpu_ms(1) >= table.cpu_ms(me),
+            "everything is below the first process"
+        );
+        assert!(table.family(1).contains(&me));
         assert!(!file_system(std::path::Path::new("/proc/self")).is_empty());
     }
 }

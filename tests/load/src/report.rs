@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::limits::Commits;
+use crate::limits::Limits;
 use crate::stats::{Figures, number};
 
 /// A line while it is put together.
@@ -50,8 +50,8 @@ impl Line {
         self.number("floor", floor).number("times_floor", median / floor)
     }
 
-    pub(crate) fn limits(self, commits: Commits) -> Self {
-        self.value("limits", commits.to_json())
+    pub(crate) fn limits(self, limits: Limits) -> Self {
+        self.value("limits", Value::Object(limits.to_json()))
     }
 
     pub(crate) fn text(self, key: &str, text: &str) -> Self {
@@ -82,7 +82,10 @@ const COLUMNS: &[(&str, &str)] = &[
     ("aim", "aim"),
     ("x floor", "times_floor"),
     ("cpu ms/task", "cpu_ms_per_task"),
+    ("client", "client_cpu_ms_per_task"),
     ("commits/task", "commits_per_task"),
+    ("rows/task", "rows_per_task"),
+    ("redis/task", "redis_commands_per_task"),
     ("events/task", "events_per_task"),
     ("peak MiB", "peak_rss_mib"),
 ];

@@ -6,24 +6,34 @@ use nexus_api::execution::v1::{Execution, ExecutionView, GetExecutionRequest, Ge
 use nexus_engine::TaskState;
 use tonic::Status;
 
-use super::{find, tasks};
+use super::tasks;
 use crate::Context;
 use crate::convert;
-use crate::error::status;
-use crate::store::ExecutionRow;
+use crate::error::{execution_not_found, status};
+use crate::ids::ExecutionId;
+use crate::store::{ExecutionRow, TaskCounts};
 
 /// Tasks that come with an execution at most.
 const MAX_TASKS: u32 = 1_000;
 
 pub(crate) async fn get(context: &Context, request: GetExecutionRequest) -> Result<GetExecutionResponse, Status> {
-    let row = find(context, &request.execution).await?;
-    let mut execution = shown(context, &row).await?;
+    let id = super::resolve(context, &request.execution).await?;
+    let (row, mut execution) = by_id(context, id).await?;
     if request.view() == ExecutionView::Full {
         execution.tasks = tasks::page(context, &row, 0, MAX_TASKS).await?.0;
     }
     Ok(GetExecutionResponse {
         execution: Some(execution),
     })
+}
+
+/// The row of an execution, and the execution with its counts.
+pub(crate) async fn by_id(context: &Context, id: ExecutionId) -> Result<(ExecutionRow, Execution), Status> {
+    let found = context.store.counted(id).await.map_err(status)?;
+    let (row, counts) = found.ok_or_else(|| execution_not_found(&id.to_string()))?;
+    let mut execution = convert::execution(&row);
+    execution.task_counts = complete(context, &row, counts).await?;
+    Ok((row, execution))
 }
 
 /// An execution with its counts.
@@ -33,30 +43,35 @@ pub(crate) async fn shown(context: &Context, row: &ExecutionRow) -> Result<Execu
     Ok(executions.remove(0))
 }
 
-/// Fills in how many tasks are in which state. Tasks without a row wait.
+/// Fills in how many tasks are in which state.
 pub(crate) async fn count(
     context: &Context,
     rows: &[ExecutionRow],
     executions: &mut [Execution],
 ) -> Result<(), Status> {
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    let mut counted: HashMap<_, HashMap<String, u32>> = HashMap::new();
+    let mut counted: HashMap<_, TaskCounts> = HashMap::new();
     for (id, state, number) in context.store.task_counts(&ids).await.map_err(status)? {
-        *counted
-            .entry(id)
-            .or_default()
-            .entry(state.name().to_owned())
-            .or_default() += number;
+        counted.entry(id).or_default().push((state, number));
     }
     for (row, execution) in rows.iter().zip(executions) {
-        let mut counts = counted.remove(&row.id).unwrap_or_default();
-        let loaded = context.plans.revision(&row.workflow, row.revision).await?;
-        let total = u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX);
-        let waiting = total.saturating_sub(counts.values().sum());
-        if waiting > 0 {
-            *counts.entry(TaskState::Waiting.name().to_owned()).or_default() += waiting;
-        }
-        execution.task_counts = counts;
+        let counts = counted.remove(&row.id).unwrap_or_default();
+        execution.task_counts = complete(context, row, counts).await?;
     }
     Ok(())
+}
+
+/// Tasks without a row wait.
+async fn complete(context: &Context, row: &ExecutionRow, counts: TaskCounts) -> Result<HashMap<String, u32>, Status> {
+    let mut named: HashMap<String, u32> = HashMap::new();
+    for (state, number) in counts {
+        *named.entry(state.name().to_owned()).or_default() += number;
+    }
+    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let total = u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX);
+    let waiting = total.saturating_sub(named.values().sum());
+    if waiting > 0 {
+        *named.entry(TaskState::Waiting.name().to_owned()).or_default() += waiting;
+    }
+    Ok(named)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{CALL, find, get, unless_stuck};
+use super::{CALL, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
 use crate::ids::ExecutionId;
@@ -121,8 +121,7 @@ pub(crate) async fn here(
 }
 
 async fn answer(context: &Context, started: Started) -> Result<StartExecutionResponse, Status> {
-    let row = find(context, &started.id.to_string()).await?;
-    let execution = get::shown(context, &row).await?;
+    let (_, execution) = get::by_id(context, started.id).await?;
     Ok(StartExecutionResponse {
         execution: Some(execution),
         existing: started.existing,

@@ -7,9 +7,9 @@ use nexus_api::execution::v1::{WaitExecutionRequest, WaitExecutionResponse};
 use nexus_api::time::duration_micros;
 use tonic::Status;
 
-use super::{find, get};
+use super::get;
 use crate::Context;
-use crate::error::status;
+use crate::error::{execution_not_found, status};
 use crate::owner::OwnerError;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -28,8 +28,11 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
     // Watching begins before looking, so the end cannot come unseen in between.
     let mut stored = context.events.watch(id);
     loop {
-        let row = find(context, &request.execution).await?;
-        let done = row.state.is_terminal();
+        // Looked at with every step of the execution, so only at what counts.
+        let state = context.store.execution_state(id).await.map_err(status)?;
+        let done = state
+            .ok_or_else(|| execution_not_found(&request.execution))?
+            .is_terminal();
         let over = tokio::time::timeout_at(deadline, async {
             if !done {
                 // The sender lives as long as the watched execution can change; without it only the wait is left.
@@ -44,9 +47,10 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
             () = context.leaving.cancelled() => return Err(status(OwnerError::ShuttingDown)),
         };
         if done || over {
+            let (row, execution) = get::by_id(context, id).await?;
             return Ok(WaitExecutionResponse {
-                execution: Some(get::shown(context, &row).await?),
-                done,
+                execution: Some(execution),
+                done: row.state.is_terminal(),
             });
         }
     }

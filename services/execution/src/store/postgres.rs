@@ -13,7 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nexus_engine::{Event, TaskState};
+use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
@@ -22,7 +22,9 @@ use uuid::Uuid;
 
 use super::membership::{Membership, Replica, View};
 use super::trouble::{Trouble, Troubles};
-use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
+use super::{
+    Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskCounts, TaskDuration, TaskRow,
+};
 use crate::ids::ExecutionId;
 
 const SCHEMA: &str = "execution";
@@ -135,6 +137,14 @@ impl Store for PostgresStore {
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
         retry(READING, || read::execution(&self.database, id)).await
+    }
+
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
+        retry(READING, || read::execution_state(&self.database, id)).await
+    }
+
+    async fn counted(&self, id: ExecutionId) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
+        retry(READING, || read::counted(&self.database, id)).await
     }
 
     async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {

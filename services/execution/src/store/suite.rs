@@ -128,7 +128,11 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         params: execution(id).params,
         ..finished(id).execution
     };
-    assert_eq!(store.execution(id).await.expect("read"), Some(expected));
+    assert_eq!(store.execution(id).await.expect("read"), Some(expected.clone()));
+    let state = store.execution_state(id).await.expect("state");
+    assert_eq!(state, Some(expected.state));
+    let counted = store.counted(id).await.expect("counted");
+    assert_eq!(counted, Some((expected, vec![(TaskState::Succeeded, 1)])));
     assert_eq!(store.tasks(id, 0, 10).await.expect("tasks"), finished(id).tasks);
     assert_eq!(
         store.task_counts(&[id]).await.expect("counts"),

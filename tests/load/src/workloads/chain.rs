@@ -11,19 +11,19 @@ use crate::workflows::{Runner, chain};
 const LENGTH: usize = 40;
 
 pub(super) async fn local(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
-    let server = Server::start(&bench.place)?;
-    let measured = measure(bench, &server, Runner::Local).await?;
+    let mut server = bench.start().await?;
+    let measured = measure(bench, &mut server, Runner::Local).await?;
     Ok(vec![line("chain_40", &measured, bench)])
 }
 
 pub(super) async fn outside(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
-    let server = Server::start(&bench.place)?;
-    let _worker = OutsideWorker::start(server.address()).await?;
-    let measured = measure(bench, &server, Runner::Outside).await?;
+    let mut server = bench.start().await?;
+    let _worker = OutsideWorker::start(server.executions()).await?;
+    let measured = measure(bench, &mut server, Runner::Outside).await?;
     Ok(vec![line("chain_40_outside", &measured, bench)])
 }
 
-pub(super) async fn measure(bench: &Bench<'_>, server: &Server, runner: Runner) -> Result<Measured, BenchError> {
+pub(super) async fn measure(bench: &Bench<'_>, server: &mut Server, runner: Runner) -> Result<Measured, BenchError> {
     let client = server.client()?;
     let workflow = client.apply(chain("bench_chain", LENGTH, runner)).await?;
     client.run(&workflow).await?;
@@ -42,5 +42,5 @@ pub(super) fn line(name: &str, measured: &Measured, bench: &Bench<'_>) -> Line {
     measured
         .line(name, "ms")
         .aim(Some(Aim::AtMost(60.0)))
-        .floor(bench.commits.single_ms() * (LENGTH + 1) as f64)
+        .floor(bench.commits().single_ms() * (LENGTH + 1) as f64)
 }

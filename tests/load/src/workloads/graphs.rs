@@ -2,10 +2,9 @@
 
 use super::{Bench, Sample, failed, repeat};
 use crate::client::timed;
+use crate::costs;
 use crate::error::BenchError;
-use crate::proc;
 use crate::report::Line;
-use crate::server::Server;
 use crate::workflows::{self, Runner};
 
 pub(super) async fn run(bench: &Bench<'_>, tasks: usize) -> Result<Vec<Line>, BenchError> {
@@ -28,15 +27,15 @@ pub(super) async fn run(bench: &Bench<'_>, tasks: usize) -> Result<Vec<Line>, Be
 }
 
 async fn measure(bench: &Bench<'_>, name: &str, source: String, tasks: usize) -> Result<Line, BenchError> {
-    let server = Server::start(&bench.place)?;
+    let mut server = bench.start().await?;
     let client = server.client()?;
     let bytes = source.len();
     let (apply_ms, workflow) = timed(client.apply(source)).await?;
-    let apply_peak = proc::peak_mib(server.pid());
+    let apply_peak = costs::peak_mib(&server);
     // A large graph takes long enough for one run to say what it has to say.
     let runs = if tasks > 10_000 { 1 } else { bench.options.few_runs(3) };
     let mut started = 0.0;
-    let measured = repeat(&server, runs, tasks, async || {
+    let measured = repeat(&mut server, runs, tasks, async || {
         let (whole, (start_ms, execution)) = timed(async {
             let (start_ms, id) = timed(client.start(&workflow)).await?;
             Ok((start_ms, client.finish(&id).await?))

@@ -22,12 +22,12 @@ struct Point {
 
 pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
     let count = bench.options.size(100_000, 2_000);
-    let server = Server::start(&bench.place)?;
-    let (before, server) = point(bench, server).await?;
+    let server = bench.start().await?;
+    let (before, mut server) = point(bench, server).await?;
     eprintln!("  filling the store with {count} executions …");
     let client = server.client()?;
     let workflow = client.apply(workflows::chain("bench_fill", 1, Runner::Local)).await?;
-    let filled = repeat(&server, 1, count, async || {
+    let filled = repeat(&mut server, 1, count, async || {
         let (took, events) = timed(client.run_many(&workflow, count, AT_ONCE)).await?;
         Ok(Sample {
             figure: count as f64 * 1e3 / took,
@@ -69,17 +69,17 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
 }
 
 /// Measures, then stops the server and starts it again on the same folder.
-async fn point(bench: &Bench<'_>, server: Server) -> Result<(Point, Server), BenchError> {
-    let latency = latency::measure(bench, &server).await?;
-    let chain = chain::measure(bench, &server, Runner::Local).await?;
-    let diamonds = load::measure_diamonds(bench, &server).await?;
+async fn point(bench: &Bench<'_>, mut server: Server) -> Result<(Point, Server), BenchError> {
+    let latency = latency::measure(bench, &mut server).await?;
+    let chain = chain::measure(bench, &mut server, Runner::Local).await?;
+    let diamonds = load::measure_diamonds(bench, &mut server).await?;
     let folder = server.stop()?;
-    let (restart_ms, server) = timed(start_up::first_answer(bench, folder)).await?;
+    let (restart_ms, dev) = timed(start_up::first_answer(bench, folder)).await?;
     let point = Point {
         latency,
         chain,
         diamonds,
         restart_ms,
     };
-    Ok((point, server))
+    Ok((point, Server::dev(dev)))
 }

@@ -18,16 +18,16 @@ pub(super) struct Latencies {
 }
 
 pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
-    let server = Server::start(&bench.place)?;
-    let latencies = measure(bench, &server).await?;
+    let mut server = bench.start().await?;
+    let latencies = measure(bench, &mut server).await?;
     Ok(vec![latencies.line("submit_to_first_start", bench)])
 }
 
 /// Starts executions one after the other, each after the end of the one before.
-pub(super) async fn measure(bench: &Bench<'_>, server: &Server) -> Result<Latencies, BenchError> {
+pub(super) async fn measure(bench: &Bench<'_>, server: &mut Server) -> Result<Latencies, BenchError> {
     let client = server.client()?;
     let workflow = client.apply(chain("bench_latency", 1, Runner::Outside)).await?;
-    let mut worker = OutsideWorker::start(server.address()).await?;
+    let mut worker = OutsideWorker::start(server.executions()).await?;
     let starts = bench.options.size(500, 50);
     let (mut first_start, mut acknowledged) = (Figures::default(), Figures::default());
     let mut warm = false;
@@ -68,7 +68,7 @@ impl Latencies {
         self.measured
             .line(name, "ms")
             .aim(Some(Aim::AtMost(2.0)))
-            .floor(bench.commits.single_ms())
+            .floor(bench.commits().single_ms())
             .number("p99", self.first_start.percentile(0.99))
             .number("acknowledged_p50", self.acknowledged.median())
             .number("acknowledged_p99", self.acknowledged.percentile(0.99))

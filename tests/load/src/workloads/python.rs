@@ -4,7 +4,6 @@ use super::{Bench, Measured, Sample, repeat};
 use crate::client::timed;
 use crate::error::BenchError;
 use crate::report::{Aim, Line};
-use crate::server::Server;
 use crate::workflows::{self, Isolation};
 
 pub(super) async fn fib10(bench: &Bench<'_>, name: &str, isolation: Isolation) -> Result<Vec<Line>, BenchError> {
@@ -16,7 +15,7 @@ pub(super) async fn fib10(bench: &Bench<'_>, name: &str, isolation: Isolation) -
         Some("warm") => (Some(Aim::AtMost(70.0)), 0.0),
         Some(_) => (None, processes.bare_python_ms),
     };
-    let floor = (bench.commits.single_ms() + own_ms + processes.fib10_ms) * length as f64;
+    let floor = (bench.commits().single_ms() + own_ms + processes.fib10_ms) * length as f64;
     Ok(vec![measured.line(name, "ms").aim(aim).floor(floor)])
 }
 
@@ -33,7 +32,7 @@ pub(super) async fn fib33(bench: &Bench<'_>, name: &str) -> Result<Vec<Line>, Be
 }
 
 async fn measure(bench: &Bench<'_>, n: u32, length: usize, isolation: Isolation) -> Result<Measured, BenchError> {
-    let server = Server::start(&bench.place)?;
+    let mut server = bench.start().await?;
     let client = server.client()?;
     let workflow = client
         .apply(workflows::fibonacci("bench_python", n, length, isolation))
@@ -42,7 +41,7 @@ async fn measure(bench: &Bench<'_>, n: u32, length: usize, isolation: Isolation)
         .apply(workflows::fibonacci("bench_python_warm_up", 10, 10, isolation))
         .await?;
     client.run(&small).await?;
-    repeat(&server, bench.options.runs, length, async || {
+    repeat(&mut server, bench.options.runs, length, async || {
         let (figure, execution) = timed(client.run(&workflow)).await?;
         Ok(Sample {
             figure,

@@ -1,4 +1,5 @@
-//! From the start of the process to the first answer.
+//! From the start of the process to the first answer; for a mesh, from the start of its first process to the readiness of
+//! all.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +7,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Bench;
+use crate::dev::Dev;
 use crate::error::{BenchError, broken};
 use crate::report::{Aim, Line};
-use crate::server::Server;
 use crate::stats::Figures;
 use crate::{client, proc};
 
@@ -31,13 +32,28 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
     Ok(vec![line])
 }
 
+/// Postgres and Redis run before, and the database is migrated.
+pub(super) async fn mesh(bench: &Bench<'_>) -> Result<Vec<Line>, BenchError> {
+    let (mut ready, mut memory) = (Figures::default(), Figures::default());
+    for _ in 0..bench.options.few_runs(3) {
+        let (server, ready_ms) = bench.start_mesh(bench.replicas(), &[]).await?;
+        ready.add(ready_ms);
+        memory.add(server.own().map(proc::rss_mib).sum());
+    }
+    let line = Line::new("start_up")
+        .figure("ms", &ready)
+        .aim(Some(Aim::AtMost(1000.0)))
+        .number("rss_mib", memory.median());
+    Ok(vec![line])
+}
+
 fn note(figures: &mut Figures, figure: f64) {
     figures.add(figure);
 }
 
 /// Starts a server on a folder and has its health checked.
-pub(super) async fn first_answer(bench: &Bench<'_>, folder: tempfile::TempDir) -> Result<Server, BenchError> {
-    let server = Server::start_on(&bench.place, folder)?;
+pub(super) async fn first_answer(bench: &Bench<'_>, folder: tempfile::TempDir) -> Result<Dev, BenchError> {
+    let server = Dev::start_on(&bench.place, folder)?;
     let transport = nexus_mesh::transport::connect(server.address()).map_err(|error| broken(error.to_string()))?;
     let mut health = HealthClient::new(transport);
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nexus_engine::{Event, TaskState};
+use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_mesh::failpoint::kill_here;
 use nexus_storage::postgres::Database;
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use super::columns::{big, natural};
 use super::database;
 use crate::ids::ExecutionId;
 use crate::store::codec::{self, EventColumns};
-use crate::store::{ExecutionRow, ListFilter, StoreError, TaskDuration, TaskRow};
+use crate::store::{ExecutionRow, ListFilter, StoreError, TaskCounts, TaskDuration, TaskRow};
 
 /// The columns of an execution without its payloads, in the order that [`execution_row`] reads them.
 macro_rules! execution_columns {
@@ -98,6 +98,46 @@ pub(super) async fn execution(store: &Database, id: ExecutionId) -> Result<Optio
     .await
     .map_err(database)?;
     row.as_ref().map(execution_row).transpose()
+}
+
+pub(super) async fn execution_state(store: &Database, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
+    let state: Option<i16> = sqlx::query_scalar("SELECT state FROM executions WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(store.reader())
+        .await
+        .map_err(database)?;
+    state.map(|state| codec::execution_state(i64::from(state))).transpose()
+}
+
+/// One statement: it is asked for with every start and every end.
+pub(super) async fn counted(
+    store: &Database,
+    id: ExecutionId,
+) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        execution_columns!(),
+        ", p.value, o.value, c.states, c.numbers
+         FROM executions e JOIN params p ON p.execution = e.id
+         LEFT JOIN outputs o ON o.execution = e.id AND o.position = -1
+         CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(state), '{}') AS states, coalesce(array_agg(number), '{}') AS numbers
+            FROM (SELECT state, count(*) AS number FROM tasks WHERE execution = e.id GROUP BY state) each
+         ) c WHERE e.id = $1"
+    ))
+    .bind(id.0)
+    .fetch_optional(store.reader())
+    .await
+    .map_err(database)?;
+    let Some(row) = row else { return Ok(None) };
+    let states: Vec<i16> = row.try_get(15).map_err(database)?;
+    let numbers: Vec<i64> = row.try_get(16).map_err(database)?;
+    let counted = |(state, number): (i16, i64)| {
+        let state = codec::task_state(i64::from(state))?;
+        Ok((state, u32::try_from(number).unwrap_or(u32::MAX)))
+    };
+    let counts = states.into_iter().zip(numbers).map(counted);
+    Ok(Some((execution_row(&row)?, counts.collect::<Result<_, StoreError>>()?)))
 }
 
 pub(super) async fn ids_with_prefix(store: &Database, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
