@@ -75,6 +75,8 @@ bugs! {
     LeaseNotStored,
     /// A lease that was taken over from a former owner never runs out.
     TakenOverNeverExpires,
+    /// A lease of whose worker nothing is left is forgotten, and its task with it.
+    UnheardForgotten,
 }
 
 #[cfg(feature = "planted")]

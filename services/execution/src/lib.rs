@@ -20,6 +20,7 @@ pub mod sessions;
 mod shard_operations;
 mod shard_service;
 pub mod store;
+mod waiting;
 mod worker_operations;
 mod worker_service;
 
@@ -45,6 +46,7 @@ use plans::Plans;
 use replication::{Keeper, Nudge, Peers, Router, Watched, Ways};
 use sessions::Sessions;
 use store::Store;
+use waiting::Waiting;
 
 /// Largest message that is taken: a report of several outputs.
 const MAX_REQUEST: usize = 16 << 20;
@@ -81,6 +83,7 @@ pub(crate) struct Context {
     lending: Option<Arc<dyn Lend>>,
     plans: Plans,
     sessions: Sessions,
+    waiting: Waiting,
     events: Notifier,
     logs: Notifier,
     ids: Ids,
@@ -169,9 +172,9 @@ impl Execution {
         Ok((service, left, finished))
     }
 
-    /// Ids of executions that were stored anew, as they are stored. A listener that is too slow misses some.
+    /// Ids of executions that were stored anew, as they are stored, and whether that was their end. A listener that is too slow misses some.
     #[must_use]
-    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<ExecutionId> {
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<(ExecutionId, bool)> {
         self.context.events.feed()
     }
 
@@ -223,6 +226,7 @@ struct Sharing {
 struct Parts {
     plans: Plans,
     sessions: Sessions,
+    waiting: Waiting,
     events: Notifier,
     logs: Notifier,
 }
@@ -232,6 +236,7 @@ impl Parts {
         Self {
             plans: Plans::new(dependencies.definitions.clone()),
             sessions: Sessions::new(Clock::clone(&dependencies.steady)),
+            waiting: Waiting::default(),
             events: Notifier::default(),
             logs: Notifier::default(),
         }
@@ -243,6 +248,7 @@ impl Parts {
             dispatch: Arc::clone(&dependencies.dispatch),
             plans: self.plans.clone(),
             sessions: self.sessions.clone(),
+            waiting: self.waiting.clone(),
             events: self.events.clone(),
             clock: Clock::clone(&dependencies.clock),
             steady: Clock::clone(&dependencies.steady),
@@ -276,6 +282,7 @@ impl Parts {
             lending,
             plans: self.plans,
             sessions: self.sessions,
+            waiting: self.waiting,
             events: self.events,
             logs: self.logs,
             ids: dependencies.ids,

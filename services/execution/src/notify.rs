@@ -12,11 +12,29 @@ use crate::ids::ExecutionId;
 /// Changes that a slow listener may be behind before it misses some.
 const FEED: usize = 1_024;
 
+/// What is told of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Number of its newest event or line.
+    pub sequence: u64,
+    /// It has come to its end, or may have.
+    pub over: bool,
+}
+
+/// What a watcher sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Number of the newest event or line.
+    pub(crate) sequence: u64,
+    /// How often it was said that the end has come, or may have.
+    pub(crate) ends: u64,
+}
+
 /// Wakes watchers of executions.
 #[derive(Debug, Clone)]
 pub struct Notifier {
-    watched: Arc<Mutex<HashMap<ExecutionId, watch::Sender<u64>>>>,
-    feed: broadcast::Sender<ExecutionId>,
+    watched: Arc<Mutex<HashMap<ExecutionId, watch::Sender<Seen>>>>,
+    feed: broadcast::Sender<(ExecutionId, bool)>,
     /// Told when somebody begins to watch.
     begun: Arc<Notify>,
 }
@@ -33,32 +51,36 @@ impl Default for Notifier {
 
 impl Notifier {
     /// Says that an execution was stored up to some event or line.
-    pub(crate) fn notify(&self, id: ExecutionId, sequence: u64) {
+    pub(crate) fn notify(&self, id: ExecutionId, told: Told) {
         // Refused only when nobody listens.
-        let _unheard = self.feed.send(id);
-        self.wake(id, sequence);
+        let _unheard = self.feed.send((id, told.over));
+        self.wake(id, told);
     }
 
     /// The same for what another replica tells; it is not told further.
-    pub(crate) fn wake(&self, id: ExecutionId, sequence: u64) {
+    pub(crate) fn wake(&self, id: ExecutionId, told: Told) {
         let mut watched = self.watched.lock();
-        if let Some(sender) = watched.get(&id)
-            && sender.send(sequence).is_err()
-        {
+        let Some(sender) = watched.get(&id) else { return };
+        if sender.receiver_count() == 0 {
             // The last watcher has gone.
             watched.remove(&id);
+            return;
         }
+        sender.send_modify(|seen| {
+            seen.sequence = told.sequence;
+            seen.ends += u64::from(told.over);
+        });
     }
 
-    /// Ids of all executions that change from now on.
-    pub(crate) fn feed(&self) -> broadcast::Receiver<ExecutionId> {
+    /// Ids of all executions that change from now on, and whether that was their end.
+    pub(crate) fn feed(&self) -> broadcast::Receiver<(ExecutionId, bool)> {
         self.feed.subscribe()
     }
 
     /// Wakes everybody: something may have been missed.
     pub(crate) fn wake_all(&self) {
         self.watched.lock().retain(|_, sender| {
-            sender.send_modify(|_| {});
+            sender.send_modify(|seen| seen.ends += 1);
             sender.receiver_count() > 0
         });
     }
@@ -82,14 +104,17 @@ impl Notifier {
     }
 
     /// Watches an execution from now on.
-    pub(crate) fn watch(&self, id: ExecutionId) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self, id: ExecutionId) -> watch::Receiver<Seen> {
         let mut watched = self.watched.lock();
         // Watchers of executions that never change again would be kept for ever otherwise.
         if watched.len() >= 1_024 {
             watched.retain(|_, sender| sender.receiver_count() > 0);
         }
         self.begun.notify_waiters();
-        watched.entry(id).or_insert_with(|| watch::channel(0).0).subscribe()
+        watched
+            .entry(id)
+            .or_insert_with(|| watch::channel(Seen::default()).0)
+            .subscribe()
     }
 }
 
@@ -102,11 +127,19 @@ mod tests {
         let notifier = Notifier::default();
         let id = crate::ids::Ids::system().execution(None);
         let mut watcher = notifier.watch(id);
-        notifier.notify(id, 3);
+        let told = |sequence| Told { sequence, over: false };
+        notifier.notify(id, told(3));
         watcher.changed().await.expect("woken");
-        assert_eq!(*watcher.borrow_and_update(), 3);
+        assert_eq!(*watcher.borrow_and_update(), Seen { sequence: 3, ends: 0 });
+        notifier.wake_all();
+        notifier.notify(id, told(3));
+        assert_eq!(
+            watcher.borrow_and_update().ends,
+            1,
+            "whoever waits for the end has to look"
+        );
         drop(watcher);
-        notifier.notify(id, 4);
+        notifier.notify(id, told(4));
         assert!(notifier.watched.lock().is_empty());
     }
 }

@@ -12,14 +12,17 @@ mod commands;
 pub mod commit;
 pub(crate) mod control;
 pub mod core;
+mod granting;
 mod keys;
 mod leases;
 mod live;
 mod load;
 mod messages;
+mod outputs;
 mod reconcile;
 mod recover;
 mod release;
+pub mod seats;
 pub(crate) mod shards;
 mod timers;
 
@@ -39,7 +42,7 @@ pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
-    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
+    Acceptance, Begun, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
     Verdict,
 };
 pub use recover::Recovered;
@@ -49,6 +52,7 @@ use crate::notify::Notifier;
 use crate::plans::Plans;
 use crate::sessions::Sessions;
 use crate::store::{Fence, Store};
+use crate::waiting::Waiting;
 
 /// Commands that may wait for the loop; one more is refused with RESOURCE_EXHAUSTED.
 const INBOX: usize = 8_192;
@@ -63,6 +67,7 @@ pub(crate) struct Dependencies {
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) plans: Plans,
     pub(crate) sessions: Sessions,
+    pub(crate) waiting: Waiting,
     pub(crate) events: Notifier,
     pub(crate) clock: Clock,
     pub(crate) steady: Clock,

@@ -36,6 +36,7 @@ pub(crate) async fn begin(
     Ok(api::BeginExecutionResponse {
         id: started.id.bytes().to_vec(),
         existing: started.existing,
+        execution: started.execution,
     })
 }
 
@@ -104,40 +105,63 @@ pub(crate) fn watch_changes(context: &Context) -> Changes {
     let shutdown = context.shutdown.clone();
     tokio::spawn(async move {
         // What was stored before is found by whoever looks once this has come.
-        let mut message = api::WatchChangesResponse {
+        let mut news = News {
             missed: true,
-            ..api::WatchChangesResponse::default()
+            ..News::default()
         };
         loop {
-            if sender.send(Ok(message)).await.is_err() {
+            if sender.send(Ok(std::mem::take(&mut news).message())).await.is_err() {
                 return;
             }
-            message = api::WatchChangesResponse::default();
             tokio::select! {
-                change = events.recv() => note(change, &mut message.executions, &mut message.missed),
-                change = logs.recv() => note(change, &mut message.logs, &mut message.missed),
+                change = events.recv() => note(change, &mut news.events, &mut news.missed),
+                change = logs.recv() => note(change, &mut news.logs, &mut news.missed),
                 () = sender.closed() => return,
                 () = shutdown.cancelled() => return,
             }
-            drain(&mut events, &mut message.executions, &mut message.missed);
-            drain(&mut logs, &mut message.logs, &mut message.missed);
+            drain(&mut events, &mut news.events, &mut news.missed);
+            drain(&mut logs, &mut news.logs, &mut news.missed);
         }
     });
     ReceiverStream::new(receiver)
 }
 
-fn note(change: Result<ExecutionId, broadcast::error::RecvError>, ids: &mut Vec<Vec<u8>>, missed: &mut bool) {
+/// An execution that has changed, and whether that was its end.
+type Change = (ExecutionId, bool);
+
+/// What is told next.
+#[derive(Default)]
+struct News {
+    events: Vec<Change>,
+    logs: Vec<Change>,
+    missed: bool,
+}
+
+impl News {
+    fn message(self) -> api::WatchChangesResponse {
+        let bytes = |(id, _): &Change| id.bytes().to_vec();
+        api::WatchChangesResponse {
+            executions: self.events.iter().map(bytes).collect(),
+            logs: self.logs.iter().map(bytes).collect(),
+            missed: self.missed,
+            ended: self.events.iter().filter(|(_, over)| *over).map(bytes).collect(),
+            tells_ends: true,
+        }
+    }
+}
+
+fn note(change: Result<Change, broadcast::error::RecvError>, changes: &mut Vec<Change>, missed: &mut bool) {
     match change {
-        Ok(id) => ids.push(id.bytes().to_vec()),
+        Ok(change) => changes.push(change),
         Err(_) => *missed = true,
     }
 }
 
 /// What waits already joins the same message.
-fn drain(feed: &mut broadcast::Receiver<ExecutionId>, ids: &mut Vec<Vec<u8>>, missed: &mut bool) {
-    while ids.len() < BATCH {
+fn drain(feed: &mut broadcast::Receiver<Change>, changes: &mut Vec<Change>, missed: &mut bool) {
+    while changes.len() < BATCH {
         match feed.try_recv() {
-            Ok(id) => ids.push(id.bytes().to_vec()),
+            Ok(change) => changes.push(change),
             Err(broadcast::error::TryRecvError::Lagged(_)) => *missed = true,
             Err(_) => return,
         }

@@ -115,7 +115,11 @@ impl World {
             && let Some((id, fingerprint)) = self.store.request_now(&client.key)
         {
             let answer = if fingerprint == client.fingerprint {
-                Ok(Started { id, existing: true })
+                Ok(Started {
+                    id,
+                    existing: true,
+                    begun: None,
+                })
             } else {
                 Err(OwnerError::RequestIdReused)
             };
@@ -159,6 +163,7 @@ impl World {
             labels: BTreeMap::new(),
             traceparent: String::new(),
             request,
+            seats: self.keep_seats(of),
         };
         self.checker.asks(new.id, &self.clients[number].key);
         self.trace(|| format!("client {number} starts {}", new.id));

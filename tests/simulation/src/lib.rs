@@ -12,6 +12,7 @@ pub mod graphs;
 pub mod many;
 pub mod oracle;
 pub mod owners;
+pub mod seats;
 pub mod workers;
 pub mod world;
 

@@ -232,6 +232,7 @@ impl World {
                 let wait = self.network();
                 self.after(wait, Happening::Direct(session, token, verdict));
             }
+            Output::Lease { seat, lease } => self.hand_in(number, seat, *lease),
             Output::Stored { .. } => {}
         }
     }

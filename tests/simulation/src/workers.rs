@@ -45,6 +45,24 @@ pub struct Worker {
     asking: bool,
 }
 
+impl Worker {
+    /// Its session, if that is at a certain owner.
+    pub fn session_of(&self, owner: u64) -> Option<&SessionRef> {
+        let (session, of) = self.session.as_ref()?;
+        (*of == owner).then_some(session)
+    }
+
+    /// Slots in which nothing runs.
+    pub fn free(&self) -> usize {
+        self.slots.saturating_sub(self.running.len())
+    }
+
+    /// Which of its lives it is in.
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+}
+
 impl World {
     pub fn add_worker(&mut self, number: usize) {
         // The first one takes everything, so that every task has somebody.
@@ -149,7 +167,7 @@ impl World {
         let Some((session, of)) = worker.session.clone() else {
             return;
         };
-        let free = worker.slots.saturating_sub(worker.running.len());
+        let free = worker.free();
         if free == 0 || worker.asking {
             return;
         }
@@ -183,14 +201,19 @@ impl World {
     }
 
     pub fn grant_answered(&mut self, number: usize, life: u64, granted: Vec<Granted>, epoch: i64) {
-        let current = epoch == self.newest_epoch;
-        for lease in &granted {
-            self.checker.granted(lease, epoch, current);
-        }
         self.counts.pointers_refused -= granted.len() as u64;
         let worker = &mut self.workers[number];
         if worker.life == life {
             worker.asking = false;
+        }
+        self.leased(number, life, granted, epoch);
+    }
+
+    /// Leases come to a worker in one of its lives, or are lost on the way.
+    pub fn leased(&mut self, number: usize, life: u64, granted: Vec<Granted>, epoch: i64) {
+        let current = epoch == self.newest_epoch;
+        for lease in &granted {
+            self.checker.granted(lease, epoch, current);
         }
         let lost = self.faulty(30);
         let worker = &self.workers[number];

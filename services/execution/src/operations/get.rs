@@ -36,6 +36,13 @@ pub(crate) async fn by_id(context: &Context, id: ExecutionId) -> Result<(Executi
     Ok((row, execution))
 }
 
+/// An execution whose every task was counted.
+pub(crate) fn counted(row: &ExecutionRow, counts: TaskCounts) -> Execution {
+    let mut execution = convert::execution(row);
+    execution.task_counts = named(counts);
+    execution
+}
+
 /// An execution with its counts.
 pub(crate) async fn shown(context: &Context, row: &ExecutionRow) -> Result<Execution, Status> {
     let mut executions = vec![convert::execution(row)];
@@ -63,10 +70,7 @@ pub(crate) async fn count(
 
 /// Tasks without a row wait.
 async fn complete(context: &Context, row: &ExecutionRow, counts: TaskCounts) -> Result<HashMap<String, u32>, Status> {
-    let mut named: HashMap<String, u32> = HashMap::new();
-    for (state, number) in counts {
-        *named.entry(state.name().to_owned()).or_default() += number;
-    }
+    let mut named = named(counts);
     let loaded = context.plans.revision(&row.workflow, row.revision).await?;
     let total = u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX);
     let waiting = total.saturating_sub(named.values().sum());
@@ -74,4 +78,12 @@ async fn complete(context: &Context, row: &ExecutionRow, counts: TaskCounts) -> 
         *named.entry(TaskState::Waiting.name().to_owned()).or_default() += waiting;
     }
     Ok(named)
+}
+
+fn named(counts: TaskCounts) -> HashMap<String, u32> {
+    let mut named: HashMap<String, u32> = HashMap::new();
+    for (state, number) in counts {
+        *named.entry(state.name().to_owned()).or_default() += number;
+    }
+    named
 }

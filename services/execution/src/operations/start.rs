@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
-use nexus_api::execution::v1::{StartExecutionRequest, StartExecutionResponse};
+use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionResponse};
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::{CALL, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
 use crate::ids::ExecutionId;
-use crate::owner::{NewExecution, Started};
+use crate::owner::NewExecution;
 use crate::plans::Loaded;
 use crate::replication::{self, Place, is_elsewhere};
 use crate::store::RequestKey;
@@ -46,12 +46,31 @@ pub(crate) async fn start(
     answer(context, started).await
 }
 
+/// An execution was started, now or before.
+pub(crate) struct Answer {
+    pub(crate) id: ExecutionId,
+    pub(crate) existing: bool,
+    /// How it began, when it was begun for this very request.
+    pub(crate) execution: Option<Execution>,
+}
+
+impl Answer {
+    /// One that was started before.
+    fn known(id: ExecutionId, existing: bool) -> Self {
+        Self {
+            id,
+            existing,
+            execution: None,
+        }
+    }
+}
+
 async fn begin_anywhere(
     context: &Context,
     id: ExecutionId,
     traceparent: String,
     request: StartExecutionRequest,
-) -> Result<Started, Status> {
+) -> Result<Answer, Status> {
     let mut route = context.router.route(id.shard());
     let mut begin = BeginExecutionRequest {
         id: id.bytes().to_vec(),
@@ -80,11 +99,11 @@ async fn begin_anywhere(
     }
 }
 
-fn started(answer: BeginExecutionResponse, asked: ExecutionId) -> Started {
+fn started(answer: BeginExecutionResponse, asked: ExecutionId) -> Answer {
     let id = answer.id.try_into().map_or(asked, ExecutionId::from_bytes);
-    Started {
-        id,
-        existing: answer.existing,
+    Answer {
+        execution: answer.execution,
+        ..Answer::known(id, answer.existing)
     }
 }
 
@@ -94,14 +113,14 @@ pub(crate) async fn here(
     id: ExecutionId,
     stay: u64,
     begin: &BeginExecutionRequest,
-) -> Result<Started, Status> {
+) -> Result<Answer, Status> {
     let request = begin.start.clone().unwrap_or_default();
     let key = request_key(&request);
     if let Some(known) = known_start(context, key.as_ref()).await? {
         return Ok(known);
     }
     if begin.repeated && context.store.execution(id).await.map_err(status)?.is_some() {
-        return Ok(Started { id, existing: false });
+        return Ok(Answer::known(id, false));
     }
     let loaded = context.plans.revision(&request.workflow, request.revision).await?;
     let params = params(&loaded, &request.params)?;
@@ -116,12 +135,21 @@ pub(crate) async fn here(
         traceparent: begin.traceparent.clone(),
         request: key,
         stay,
+        seats: context.waiting.seats(&loaded.first),
     };
-    unless_stuck(context, context.owner.begin(new)).await
+    let started = unless_stuck(context, context.owner.begin(new)).await?;
+    let execution = started.begun.map(|begun| get::counted(&begun.row, begun.counts));
+    Ok(Answer {
+        execution,
+        ..Answer::known(started.id, started.existing)
+    })
 }
 
-async fn answer(context: &Context, started: Started) -> Result<StartExecutionResponse, Status> {
-    let (_, execution) = get::by_id(context, started.id).await?;
+async fn answer(context: &Context, started: Answer) -> Result<StartExecutionResponse, Status> {
+    let execution = match started.execution {
+        Some(execution) => execution,
+        None => get::by_id(context, started.id).await?.1,
+    };
     Ok(StartExecutionResponse {
         execution: Some(execution),
         existing: started.existing,
@@ -129,11 +157,11 @@ async fn answer(context: &Context, started: Started) -> Result<StartExecutionRes
 }
 
 /// The execution that an earlier request with the same key started.
-async fn known_start(context: &Context, key: Option<&RequestKey>) -> Result<Option<Started>, Status> {
+async fn known_start(context: &Context, key: Option<&RequestKey>) -> Result<Option<Answer>, Status> {
     let Some(key) = key else { return Ok(None) };
     match context.store.request(&key.key).await.map_err(status)? {
         None => Ok(None),
-        Some((id, fingerprint)) if fingerprint == key.fingerprint => Ok(Some(Started { id, existing: true })),
+        Some((id, fingerprint)) if fingerprint == key.fingerprint => Ok(Some(Answer::known(id, true))),
         Some(_) => Err(status(crate::owner::OwnerError::RequestIdReused)),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{WaitExecutionRequest, WaitExecutionResponse};
 use nexus_api::time::duration_micros;
+use nexus_engine::ExecutionState;
 use tonic::Status;
 
 use super::get;
@@ -27,12 +28,18 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
     let id = super::resolve(context, &request.execution).await?;
     // Watching begins before looking, so the end cannot come unseen in between.
     let mut stored = context.events.watch(id);
+    let mut ends = None;
     loop {
-        // Looked at with every step of the execution, so only at what counts.
-        let state = context.store.execution_state(id).await.map_err(status)?;
-        let done = state
-            .ok_or_else(|| execution_not_found(&request.execution))?
-            .is_terminal();
+        let seen = stored.borrow_and_update().ends;
+        // Its steps are no reason to look; only what may be its end is.
+        let state = if ends == Some(seen) {
+            None
+        } else {
+            let state = context.store.execution_state(id).await.map_err(status)?;
+            Some(state.ok_or_else(|| execution_not_found(&request.execution))?)
+        };
+        ends = Some(seen);
+        let done = state.is_some_and(ExecutionState::is_terminal);
         let over = tokio::time::timeout_at(deadline, async {
             if !done {
                 // The sender lives as long as the watched execution can change; without it only the wait is left.
@@ -43,7 +50,10 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
         });
         let over = tokio::select! {
             over = over => over.is_err(),
-            () = super::look_again(context) => tokio::time::Instant::now() >= deadline,
+            () = super::look_again(context) => {
+                ends = None;
+                tokio::time::Instant::now() >= deadline
+            }
             () = context.leaving.cancelled() => return Err(status(OwnerError::ShuttingDown)),
         };
         if done || over {

@@ -21,6 +21,7 @@ use super::load::{self, Page};
 use super::messages::{Message, OwnerError};
 use super::recover::Recovered;
 use crate::metrics;
+use crate::notify::Told;
 use crate::store::{Change, Fence, Store, StoreError};
 
 /// Messages taken before looking at anything else.
@@ -257,7 +258,12 @@ impl Actor {
                     token,
                     verdict,
                 } => self.dependencies.sessions.direct(&session, &token, &verdict),
-                Output::Stored { id, sequence } => self.dependencies.events.notify(id, sequence),
+                Output::Lease { seat, lease } => {
+                    if let Err(lease) = self.dependencies.waiting.hand(seat, *lease) {
+                        self.core.unheard(&lease.token);
+                    }
+                }
+                Output::Stored { id, sequence, over } => self.dependencies.events.notify(id, Told { sequence, over }),
             }
         }
     }

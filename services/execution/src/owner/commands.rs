@@ -1,21 +1,16 @@
 //! What the owner does with each message: lets the engine decide, and says when whoever asked may be told.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome, Plan};
-use nexus_spec::model::Delivery;
-use nexus_streams::Pointer;
+use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome};
 use tokio::sync::oneshot;
 
 use super::admission::Size;
-use super::core::{Core, Now};
-use super::leases::{LEASE, Lease};
+use super::core::Core;
 use super::live::Live;
 use super::messages::{
-    Acceptance, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
-    Verdict,
+    Acceptance, Granted, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
 };
 use super::shards::shard_of_token;
 use crate::ids::ExecutionId;
@@ -38,7 +33,11 @@ impl Core {
                 .as_ref()
                 .is_some_and(|request| request.fingerprint == fingerprint);
             let answer = if same {
-                Ok(Started { id, existing: true })
+                Ok(Started {
+                    id,
+                    existing: true,
+                    begun: None,
+                })
             } else {
                 Err(OwnerError::RequestIdReused)
             };
@@ -73,8 +72,14 @@ impl Core {
         self.executions.insert(id, live);
         self.load.add(size);
         let effects = self.decide(id, Command::Start, true).unwrap_or_default();
+        let begun = self.executions.get(&id).map(|live| Box::new(live.begun()));
+        let effects = self.seat(id, effects, new.seats);
         self.release_later(id, effects);
-        let started = Started { id, existing: false };
+        let started = Started {
+            id,
+            existing: false,
+            begun,
+        };
         if planted(Bug::EarlyAck) {
             drop(reply.send(Ok(started)));
         } else {
@@ -84,7 +89,7 @@ impl Core {
     }
 
     /// Answers once everything that was decided so far is stored.
-    fn reply_later<T: Send + 'static>(&mut self, id: ExecutionId, reply: oneshot::Sender<T>, answer: T) {
+    pub(super) fn reply_later<T: Send + 'static>(&mut self, id: ExecutionId, reply: oneshot::Sender<T>, answer: T) {
         // A caller that has gone needs no answer.
         self.pending
             .reply(id, move || drop(reply.send(answer)), self.now.steady);
@@ -101,82 +106,6 @@ impl Core {
             }
             Err(_) => drop(reply.send(Err(OwnerError::NotLive(id)))),
         }
-    }
-
-    pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Grants>) {
-        let mut grants = Grants::default();
-        let mut durable = None;
-        for pointer in pointers {
-            let id = ExecutionId::from_bytes(pointer.execution);
-            if !self.serves(id.shard()) {
-                grants.strangers.push(*pointer);
-                continue;
-            }
-            // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
-            // pointer after the commit; until then nobody may begin it.
-            let stored = self.executions.get(&id).is_none_or(|live| live.is_stored(pointer.task));
-            if !stored && !planted(Bug::EffectBeforeCommit) {
-                continue;
-            }
-            if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
-                let once = lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
-                if once || (self.lasting_leases && !planted(Bug::LeaseNotStored)) {
-                    durable = Some(id);
-                }
-                grants.granted.push(lease);
-            }
-        }
-        match durable {
-            // `at_most_once` means: that it was given out is stored before it is given out. So it must be for whatever
-            // outlives its owner: a new one would not know of the lease and give the same attempt to somebody else.
-            Some(id) if !planted(Bug::AtMostOnceNotStored) => self.reply_later(id, reply, grants),
-            _ => drop(reply.send(grants)),
-        }
-    }
-
-    /// Leases one attempt, if it is still the current one.
-    fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
-        let command = Command::Grant {
-            task,
-            attempt,
-            worker: Arc::clone(&session.worker),
-        };
-        let effects = self.decide(id, command, false).ok()?;
-        self.pending.release_lazily(id, effects, self.now);
-        let token = self.ids.token(id.shard());
-        let expires_at = self.now.wall.saturating_add(LEASE);
-        let subject = TokenSubject {
-            execution: id,
-            task,
-            attempt,
-        };
-        let lease = Lease {
-            subject,
-            session: Arc::clone(&session.session),
-            expires_at: self.now.steady.saturating_add(LEASE),
-            overdue_at: i64::MAX,
-            logged: 0,
-            cancelled: None,
-        };
-        self.leases.insert(Arc::clone(&token), lease);
-        let live = self.executions.get(&id)?;
-        let plan: Arc<Plan> = Arc::clone(&live.execution.plan);
-        let references = &plan.tasks[task as usize].input.references().tasks;
-        let scope = live.execution.scope(references, &token);
-        let user_attempt = live.execution.tasks[task as usize].user_attempts();
-        let traceparent = live.traceparent.clone();
-        metrics::leased();
-        Some(Granted {
-            token: token.to_string(),
-            execution: id,
-            plan,
-            task,
-            attempt,
-            user_attempt,
-            scope,
-            traceparent,
-            expires_at,
-        })
     }
 
     pub(super) fn report(
@@ -209,7 +138,7 @@ impl Core {
     }
 
     /// Whether a lease belongs to a shard of another owner. What is no token is nobody's, and so stale here.
-    fn is_foreign(&self, token: &str) -> bool {
+    pub(super) fn is_foreign(&self, token: &str) -> bool {
         shard_of_token(token).is_some_and(|shard| !self.serves(shard))
     }
 
@@ -291,46 +220,6 @@ impl Core {
                 })
             }
             other => other,
-        }
-    }
-
-    pub(super) fn extend(&mut self, token: &str, session: &str) -> Verdict {
-        let Now { wall, steady } = self.now;
-        if self.is_foreign(token) {
-            return Verdict::Unknown;
-        }
-        let trusted = self.trusted;
-        match self.leases.of_session(token, session) {
-            None => Verdict::Lost,
-            Some(lease) => {
-                lease.expires_at = steady.saturating_add(LEASE);
-                if !trusted {
-                    return Verdict::Unknown;
-                }
-                let go_on = Verdict::Continue(wall.saturating_add(LEASE));
-                lease.cancelled.clone().map_or(go_on, Verdict::Cancel)
-            }
-        }
-    }
-
-    /// A lease ended without a report.
-    pub(super) fn lose(&mut self, token: &str, reason: &str) {
-        let Some(lease) = self.leases.remove(token) else { return };
-        let TokenSubject {
-            execution: id,
-            task,
-            attempt,
-        } = lease.subject;
-        let command = Command::Lose {
-            task,
-            attempt,
-            reason: reason.to_owned(),
-            counted: true,
-        };
-        if let Ok(effects) = self.decide(id, command, true) {
-            tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
-            metrics::lost();
-            self.release_later(id, effects);
         }
     }
 

@@ -8,6 +8,8 @@ use nexus_engine::planted::{Bug, planted};
 use nexus_storage::ErrorKind;
 
 use super::core::Now;
+use super::messages::Granted;
+use super::seats::Seat;
 use crate::ids::ExecutionId;
 use crate::store::StoreError;
 
@@ -24,6 +26,17 @@ pub(super) enum Release {
     Reply(ExecutionId, Box<dyn FnOnce() + Send>),
     /// An execution's effects, and the time at which they were decided.
     Effects(ExecutionId, Vec<Effect>, Now),
+    /// A lease for a worker whose slot was kept for it.
+    Lease(Seat, Box<Granted>),
+}
+
+impl Release {
+    fn execution(&self) -> ExecutionId {
+        match self {
+            Self::Reply(id, _) | Self::Effects(id, ..) => *id,
+            Self::Lease(_, lease) => lease.execution,
+        }
+    }
 }
 
 /// What a commit under way carries.
@@ -71,6 +84,11 @@ impl Pending {
         self.since.get_or_insert(steady);
     }
 
+    /// A lease goes to its worker once it is stored.
+    pub(super) fn hand_out(&mut self, seat: Seat, lease: Granted) {
+        self.releases.push(Release::Lease(seat, Box::new(lease)));
+    }
+
     /// Whether something of a shard waits to be stored.
     pub(super) fn holds(&self, shard: u16) -> bool {
         self.executions.iter().any(|id| id.shard() == shard)
@@ -79,9 +97,7 @@ impl Pending {
     /// Forgets what waits for executions that somebody else owns now. Callers hear that nobody answers.
     pub(super) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
         self.executions.retain(|id| !gone(*id));
-        self.releases.retain(|release| match release {
-            Release::Reply(id, _) | Release::Effects(id, ..) => !gone(*id),
-        });
+        self.releases.retain(|release| !gone(release.execution()));
     }
 
     /// When a commit should begin: at once (the time when it was first wanted), later, or not at all.

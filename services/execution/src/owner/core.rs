@@ -7,14 +7,14 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
-use nexus_streams::Entry;
 
 use super::admission::{Limits, Load};
 use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
 use super::live::Live;
-use super::messages::{Message, TokenSubject, Verdict};
+use super::messages::{Message, TokenSubject};
+pub use super::outputs::{Output, Stats};
 use super::shards::{Shards, shard_of_token};
 use super::timers::Timers;
 use crate::ids::{ExecutionId, Ids};
@@ -39,40 +39,6 @@ pub struct Now {
     /// Since some beginning. It only grows: leases, timers and patrols are judged by it, so a clock that is set to another
     /// time takes nobody's lease and delays nobody's retry.
     pub steady: i64,
-}
-
-/// What the owner wants to be done outside.
-#[derive(Debug)]
-pub enum Output {
-    /// Offer attempts to workers.
-    Publish(Vec<Entry>),
-    /// Tell the worker that holds a lease at once.
-    Direct {
-        /// The worker's session.
-        session: String,
-        /// The lease.
-        token: String,
-        /// What to do with it.
-        verdict: Verdict,
-    },
-    /// Wake those who watch an execution.
-    Stored {
-        /// The execution.
-        id: ExecutionId,
-        /// Number of its newest event that is stored.
-        sequence: u64,
-    },
-}
-
-/// What the owner had to do besides the usual.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Decisions that were cut and went on later.
-    pub slices: u64,
-    /// Ready tasks that nobody took and that were offered again.
-    pub offered_again: u64,
-    /// Times at which the owner found that it had been frozen.
-    pub frozen: u64,
 }
 
 /// The owner's state.
@@ -269,8 +235,12 @@ impl Core {
         for id in &batch.executions {
             if let Some(live) = self.executions.get_mut(id) {
                 live.writing.clear();
-                let sequence = live.written;
-                self.outputs.push(Output::Stored { id: *id, sequence });
+                let (sequence, over) = (live.written, live.written_over);
+                self.outputs.push(Output::Stored {
+                    id: *id,
+                    sequence,
+                    over,
+                });
             }
         }
         self.release(batch.releases);

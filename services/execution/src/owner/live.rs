@@ -7,8 +7,9 @@ use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Event, Execution, Fact, Output, Task, TaskState, Transition};
 
 use super::admission::Size;
+use super::messages::Begun;
 use crate::ids::ExecutionId;
-use crate::store::{Change, ExecutionRow, LeaseKey, RequestKey, TaskRow};
+use crate::store::{Change, ExecutionRow, LeaseKey, RequestKey, TaskCounts, TaskRow};
 
 #[derive(Debug)]
 pub(super) struct Live {
@@ -18,6 +19,8 @@ pub(super) struct Live {
     pub(super) traceparent: String,
     /// Number of the newest event that is stored or on its way to the store.
     pub(super) written: u64,
+    /// Its end is among them.
+    pub(super) written_over: bool,
     /// Events since then.
     pub(super) events: Vec<Event>,
     /// Tasks that changed since then.
@@ -44,6 +47,7 @@ impl Live {
             labels,
             traceparent: trace,
             written: execution.sequence,
+            written_over: execution.state.is_terminal(),
             execution,
             events: Vec::new(),
             dirty: BTreeSet::new(),
@@ -73,6 +77,43 @@ impl Live {
             {
                 self.bytes = self.bytes.saturating_sub(output.text().len() as u64);
             }
+        }
+    }
+
+    /// Its row as it is now. The params are in it until they are stored.
+    pub(super) fn row(&self) -> ExecutionRow {
+        let execution = &self.execution;
+        ExecutionRow {
+            id: self.id,
+            workflow: execution.plan.workflow.clone(),
+            revision: execution.plan.revision,
+            state: execution.state,
+            closing: execution.closing,
+            closing_reason: execution.closing_reason.clone(),
+            labels: self.labels.clone(),
+            traceparent: self.traceparent.clone(),
+            sequence: execution.sequence,
+            created_at: execution.created_at,
+            started_at: execution.started_at,
+            finished_at: execution.finished_at,
+            failure: execution.failure.clone(),
+            params: self.params.clone().unwrap_or_default(),
+            output: execution.output.as_ref().map(|output| Arc::clone(output.text())),
+        }
+    }
+
+    /// How it began.
+    pub(super) fn begun(&self) -> Begun {
+        let mut counts = TaskCounts::new();
+        for task in &self.execution.tasks {
+            match counts.iter_mut().find(|(state, _)| *state == task.state) {
+                Some((_, number)) => *number += 1,
+                None => counts.push((task.state, 1)),
+            }
+        }
+        Begun {
+            row: self.row(),
+            counts,
         }
     }
 
@@ -110,24 +151,8 @@ impl Live {
             .map(|position| task_row(*position, &execution.tasks[*position as usize], &leased));
         let mut change = Change {
             before: self.written,
-            execution: ExecutionRow {
-                id: self.id,
-                workflow: execution.plan.workflow.clone(),
-                revision: execution.plan.revision,
-                state: execution.state,
-                closing: execution.closing,
-                closing_reason: execution.closing_reason.clone(),
-                labels: self.labels.clone(),
-                traceparent: self.traceparent.clone(),
-                sequence: execution.sequence,
-                created_at: execution.created_at,
-                started_at: execution.started_at,
-                finished_at: execution.finished_at,
-                failure: execution.failure.clone(),
-                params: self.params.take().unwrap_or_default(),
-                output: execution.output.as_ref().map(|output| Arc::clone(output.text())),
-            },
             tasks: tasks.collect(),
+            execution: self.row(),
             events: std::mem::take(&mut self.events),
             request: self.request.take(),
         };
@@ -135,7 +160,9 @@ impl Live {
             change.tasks.pop();
         }
         self.writing = std::mem::take(&mut self.dirty);
-        self.written = execution.sequence;
+        self.params = None;
+        self.written = self.execution.sequence;
+        self.written_over = self.execution.state.is_terminal();
         self.drop_unwanted_outputs();
         Some(change)
     }

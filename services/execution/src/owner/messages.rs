@@ -10,8 +10,9 @@ use nexus_streams::Pointer;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::seats::Seat;
 use crate::ids::ExecutionId;
-use crate::store::{RequestKey, StoreError};
+use crate::store::{ExecutionRow, RequestKey, StoreError, TaskCounts};
 
 /// The owner did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +67,28 @@ pub struct NewExecution {
     pub request: Option<RequestKey>,
     /// The owner's stay in the shard ([`super::core::Core::stay`]) when the store was asked whether the key was used.
     pub stay: u64,
+    /// Workers' free slots that are kept for its first tasks.
+    pub seats: Vec<Seat>,
 }
 
 /// An execution was started, now or before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Started {
     /// Its id.
     pub id: ExecutionId,
     /// True when an earlier request with the same key had started it.
     pub existing: bool,
+    /// How it began, when it was begun for this very request.
+    pub begun: Option<Box<Begun>>,
+}
+
+/// An execution right after its start, which spares whoever started it a look into the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begun {
+    /// Its row.
+    pub row: ExecutionRow,
+    /// How many of its tasks are in which state.
+    pub counts: TaskCounts,
 }
 
 /// Who leases.

@@ -18,6 +18,7 @@ impl Core {
         for release in releases {
             match release {
                 Release::Reply(_, reply) => reply(),
+                Release::Lease(seat, lease) => self.outputs.push(Output::Lease { seat, lease }),
                 Release::Effects(id, effects, decided) => {
                     for effect in effects {
                         self.bring_about(id, effect, decided, &mut entries);

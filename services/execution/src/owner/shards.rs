@@ -197,6 +197,7 @@ mod tests {
                 traceparent: String::new(),
                 request: None,
                 stay,
+                seats: Vec::new(),
             };
             let new = Box::new(new);
             core.handle(super::super::Message::Start { new, reply }, now);

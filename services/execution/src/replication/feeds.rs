@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Peer, Peers};
 use crate::ids::ExecutionId;
-use crate::notify::Notifier;
+use crate::notify::{Notifier, Told};
 
 /// How long opening a feed may take.
 const OPENING: Duration = Duration::from_secs(5);
@@ -50,8 +50,12 @@ impl Watched {
             let known = ids.into_iter().filter_map(|id| id.try_into().ok());
             known.map(ExecutionId::from_bytes)
         };
-        ids(changes.executions).for_each(|id| self.events.wake(id, 0));
-        ids(changes.logs).for_each(|id| self.logs.wake(id, 0));
+        // An older replica does not tell ends apart.
+        let over = !changes.tells_ends;
+        let told = |over| Told { sequence: 0, over };
+        ids(changes.executions).for_each(|id| self.events.wake(id, told(over)));
+        ids(changes.ended).for_each(|id| self.events.wake(id, told(true)));
+        ids(changes.logs).for_each(|id| self.logs.wake(id, told(false)));
     }
 }
 

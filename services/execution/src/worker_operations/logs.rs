@@ -14,6 +14,7 @@ use super::{at_most, session, split};
 use crate::Context;
 use crate::error::status;
 use crate::ids::ExecutionId;
+use crate::notify::Told;
 use crate::owner::Subject;
 use crate::owner::shards::shard_of_token;
 use crate::replication::{Peer, is_elsewhere, request, words};
@@ -63,8 +64,8 @@ pub(crate) async fn append(
     }
     context.store.append_logs(&rows).await.map_err(status)?;
     kill_here("execution::logs");
-    for (execution, batches) in touched {
-        context.logs.notify(execution, batches);
+    for (execution, sequence) in touched {
+        context.logs.notify(execution, Told { sequence, over: false });
     }
     Ok(AppendTaskLogsResponse {})
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1::ReportLeasesRequest;
 use nexus_api::worker::v1::{
-    LeasedTask, ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
+    LeasedTask, Released, ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
 };
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
 use nexus_mesh::failpoint::kill_here;
@@ -56,6 +56,31 @@ pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Re
         results: told.results.into_iter().flatten().collect(),
         tasks: told.tasks,
     })
+}
+
+/// Gives leases back of which their worker has not heard. Nobody waits for it: what is not taken back ends with its
+/// lease.
+pub(super) async fn give_back(context: &Context, session: &SessionRef, tokens: Vec<String>) {
+    let released = |token: String| TaskReport {
+        token,
+        outcome: Some(task_report::Outcome::Released(Released {
+            reason: "the worker was gone before it heard of the task".to_owned(),
+            not_started: true,
+        })),
+        ..TaskReport::default()
+    };
+    let reports: Vec<_> = tokens.into_iter().map(released).enumerate().collect();
+    if reports.is_empty() {
+        return;
+    }
+    let mut told = Told {
+        results: vec![None; reports.len()],
+        tasks: Vec::new(),
+        free: 0,
+    };
+    if let Err(error) = tell(context, reports, session, &mut told).await {
+        tracing::debug!(error = %error.message(), "leases that were not heard of were not taken back");
+    }
 }
 
 /// What has become of reports so far.

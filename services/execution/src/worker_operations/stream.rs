@@ -9,6 +9,8 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, LeasedTask, PollTasksResponse, StreamTasksRequest, StreamTasksResponse,
     stream_tasks_request, stream_tasks_response,
 };
+use nexus_mesh::failpoint::kill_here;
+use nexus_streams::{DispatchError, Taken};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -18,8 +20,9 @@ use tonic::{Status, Streaming};
 
 use super::{heartbeat, lease, poll, report, session};
 use crate::Context;
-use crate::owner::SessionRef;
+use crate::owner::{Granted, SessionRef};
 use crate::sessions;
+use crate::waiting::{Desk, HANDED, Open};
 
 /// Messages that wait for a slow worker at most.
 const OUTBOX: usize = 256;
@@ -84,7 +87,8 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
                 () = outbox.closed() => break,
             }
         }
-        feeder.abort();
+        // It gives back what the worker cannot hear of any more.
+        leaving.cancel();
         broken(&context, &session.session, stream).await;
     });
     Ok(ReceiverStream::new(messages))
@@ -166,7 +170,8 @@ async fn answer_heartbeat(context: &Context, request: HeartbeatTasksRequest, out
     drop(outbox.send(answer).await);
 }
 
-/// Sends tasks while the worker has credit and does not leave.
+/// Sends tasks while the worker has credit and does not leave: those that it takes, and those that are handed in because
+/// it waits.
 async fn feed(
     context: Context,
     session: SessionRef,
@@ -175,57 +180,133 @@ async fn feed(
     outbox: Outbox,
     leaving: CancellationToken,
 ) {
+    let (handed, mut leases) = mpsc::channel(HANDED);
+    let desk = Desk::new(session.clone(), credits.clone(), handed);
+    let open = context.waiting.open(Arc::new(desk));
+    let feeder = Feeder {
+        context: context.clone(),
+        session,
+        credits,
+        outbox,
+    };
     let mut others = JoinSet::new();
     loop {
         let free = *seen.borrow_and_update();
-        if free == 0 {
-            tokio::select! {
-                changed = seen.changed() => if changed.is_err() { return },
-                () = leaving.cancelled() => break,
-                () = context.leaving.cancelled() => break,
-            }
-            continue;
-        }
-        let max = free.min(poll::MAX_TASKS) as usize;
-        let taken = tokio::select! {
-            taken = context.dispatch.take(&session.queues, max, Duration::from_secs(60)) => taken,
+        let next = tokio::select! {
+            biased;
+            Some(lease) = leases.recv() => Next::Handed(lease),
             () = leaving.cancelled() => break,
             () = context.leaving.cancelled() => break,
+            changed = seen.changed() => if changed.is_err() { break } else { continue },
+            taken = take_some(&context, &open, &feeder.session.queues, free), if free > 0 => Next::Taken(taken),
         };
-        let Ok(taken) = taken else {
-            // The dispatcher is away; it is asked again in a moment.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            continue;
+        let heard = match next {
+            Next::Handed(lease) => feeder.handed(lease, &mut leases).await,
+            Next::Taken(Ok(taken)) => feeder.taken(taken, &mut others).await,
+            Next::Taken(Err(_)) => {
+                // The dispatcher is away; it is asked again in a moment.
+                sleep(Duration::from_millis(500)).await;
+                true
+            }
         };
+        if !heard {
+            break;
+        }
+        while others.try_join_next().is_some() {}
+    }
+    // What was asked of other replicas or handed in is on its way to the worker before it hears that no more comes.
+    leases.close();
+    while let Some(lease) = leases.recv().await {
+        feeder.handed(lease, &mut leases).await;
+    }
+    while others.join_next().await.is_some() {}
+    if context.leaving.is_cancelled() {
+        drain(&feeder.outbox).await;
+    }
+}
+
+/// What the feeder does next.
+enum Next {
+    Handed(Granted),
+    Taken(Result<Vec<Taken>, DispatchError>),
+}
+
+/// Takes pointers. While there are none, starts may fill the worker's slots.
+async fn take_some(context: &Context, open: &Open, queues: &[String], free: u32) -> Result<Vec<Taken>, DispatchError> {
+    let _waits = open.wait();
+    let max = free.min(poll::MAX_TASKS) as usize;
+    context.dispatch.take(queues, max, Duration::from_secs(60)).await
+}
+
+/// Makes tasks of what is taken or handed in, and sends them to one worker.
+#[derive(Clone)]
+struct Feeder {
+    context: Context,
+    session: SessionRef,
+    credits: watch::Sender<u32>,
+    outbox: Outbox,
+}
+
+impl Feeder {
+    /// Sends leases that were handed in; the slots are taken already. False when the worker is gone.
+    async fn handed(&self, lease: Granted, leases: &mut mpsc::Receiver<Granted>) -> bool {
+        let mut granted = vec![lease];
+        while granted.len() < poll::MAX_TASKS as usize
+            && let Ok(lease) = leases.try_recv()
+        {
+            granted.push(lease);
+        }
+        let asked = granted.len();
+        let tasks = lease::prepare(&self.context, granted, &self.session).await;
+        kill_here("execution::grant");
+        give_back(&self.credits, asked - tasks.len());
+        self.send(tasks).await
+    }
+
+    /// Leases what was taken and sends it. False when the worker is gone or its session is over.
+    async fn taken(&self, taken: Vec<Taken>, others: &mut JoinSet<()>) -> bool {
         let asked = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        credits.send_modify(|credits| *credits = credits.saturating_sub(asked));
-        let (mine, theirs) = lease::by_owner(&context, taken);
+        self.credits
+            .send_modify(|credits| *credits = credits.saturating_sub(asked));
+        let (mine, theirs) = lease::by_owner(&self.context, taken);
         for (peer, taken) in theirs {
-            let (context, session) = (context.clone(), session.clone());
-            let (credits, outbox) = (credits.clone(), outbox.clone());
+            let feeder = self.clone();
             // Nobody waits for another replica: what it leases is sent when it comes.
             others.spawn(async move {
                 let asked = taken.len();
-                let tasks = lease::there(&context, peer, taken, &session).await;
-                give_back(&credits, asked - tasks.len().min(asked));
-                send(&outbox, tasks).await
+                let tasks = lease::there(&feeder.context, peer, taken, &feeder.session).await;
+                give_back(&feeder.credits, asked - tasks.len().min(asked));
+                feeder.send(tasks).await;
             });
         }
-        while others.try_join_next().is_some() {}
         let asked = mine.len();
-        let tasks = match lease::mine(&context, mine, &session).await {
+        let tasks = match lease::mine(&self.context, mine, &self.session).await {
             Ok(tasks) => tasks,
-            Err(error) => return drop(outbox.send(Err(error)).await),
+            Err(error) => {
+                drop(self.outbox.send(Err(error)).await);
+                return false;
+            }
         };
-        give_back(&credits, asked - tasks.len().min(asked));
-        if !send(&outbox, tasks).await {
-            return;
-        }
+        give_back(&self.credits, asked - tasks.len().min(asked));
+        self.send(tasks).await
     }
-    // What was asked of other replicas is on its way to the worker before it hears that no more comes.
-    while others.join_next().await.is_some() {}
-    if context.leaving.is_cancelled() {
-        drain(&outbox).await;
+
+    /// Sends leased tasks; false when nobody listens any more, and then they are somebody else's.
+    async fn send(&self, tasks: Vec<LeasedTask>) -> bool {
+        if tasks.is_empty() {
+            return true;
+        }
+        let Ok(place) = self.outbox.reserve().await else {
+            let tokens = tasks.into_iter().map(|task| task.token).collect();
+            report::give_back(&self.context, &self.session, tokens).await;
+            return false;
+        };
+        let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
+            tasks,
+            drain: false,
+        }));
+        place.send(Ok(StreamTasksResponse { message }));
+        true
     }
 }
 
@@ -235,18 +316,6 @@ fn give_back(credits: &watch::Sender<u32>, slots: usize) {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         credits.send_modify(|credits| *credits = credits.saturating_add(slots));
     }
-}
-
-/// Sends leased tasks; false when nobody listens any more.
-async fn send(outbox: &Outbox, tasks: Vec<LeasedTask>) -> bool {
-    if tasks.is_empty() {
-        return true;
-    }
-    let message = Some(stream_tasks_response::Message::Tasks(PollTasksResponse {
-        tasks,
-        drain: false,
-    }));
-    outbox.send(Ok(StreamTasksResponse { message })).await.is_ok()
 }
 
 async fn drain(outbox: &Outbox) {

@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 
 /// Prints what happens, until the stop.
 pub(super) async fn print(
-    mut changes: broadcast::Receiver<ExecutionId>,
+    mut changes: broadcast::Receiver<(ExecutionId, bool)>,
     transport: Transport,
     stop: CancellationToken,
 ) {
@@ -24,7 +24,7 @@ pub(super) async fn print(
     loop {
         tokio::select! {
             changed = changes.recv() => match changed {
-                Ok(id) if shown.len() < SHOWN && shown.insert(id) => {
+                Ok((id, _)) if shown.len() < SHOWN && shown.insert(id) => {
                     let client = ExecutionServiceClient::new(transport.clone());
                     watches.spawn(async move {
                         // A watch that breaks costs nothing but lines on a terminal.

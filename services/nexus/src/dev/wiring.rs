@@ -123,7 +123,7 @@ impl Mesh {
         self.recovered
     }
 
-    pub(super) fn changes(&self) -> broadcast::Receiver<ExecutionId> {
+    pub(super) fn changes(&self) -> broadcast::Receiver<(ExecutionId, bool)> {
         self.execution.changes()
     }
 

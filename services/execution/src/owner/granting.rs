@@ -1,0 +1,182 @@
+//! Giving attempts out: leases on request and to kept slots, their extension, and what ends them without a report.
+
+use std::sync::Arc;
+
+use nexus_engine::planted::{Bug, planted};
+use nexus_engine::{Command, Effect, Outcome, Plan};
+use nexus_spec::model::Delivery;
+use nexus_streams::Pointer;
+use tokio::sync::oneshot;
+
+use super::commit::Release;
+use super::core::{Core, Now};
+use super::leases::{LEASE, Lease};
+use super::messages::{Granted, Grants, SessionRef, TokenSubject, Verdict};
+use super::seats::Seat;
+use crate::ids::ExecutionId;
+use crate::metrics;
+
+impl Core {
+    /// Leases what some pointers name, as far as it is still current.
+    pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Grants>) {
+        let mut grants = Grants::default();
+        let mut durable = None;
+        for pointer in pointers {
+            let id = ExecutionId::from_bytes(pointer.execution);
+            if !self.serves(id.shard()) {
+                grants.strangers.push(*pointer);
+                continue;
+            }
+            // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
+            // pointer after the commit; until then nobody may begin it.
+            let stored = self.executions.get(&id).is_none_or(|live| live.is_stored(pointer.task));
+            if !stored && !planted(Bug::EffectBeforeCommit) {
+                continue;
+            }
+            if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
+                let once = lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
+                if once || (self.lasting_leases && !planted(Bug::LeaseNotStored)) {
+                    durable = Some(id);
+                }
+                grants.granted.push(lease);
+            }
+        }
+        match durable {
+            // `at_most_once` means: that it was given out is stored before it is given out. So it must be for whatever
+            // outlives its owner: a new one would not know of the lease and give the same attempt to somebody else.
+            Some(id) if !planted(Bug::AtMostOnceNotStored) => self.reply_later(id, reply, grants),
+            _ => drop(reply.send(grants)),
+        }
+    }
+
+    /// Leases what is offered to workers whose slots are kept for it; gives the effects that are left.
+    pub(super) fn seat(&mut self, id: ExecutionId, effects: Vec<Effect>, mut seats: Vec<Seat>) -> Vec<Effect> {
+        let mut rest = Vec::with_capacity(effects.len());
+        for effect in effects {
+            let place = match &effect {
+                Effect::Dispatch { queue, .. } => seats.iter().position(|seat| seat.takes(queue)),
+                _ => None,
+            };
+            let (Some(place), Effect::Dispatch { task, attempt, .. }) = (place, &effect) else {
+                rest.push(effect);
+                continue;
+            };
+            let seat = seats.remove(place);
+            match self.lease(id, *task, *attempt, seat.session()) {
+                Some(lease) if planted(Bug::EffectBeforeCommit) => {
+                    self.release(vec![Release::Lease(seat, Box::new(lease))]);
+                }
+                Some(lease) => self.pending.hand_out(seat, lease),
+                None => rest.push(effect),
+            }
+        }
+        rest
+    }
+
+    /// Leases one attempt, if it is still the current one.
+    pub(super) fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
+        let command = Command::Grant {
+            task,
+            attempt,
+            worker: Arc::clone(&session.worker),
+        };
+        let effects = self.decide(id, command, false).ok()?;
+        self.pending.release_lazily(id, effects, self.now);
+        let token = self.ids.token(id.shard());
+        let expires_at = self.now.wall.saturating_add(LEASE);
+        let subject = TokenSubject {
+            execution: id,
+            task,
+            attempt,
+        };
+        let lease = Lease {
+            subject,
+            session: Arc::clone(&session.session),
+            expires_at: self.now.steady.saturating_add(LEASE),
+            overdue_at: i64::MAX,
+            logged: 0,
+            cancelled: None,
+        };
+        self.leases.insert(Arc::clone(&token), lease);
+        let live = self.executions.get(&id)?;
+        let plan: Arc<Plan> = Arc::clone(&live.execution.plan);
+        let references = &plan.tasks[task as usize].input.references().tasks;
+        let scope = live.execution.scope(references, &token);
+        let user_attempt = live.execution.tasks[task as usize].user_attempts();
+        let traceparent = live.traceparent.clone();
+        metrics::leased();
+        Some(Granted {
+            token: token.to_string(),
+            execution: id,
+            plan,
+            task,
+            attempt,
+            user_attempt,
+            scope,
+            traceparent,
+            expires_at,
+        })
+    }
+
+    /// What a worker that still holds a lease should do; the lease lasts anew.
+    pub(super) fn extend(&mut self, token: &str, session: &str) -> Verdict {
+        let Now { wall, steady } = self.now;
+        if self.is_foreign(token) {
+            return Verdict::Unknown;
+        }
+        let trusted = self.trusted;
+        match self.leases.of_session(token, session) {
+            None => Verdict::Lost,
+            Some(lease) => {
+                lease.expires_at = steady.saturating_add(LEASE);
+                if !trusted {
+                    return Verdict::Unknown;
+                }
+                let go_on = Verdict::Continue(wall.saturating_add(LEASE));
+                lease.cancelled.clone().map_or(go_on, Verdict::Cancel)
+            }
+        }
+    }
+
+    /// A lease was stored and its worker is gone before it heard of it: nothing has begun, so it is given out again.
+    pub fn unheard(&mut self, token: &str) {
+        let Some(lease) = self.leases.remove(token) else { return };
+        if planted(Bug::UnheardForgotten) {
+            return;
+        }
+        let subject = lease.subject;
+        let outcome = Outcome::Released {
+            reason: "the worker was gone before it heard of the task".to_owned(),
+            not_started: true,
+        };
+        let command = Command::Report {
+            task: subject.task,
+            attempt: subject.attempt,
+            outcome,
+        };
+        if let Ok(effects) = self.decide(subject.execution, command, true) {
+            self.release_later(subject.execution, effects);
+        }
+    }
+
+    /// A lease ended without a report.
+    pub(super) fn lose(&mut self, token: &str, reason: &str) {
+        let Some(lease) = self.leases.remove(token) else { return };
+        let TokenSubject {
+            execution: id,
+            task,
+            attempt,
+        } = lease.subject;
+        let command = Command::Lose {
+            task,
+            attempt,
+            reason: reason.to_owned(),
+            counted: true,
+        };
+        if let Ok(effects) = self.decide(id, command, true) {
+            tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
+            metrics::lost();
+            self.release_later(id, effects);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Slots of waiting workers that are kept for a start, and the leases that come to them with its commit.
+
+use nexus_execution::owner::Granted;
+use nexus_execution::owner::seats::Seat;
+
+use crate::world::World;
+
+impl World {
+    /// Keeps slots of workers that are connected to an owner. What they have asked for already is not counted, so some of
+    /// them turn out to be taken.
+    pub fn keep_seats(&mut self, of: u64) -> Vec<Seat> {
+        if self.rng.u32(0..3) == 0 {
+            return Vec::new();
+        }
+        let most = self.rng.usize(1..4);
+        let mut seats = Vec::new();
+        for worker in &self.workers {
+            if let Some(session) = worker.session_of(of) {
+                let kept = worker.free().min(most);
+                seats.extend((0..kept).map(|_| Seat::new(session.clone(), || ())));
+            }
+        }
+        seats
+    }
+
+    /// A lease comes to the worker whose slot was kept. The worker may have died or lost its session meanwhile, and
+    /// nobody knows that yet or everybody does.
+    pub fn hand_in(&mut self, number: u64, seat: Seat, lease: Granted) {
+        let session = seat.session().session.clone();
+        let holds = |worker: &crate::workers::Worker| {
+            let current = worker.session_of(number);
+            current.is_some_and(|current| current.session == session)
+        };
+        let worker = self.workers.iter().position(holds);
+        let (epoch, current) = (self.owner(number).map_or(0, |owner| owner.epoch), self.newest_epoch);
+        let open = self
+            .owner(number)
+            .is_some_and(|owner| owner.sessions.touch(&session).is_some());
+        if let Some(worker) = worker.filter(|_| open) {
+            self.counts.seated += 1;
+            seat.fill();
+            let life = self.workers[worker].life();
+            return self.leased(worker, life, vec![lease], epoch);
+        }
+        self.counts.unheard += 1;
+        self.checker.granted(&lease, epoch, epoch == current);
+        if let Some(owner) = self.owner(number) {
+            owner.core.unheard(&lease.token);
+        }
+    }
+}
