@@ -15,13 +15,13 @@ pub(crate) const HANDED: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Desk {
     session: SessionRef,
-    credits: watch::Sender<u32>,
+    credits: watch::Sender<i64>,
     leases: mpsc::Sender<Granted>,
 }
 
 impl Desk {
     /// A desk of a session: its free slots, and the way to whoever sends it tasks.
-    pub(crate) fn new(session: SessionRef, credits: watch::Sender<u32>, leases: mpsc::Sender<Granted>) -> Self {
+    pub(crate) fn new(session: SessionRef, credits: watch::Sender<i64>, leases: mpsc::Sender<Granted>) -> Self {
         Self {
             session,
             credits,
@@ -35,14 +35,14 @@ impl Desk {
 
     /// Takes a slot away from what else could fill it.
     fn keep(&self) -> Option<Seat> {
-        let take = |free: &mut u32| {
+        let take = |free: &mut i64| {
             let some = *free > 0;
-            *free = free.saturating_sub(1);
+            *free -= i64::from(some);
             some
         };
         self.credits.send_if_modified(take).then(|| {
             let credits = self.credits.clone();
-            let give_back = move || credits.send_modify(|free| *free = free.saturating_add(1));
+            let give_back = move || credits.send_modify(|free| *free += 1);
             Seat::new(self.session.clone(), give_back)
         })
     }
@@ -162,7 +162,7 @@ impl Drop for Waits<'_> {
 mod tests {
     use super::*;
 
-    fn desk(name: &str, free: u32) -> (Arc<Desk>, watch::Receiver<u32>, mpsc::Receiver<Granted>) {
+    fn desk(name: &str, free: i64) -> (Arc<Desk>, watch::Receiver<i64>, mpsc::Receiver<Granted>) {
         let session = SessionRef {
             session: name.into(),
             worker: name.into(),

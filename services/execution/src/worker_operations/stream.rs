@@ -47,7 +47,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let (direct, mut directed) = mpsc::channel(OUTBOX);
     let stream = context.sessions.attach(&session.session, direct);
-    let (credits, credits_seen) = watch::channel(ready.max_tasks);
+    let (credits, credits_seen) = watch::channel(i64::from(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
     tokio::spawn(async move {
@@ -113,14 +113,14 @@ async fn take(
     context: &Context,
     session: &SessionRef,
     message: stream_tasks_request::Message,
-    credits: &watch::Sender<u32>,
+    credits: &watch::Sender<i64>,
     outbox: &Outbox,
     reports: &Arc<Semaphore>,
 ) {
     use stream_tasks_request::Message as In;
     use stream_tasks_response::Message as Out;
     match message {
-        In::Ready(ready) => credits.send_modify(|credits| *credits = credits.saturating_add(ready.max_tasks)),
+        In::Ready(ready) => credits.send_modify(|credits| *credits += i64::from(ready.max_tasks)),
         In::Heartbeat(mut request) => {
             request.session = session.session.to_string();
             // What was leased is said before that nothing more comes; otherwise a replica that does not answer must
@@ -148,11 +148,9 @@ async fn take(
                 let _turn = turn;
                 let free = request.free_slots;
                 let answer = report::report(&context, request).await;
-                let used = answer
-                    .as_ref()
-                    .map_or(0, |answer| u32::try_from(answer.tasks.len()).unwrap_or(u32::MAX));
+                let used = answer.as_ref().map_or(0, |answer| slots(answer.tasks.len()));
                 // Slots that the answer does not fill are filled by the feeder.
-                credits.send_modify(|credits| *credits = credits.saturating_add(free.saturating_sub(used)));
+                credits.send_modify(|credits| *credits += i64::from(free) - used);
                 let answer = answer.map(|answer| StreamTasksResponse {
                     message: Some(Out::ReportResults(answer)),
                 });
@@ -175,8 +173,8 @@ async fn answer_heartbeat(context: &Context, request: HeartbeatTasksRequest, out
 async fn feed(
     context: Context,
     session: SessionRef,
-    credits: watch::Sender<u32>,
-    mut seen: watch::Receiver<u32>,
+    credits: watch::Sender<i64>,
+    mut seen: watch::Receiver<i64>,
     outbox: Outbox,
     leaving: CancellationToken,
 ) {
@@ -232,9 +230,9 @@ enum Next {
 }
 
 /// Takes pointers. While there are none, starts may fill the worker's slots.
-async fn take_some(context: &Context, open: &Open, queues: &[String], free: u32) -> Result<Vec<Taken>, DispatchError> {
+async fn take_some(context: &Context, open: &Open, queues: &[String], free: i64) -> Result<Vec<Taken>, DispatchError> {
     let _waits = open.wait();
-    let max = free.min(poll::MAX_TASKS) as usize;
+    let max = usize::try_from(free).unwrap_or(0).min(poll::MAX_TASKS as usize);
     context.dispatch.take(queues, max, Duration::from_secs(60)).await
 }
 
@@ -243,7 +241,7 @@ async fn take_some(context: &Context, open: &Open, queues: &[String], free: u32)
 struct Feeder {
     context: Context,
     session: SessionRef,
-    credits: watch::Sender<u32>,
+    credits: watch::Sender<i64>,
     outbox: Outbox,
 }
 
@@ -265,9 +263,10 @@ impl Feeder {
 
     /// Leases what was taken and sends it. False when the worker is gone or its session is over.
     async fn taken(&self, taken: Vec<Taken>, others: &mut JoinSet<()>) -> bool {
-        let asked = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        self.credits
-            .send_modify(|credits| *credits = credits.saturating_sub(asked));
+        // A slot may have been kept for a start in this very moment. Then there is one task too many, the worker gives it
+        // back, and its word that a slot is free pays the debt.
+        let asked = slots(taken.len());
+        self.credits.send_modify(|credits| *credits -= asked);
         let (mine, theirs) = lease::by_owner(&self.context, taken);
         for (peer, taken) in theirs {
             let feeder = self.clone();
@@ -311,11 +310,14 @@ impl Feeder {
 }
 
 /// Slots for which nothing was leased are free again.
-fn give_back(credits: &watch::Sender<u32>, slots: usize) {
-    if slots > 0 {
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        credits.send_modify(|credits| *credits = credits.saturating_add(slots));
+fn give_back(credits: &watch::Sender<i64>, unused: usize) {
+    if unused > 0 {
+        credits.send_modify(|credits| *credits += slots(unused));
     }
+}
+
+fn slots(tasks: usize) -> i64 {
+    i64::try_from(tasks).unwrap_or(i64::MAX)
 }
 
 async fn drain(outbox: &Outbox) {
