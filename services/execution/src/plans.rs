@@ -19,9 +19,6 @@ const LARGE: usize = 64 << 10;
 /// Largest revision that is read.
 const MAX_MESSAGE: usize = 32 << 20;
 
-/// Tasks of one start for which slots are kept at most.
-const FIRST: usize = 16;
-
 /// A revision made ready to run.
 #[derive(Debug)]
 pub struct Loaded {
@@ -29,8 +26,6 @@ pub struct Loaded {
     pub workflow: Workflow,
     /// The same, ready to run.
     pub plan: Arc<Plan>,
-    /// Queues of the tasks that can begin at once, of the first [`FIRST`] of them.
-    pub first: Vec<String>,
 }
 
 /// Gives revisions, from the definitions service or from memory.
@@ -121,11 +116,8 @@ fn load(revision: &Revision) -> Result<Loaded, Status> {
     };
     let workflow = Workflow::from_document(&revision.document).map_err(|error| broken(error.to_string()))?;
     let plan = Plan::new(&workflow, revision.number).map_err(|error| broken(error.to_string()))?;
-    let at_once = plan.tasks.iter().filter(|task| task.needs.is_empty());
-    let first = at_once.take(FIRST).map(|task| task.queue.clone()).collect();
     Ok(Loaded {
         workflow,
         plan: Arc::new(plan),
-        first,
     })
 }

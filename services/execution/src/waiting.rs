@@ -1,11 +1,11 @@
-//! Workers that wait for work at this replica, and their free slots, which a start may fill at once.
+//! Workers that wait for work at this replica, and their free slots, which the owner fills at once.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::owner::seats::Seat;
+use crate::owner::seats::{Seat, Seats};
 use crate::owner::{Granted, SessionRef};
 
 /// Leases on their way to one worker at most.
@@ -73,15 +73,6 @@ impl Waiting {
         Open { waiting, desk }
     }
 
-    /// Keeps a slot for each task as far as there are any; `queues` names each task's. Workers take turns.
-    pub(crate) fn seats(&self, queues: &[String]) -> Vec<Seat> {
-        let mut desks = self.desks.lock();
-        if desks.waiting.is_empty() {
-            return Vec::new();
-        }
-        queues.iter().filter_map(|queue| desks.seat(queue)).collect()
-    }
-
     /// Hands a lease in; gives it back when its worker is gone.
     ///
     /// # Errors
@@ -98,6 +89,13 @@ impl Waiting {
                 Err(Box::new(lease))
             }
         }
+    }
+}
+
+impl Seats for Waiting {
+    /// Workers take turns.
+    fn seat(&self, queue: &str) -> Option<Seat> {
+        self.desks.lock().seat(queue)
     }
 }
 
@@ -183,23 +181,24 @@ mod tests {
         let (one, one_free, _one) = desk("one", 2);
         let (two, two_free, _two) = desk("two", 1);
         let (one, two) = (waiting.open(one), waiting.open(two));
-        let queues: Vec<String> = ["default", "other", "default", "default", "default"]
-            .map(String::from)
-            .into();
-        assert!(waiting.seats(&queues).is_empty(), "nobody has said that it waits");
+        let seats = || -> Vec<Seat> {
+            let queues = ["default", "other", "default", "default", "default"];
+            queues.iter().filter_map(|queue| waiting.seat(queue)).collect()
+        };
+        assert!(seats().is_empty(), "nobody has said that it waits");
         let _one_waits = one.wait();
         let two_waits = two.wait();
-        let seats = waiting.seats(&queues);
+        let kept = seats();
         assert_eq!(
-            names(&seats),
+            names(&kept),
             ["one", "two", "one"],
             "three slots, and none for the other queue"
         );
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (0, 0));
-        drop(seats);
+        drop(kept);
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (2, 1));
         drop(two_waits);
-        assert_eq!(names(&waiting.seats(&queues)), ["one", "one"]);
+        assert_eq!(names(&seats()), ["one", "one"]);
     }
 
     #[test]
@@ -211,7 +210,7 @@ mod tests {
         let new = waiting.open(new);
         drop(old);
         let waits = new.wait();
-        assert_eq!(waiting.seats(&["default".to_owned()]).len(), 1, "the newer one stays");
+        assert!(waiting.seat("default").is_some(), "the newer one stays");
         assert_eq!(*free.borrow(), 1);
         drop(waits);
         drop(new);

@@ -33,7 +33,7 @@ pub struct DevArgs {
     /// Do not run the sample
     #[arg(long)]
     pub no_sample: bool,
-    /// Tasks that run at a time; two for each core, and at least 8, when not said
+    /// Tasks that run at a time; eight for each core, and at least 16, when not said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub slots: Option<u32>,
     /// Executions that are live at a time; a start beyond that is refused with RESOURCE_EXHAUSTED and a delay

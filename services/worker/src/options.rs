@@ -21,14 +21,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults: the queue `default`, two slots for each core and at least 8, 20 s to finish at the shutdown.
+    /// The defaults: the queue `default`, eight slots for each core and at least 16, 20 s to finish at the shutdown.
     #[must_use]
     pub fn new(name: impl Into<String>, tasks: nexus_tasks::Options) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             name: name.into(),
             queues: Vec::new(),
-            slots: u32::try_from(cores * 2).unwrap_or(u32::MAX).max(8),
+            slots: u32::try_from(cores * 8).unwrap_or(u32::MAX).max(16),
             labels: HashMap::new(),
             drain_grace: Duration::from_secs(20),
             tasks,

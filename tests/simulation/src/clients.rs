@@ -163,7 +163,6 @@ impl World {
             labels: BTreeMap::new(),
             traceparent: String::new(),
             request,
-            seats: self.keep_seats(of),
         };
         self.checker.asks(new.id, &self.clients[number].key);
         self.trace(|| format!("client {number} starts {}", new.id));

@@ -64,7 +64,7 @@ counts! {
     slices: "Decisions that were cut and went on later.",
     clock_jumps: "Times at which the wall clock jumped.",
     releases: "Attempts that a worker gave back.",
-    seated: "Attempts that were leased in the commit of their execution's start.",
+    seated: "Attempts that were leased to a waiting worker in the commit that made them ready.",
     unheard: "Such leases whose worker was gone when they were stored.",
     overloaded: "Starts that were refused for overload.",
 }

@@ -1,9 +1,12 @@
 //! Owners as processes: they take messages, write batches over a store that fails, die between a commit and its effects,
 //! sleep and wake as zombies.
 
+use std::sync::Arc;
+
 use nexus_execution::SHARDS;
 use nexus_execution::owner::commit::{Remedy, remedy};
 use nexus_execution::owner::core::{Core, Output, Stats};
+use nexus_execution::owner::seats::Seats;
 use nexus_execution::owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
 use nexus_execution::sessions::Sessions;
 use nexus_execution::store::{Change, Fence, StoreError};
@@ -11,6 +14,7 @@ use nexus_streams::{Dispatch, Entry, MemoryDispatch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::seats::Kept;
 use crate::world::{Happening, World};
 
 /// Pointers that a dispatcher holds at most.
@@ -42,6 +46,7 @@ pub struct Process {
     pub sessions: Sessions,
     pub dispatch: MemoryDispatch,
     pub waiting: Vec<Waiting>,
+    pub seats: Arc<Kept>,
     pub writing: Option<Writing>,
     /// Until when it is stopped.
     pub paused_until: i64,
@@ -60,9 +65,11 @@ impl World {
         let fence = self.store.claim_now(owner);
         self.newest_epoch = self.newest_epoch.max(fence.epoch);
         let steady = self.steady_clock();
+        let seats = Arc::<Kept>::default();
         let process = Process {
             number,
-            core: self.core(fence),
+            core: self.core(fence).with_seats(Arc::clone(&seats) as Arc<dyn Seats>),
+            seats,
             epoch: fence.epoch,
             sessions: Sessions::new(steady),
             dispatch: MemoryDispatch::new(DISPATCH),
@@ -157,6 +164,7 @@ impl World {
 
     pub fn deliver(&mut self, number: u64, message: Message, waiting: Option<Waiting>) {
         let now = self.now();
+        self.keep_seats(number);
         match self.owner(number) {
             Some(owner) if !owner.loading => {
                 owner.core.handle(message, now);
@@ -173,6 +181,7 @@ impl World {
 
     pub fn tick(&mut self, number: u64) {
         let now = self.now();
+        self.keep_seats(number);
         let Some(owner) = self.owner(number) else { return };
         owner.tick_at = i64::MAX;
         if !owner.loading {

@@ -1,18 +1,28 @@
-//! Slots of waiting workers that are kept for a start, and the leases that come to them with its commit.
+//! Slots of waiting workers that an owner may fill, and the leases that come to them with its commits.
 
 use nexus_execution::owner::Granted;
-use nexus_execution::owner::seats::Seat;
+use nexus_execution::owner::seats::{Seat, Seats};
+use parking_lot::Mutex;
 
 use crate::world::World;
 
+/// Slots that one message or tick may fill.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<Vec<Seat>>);
+
+impl Seats for Kept {
+    fn seat(&self, queue: &str) -> Option<Seat> {
+        let mut seats = self.0.lock();
+        let place = seats.iter().position(|seat| seat.takes(queue))?;
+        Some(seats.swap_remove(place))
+    }
+}
+
 impl World {
-    /// Keeps slots of workers that are connected to an owner. What they have asked for already is not counted, so some of
-    /// them turn out to be taken.
-    pub fn keep_seats(&mut self, of: u64) -> Vec<Seat> {
-        if self.rng.u32(0..3) == 0 {
-            return Vec::new();
-        }
-        let most = self.rng.usize(1..4);
+    /// Lets an owner fill slots of workers that are connected to it, or none. What they have asked for already is not
+    /// counted, so some of the slots turn out to be taken.
+    pub fn keep_seats(&mut self, of: u64) {
+        let most = self.rng.usize(0..4);
         let mut seats = Vec::new();
         for worker in &self.workers {
             if let Some(session) = worker.session_of(of) {
@@ -20,7 +30,9 @@ impl World {
                 seats.extend((0..kept).map(|_| Seat::new(session.clone(), || ())));
             }
         }
-        seats
+        if let Some(owner) = self.owner(of) {
+            *owner.seats.0.lock() = seats;
+        }
     }
 
     /// A lease comes to the worker whose slot was kept. The worker may have died or lost its session meanwhile, and

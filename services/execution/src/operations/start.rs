@@ -135,7 +135,6 @@ pub(crate) async fn here(
         traceparent: begin.traceparent.clone(),
         request: key,
         stay,
-        seats: context.waiting.seats(&loaded.first),
     };
     let started = unless_stuck(context, context.owner.begin(new)).await?;
     let execution = started.begun.map(|begun| get::counted(&begun.row, begun.counts));

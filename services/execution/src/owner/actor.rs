@@ -78,6 +78,7 @@ impl Actor {
     }
 
     fn new(dependencies: Dependencies, core: Core, ends: Ends, shutdown: CancellationToken) -> Self {
+        let core = core.with_seats(Arc::new(dependencies.waiting.clone()));
         let (publisher, published) = mpsc::channel(PUBLISHED);
         tokio::spawn(publish(Arc::clone(&dependencies.dispatch), published));
         let losses = dependencies.dispatch.losses();

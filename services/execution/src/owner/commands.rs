@@ -73,7 +73,6 @@ impl Core {
         self.load.add(size);
         let effects = self.decide(id, Command::Start, true).unwrap_or_default();
         let begun = self.executions.get(&id).map(|live| Box::new(live.begun()));
-        let effects = self.seat(id, effects, new.seats);
         self.release_later(id, effects);
         let started = Started {
             id,

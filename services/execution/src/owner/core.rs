@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
@@ -15,6 +16,7 @@ use super::leases::{LEASE, Leases};
 use super::live::Live;
 use super::messages::{Message, TokenSubject};
 pub use super::outputs::{Output, Stats};
+use super::seats::{NoSeats, Seats};
 use super::shards::{Shards, shard_of_token};
 use super::timers::Timers;
 use crate::ids::{ExecutionId, Ids};
@@ -66,6 +68,7 @@ pub struct Core {
     /// A worker gets a lease once it is stored that it was given out, and a new owner takes leases over. Otherwise leases
     /// die with their owner.
     pub(super) lasting_leases: bool,
+    pub(super) seats: Arc<dyn Seats>,
     fence: Fence,
     in_flight: Option<Batch>,
     next_patrol: i64,
@@ -112,10 +115,17 @@ impl Core {
             shards: Shards::all(),
             trusted: true,
             lasting_leases: false,
+            seats: Arc::new(NoSeats),
             fence,
             in_flight: None,
             next_patrol: now.steady + PATROL,
         }
+    }
+
+    /// Lets it lease to workers that wait.
+    #[must_use]
+    pub fn with_seats(self, seats: Arc<dyn Seats>) -> Self {
+        Self { seats, ..self }
     }
 
     /// Takes one message. What it leads to waits for the next commit, or stands among the outputs.
@@ -253,12 +263,13 @@ impl Core {
     /// is safe; callers that wait get an error and ask again. What is live is loaded anew under the new fence.
     pub fn start_over(&mut self, fence: Fence, now: Now) {
         let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
-        let mut stays = self.shards.clone();
-        *self = if lasting {
+        let (mut stays, seats) = (self.shards.clone(), Arc::clone(&self.seats));
+        let anew = if lasting {
             Self::shared(fence, ids, limits, now)
         } else {
             Self::new(fence, ids, limits, now)
         };
+        *self = anew.with_seats(seats);
         stays.restart(&self.shards);
         self.shards = stays;
     }
@@ -339,8 +350,9 @@ impl Core {
         Ok(transition.effects)
     }
 
-    /// Lets effects wait for the commit of what led to them.
+    /// Lets effects wait for the commit of what led to them. Tasks for which workers wait are leased in that commit.
     pub(super) fn release_later(&mut self, id: ExecutionId, effects: Vec<Effect>) {
+        let effects = self.seat(id, effects);
         if planted(Bug::EffectBeforeCommit) {
             return self.release(vec![Release::Effects(id, effects, self.now)]);
         }

@@ -12,7 +12,6 @@ use super::commit::Release;
 use super::core::{Core, Now};
 use super::leases::{LEASE, Lease};
 use super::messages::{Granted, Grants, SessionRef, TokenSubject, Verdict};
-use super::seats::Seat;
 use crate::ids::ExecutionId;
 use crate::metrics;
 
@@ -49,19 +48,30 @@ impl Core {
         }
     }
 
-    /// Leases what is offered to workers whose slots are kept for it; gives the effects that are left.
-    pub(super) fn seat(&mut self, id: ExecutionId, effects: Vec<Effect>, mut seats: Vec<Seat>) -> Vec<Effect> {
+    /// Leases what is offered as far as workers wait for it; gives the effects that are left.
+    pub(super) fn seat(&mut self, id: ExecutionId, effects: Vec<Effect>) -> Vec<Effect> {
+        if !self.serves(id.shard()) {
+            return effects;
+        }
         let mut rest = Vec::with_capacity(effects.len());
+        let mut looks = true;
         for effect in effects {
-            let place = match &effect {
-                Effect::Dispatch { queue, .. } => seats.iter().position(|seat| seat.takes(queue)),
-                _ => None,
-            };
-            let (Some(place), Effect::Dispatch { task, attempt, .. }) = (place, &effect) else {
+            let (
+                Effect::Dispatch {
+                    task, attempt, queue, ..
+                },
+                true,
+            ) = (&effect, looks)
+            else {
                 rest.push(effect);
                 continue;
             };
-            let seat = seats.remove(place);
+            let Some(seat) = self.seats.seat(queue) else {
+                // Nor will there be one for the next of a thousand.
+                looks = false;
+                rest.push(effect);
+                continue;
+            };
             match self.lease(id, *task, *attempt, seat.session()) {
                 Some(lease) if planted(Bug::EffectBeforeCommit) => {
                     self.release(vec![Release::Lease(seat, Box::new(lease))]);

@@ -10,7 +10,6 @@ use nexus_streams::Pointer;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::seats::Seat;
 use crate::ids::ExecutionId;
 use crate::store::{ExecutionRow, RequestKey, StoreError, TaskCounts};
 
@@ -67,8 +66,6 @@ pub struct NewExecution {
     pub request: Option<RequestKey>,
     /// The owner's stay in the shard ([`super::core::Core::stay`]) when the store was asked whether the key was used.
     pub stay: u64,
-    /// Workers' free slots that are kept for its first tasks.
-    pub seats: Vec<Seat>,
 }
 
 /// An execution was started, now or before.

@@ -1,7 +1,23 @@
-//! Free slots of workers that wait. A start that is given some leases its first tasks in its own commit, and they go to
-//! their workers without a way through the dispatcher.
+//! Free slots of workers that wait. What becomes ready while there are some is leased in the commit that made it ready,
+//! and goes to its worker without a way through the dispatcher.
 
 use super::messages::SessionRef;
+
+/// Where the owner looks for workers that wait.
+pub trait Seats: Send + Sync {
+    /// Keeps a slot of a worker that has looked for tasks of a queue and found none.
+    fn seat(&self, queue: &str) -> Option<Seat>;
+}
+
+/// Nobody waits here.
+#[derive(Debug, Clone, Copy)]
+pub struct NoSeats;
+
+impl Seats for NoSeats {
+    fn seat(&self, _: &str) -> Option<Seat> {
+        None
+    }
+}
 
 /// A slot that is kept for a task. Whoever does not fill it drops it, and it is free again.
 pub struct Seat {

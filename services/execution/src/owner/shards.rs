@@ -197,7 +197,6 @@ mod tests {
                 traceparent: String::new(),
                 request: None,
                 stay,
-                seats: Vec::new(),
             };
             let new = Box::new(new);
             core.handle(super::super::Message::Start { new, reply }, now);

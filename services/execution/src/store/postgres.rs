@@ -7,6 +7,7 @@ mod logs;
 mod membership;
 mod purge;
 mod read;
+mod statement;
 #[cfg(test)]
 mod tests;
 

@@ -140,7 +140,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "worker.slots",
         Count,
-        "Tasks at a time; two for each core and at least 8 when not set.",
+        "Tasks at a time; eight for each core and at least 16 when not set.",
     ),
     key("worker.queues", List, "Queues that tasks are taken from."),
     key("worker.labels", Map, "Names and values for people and dashboards."),

@@ -10,11 +10,10 @@ use crate::store::{Change, StoreError, codec};
 /// A statement to which columns are bound.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Executions, new ones and grown ones.
+/// Executions that the store does not have yet.
 #[derive(Default)]
-pub(super) struct Executions<'a> {
+pub(super) struct Fresh<'a> {
     ids: Vec<Uuid>,
-    before: Vec<i64>,
     shards: Vec<i16>,
     states: Vec<i16>,
     closings: Vec<i16>,
@@ -31,15 +30,17 @@ pub(super) struct Executions<'a> {
     params: Vec<&'a str>,
 }
 
-impl<'a> Executions<'a> {
+impl<'a> Fresh<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &[
+        "uuid", "smallint", "smallint", "smallint", "integer", "bigint", "bigint", "bigint", "bigint", "text", "text",
+        "text", "text", "text", "text",
+    ];
+
     pub(super) fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
         let mut columns = Self::default();
-        for change in changes {
+        for change in changes.iter().filter(|change| change.before == 0) {
             let row = &change.execution;
-            // What never changes is sent once.
-            let fresh = change.before == 0;
             columns.ids.push(row.id.0);
-            columns.before.push(big(change.before));
             columns.shards.push(i16::try_from(row.id.shard()).unwrap_or_default());
             columns.states.push(small(codec::execution_state_number(row.state)));
             columns.closings.push(small(codec::closing_number(row.closing)));
@@ -48,22 +49,23 @@ impl<'a> Executions<'a> {
             columns.created.push(row.created_at);
             columns.started.push(row.started_at);
             columns.finished.push(row.finished_at);
-            columns.workflows.push(if fresh { &row.workflow } else { "" });
+            columns.workflows.push(&row.workflow);
             columns.reasons.push(&row.closing_reason);
-            columns
-                .labels
-                .push(if fresh { json(&row.labels)? } else { String::new() });
-            columns.traceparents.push(if fresh { &row.traceparent } else { "" });
+            columns.labels.push(json(&row.labels)?);
+            columns.traceparents.push(&row.traceparent);
             columns.failures.push(codec::failure_text(row.failure.as_ref()));
-            columns.params.push(if fresh { &row.params } else { "" });
+            columns.params.push(&row.params);
         }
         Ok(columns)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
     }
 
     pub(super) fn bind(self, statement: Statement<'a>) -> Statement<'a> {
         statement
             .bind(self.ids)
-            .bind(self.before)
             .bind(self.shards)
             .bind(self.states)
             .bind(self.closings)
@@ -81,6 +83,60 @@ impl<'a> Executions<'a> {
     }
 }
 
+/// Executions of which the store has something; what never changes is not among it.
+#[derive(Default)]
+pub(super) struct Grown<'a> {
+    ids: Vec<Uuid>,
+    before: Vec<i64>,
+    states: Vec<i16>,
+    closings: Vec<i16>,
+    sequences: Vec<i64>,
+    started: Vec<Option<i64>>,
+    finished: Vec<Option<i64>>,
+    reasons: Vec<&'a str>,
+    failures: Vec<Option<String>>,
+}
+
+impl<'a> Grown<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &[
+        "uuid", "bigint", "smallint", "smallint", "bigint", "bigint", "bigint", "text", "text",
+    ];
+
+    pub(super) fn of(changes: &'a [Change]) -> Self {
+        let mut columns = Self::default();
+        for change in changes.iter().filter(|change| change.before > 0) {
+            let row = &change.execution;
+            columns.ids.push(row.id.0);
+            columns.before.push(big(change.before));
+            columns.states.push(small(codec::execution_state_number(row.state)));
+            columns.closings.push(small(codec::closing_number(row.closing)));
+            columns.sequences.push(big(row.sequence));
+            columns.started.push(row.started_at);
+            columns.finished.push(row.finished_at);
+            columns.reasons.push(&row.closing_reason);
+            columns.failures.push(codec::failure_text(row.failure.as_ref()));
+        }
+        columns
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    pub(super) fn bind(self, statement: Statement<'a>) -> Statement<'a> {
+        statement
+            .bind(self.ids)
+            .bind(self.before)
+            .bind(self.states)
+            .bind(self.closings)
+            .bind(self.sequences)
+            .bind(self.started)
+            .bind(self.finished)
+            .bind(self.reasons)
+            .bind(self.failures)
+    }
+}
+
 /// Idempotency keys of new executions.
 #[derive(Default)]
 pub(super) struct Requests<'a> {
@@ -91,6 +147,12 @@ pub(super) struct Requests<'a> {
 }
 
 impl<'a> Requests<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &["text", "text", "uuid", "bigint"];
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     pub(super) fn of(changes: &'a [Change]) -> Self {
         let mut columns = Self::default();
         for change in changes {
@@ -134,6 +196,11 @@ pub(super) struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &[
+        "uuid", "integer", "smallint", "integer", "integer", "integer", "bigint", "bigint", "bigint", "bigint",
+        "bigint", "bigint", "text", "text", "text",
+    ];
+
     pub(super) fn of(changes: &'a [Change]) -> Self {
         let mut columns = Self::default();
         for change in changes {
@@ -192,6 +259,10 @@ pub(super) struct Events {
 }
 
 impl Events {
+    pub(super) const TYPES: &'static [&'static str] = &[
+        "uuid", "bigint", "bigint", "smallint", "smallint", "integer", "integer", "text",
+    ];
+
     pub(super) fn of(changes: &[Change]) -> Self {
         let mut columns = Self::default();
         for change in changes {
@@ -235,6 +306,12 @@ pub(super) struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &["uuid", "integer", "text"];
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.executions.is_empty()
+    }
+
     /// In portions of about so many bytes; at least one, which may be empty.
     pub(super) fn of(changes: &'a [Change], portion: usize) -> Vec<Self> {
         let mut portions = vec![Self::default()];
