@@ -11,6 +11,7 @@ SECONDS ?= 60
 TARGETS ?=
 KILLS ?= 120
 CHAOS_SECONDS ?= 600
+OTHER ?=
 
 help: ## Shows this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,8 +80,9 @@ faults: build ## Faults, the whole set: every failpoint at its first and third h
 	NEXUS_FAULT_ALL=1 NEXUS_FAULT_KILLS=$(KILLS) cargo test --workspace --locked --test faults --test planted -- --nocapture
 
 # The short part of it, 40 s of everything in turn and a third of the failpoints, is in `make test`.
+# OTHER=COMMIT builds that commit and lets it run beside this one.
 chaos: build ## Faults of a whole mesh, everything: every failpoint, every cut, CHAOS_SECONDS=600 of everything in turn
-	NEXUS_CHAOS_ALL=1 NEXUS_CHAOS_SECONDS=$(CHAOS_SECONDS) cargo test --workspace --locked --test mesh -- --nocapture
+	$(if $(OTHER),NEXUS_OTHER_BUILD=$$(scripts/other-build.sh $(OTHER))) NEXUS_CHAOS_ALL=1 NEXUS_CHAOS_SECONDS=$(CHAOS_SECONDS) cargo test --workspace --locked --test mesh -- --nocapture
 
 clean: ## Removes what was built
 	cargo clean

@@ -16,6 +16,8 @@ servers=()
 command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || servers+=(postgresql)
 command -v redis-server >/dev/null || servers+=(redis-server)
 packages+=(${servers[@]+"${servers[@]}"})
+# Gives the processes of a mesh under test clocks of their own.
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 
 # Installs the packages in "$@" and keeps Debian from starting anything. Its packages would create and start a database
 # cluster and a Redis of the machine's own, on the well-known ports, now and at every boot.

@@ -340,6 +340,8 @@ fn connect_options(url: &str, schema: &str, options: &Options) -> Result<PgConne
             ("enable_seqscan", "off".to_owned()),
             ("enable_hashjoin", "off".to_owned()),
             ("enable_mergejoin", "off".to_owned()),
+            // Where a table has to be read whole all the same, the plan counts as so dear that it would be compiled first.
+            ("jit", "off".to_owned()),
         ]))
 }
 

@@ -31,7 +31,7 @@ use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_mesh::{Clock, Transport};
 use nexus_streams::{Dispatch, Lend};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -166,6 +166,9 @@ impl Execution {
             logs: parts.logs.clone(),
         };
         tokio::spawn(replication::follow(peers.clone(), watched, ends.shutdown.clone()));
+        let (elsewhere, directives) = mpsc::channel(replication::DIRECTIVES);
+        parts.sessions.set_elsewhere(elsewhere);
+        tokio::spawn(replication::direct(peers.clone(), directives));
         tokio::spawn(replication::borrow(peers, Arc::clone(&lending), ends.shutdown.clone()));
         let sharing = Sharing { nudge, lending, stands };
         let service = parts.assemble(dependencies, owner, router, ends, Some(sharing));

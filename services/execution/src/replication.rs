@@ -16,7 +16,7 @@ use nexus_streams::Lend;
 pub(crate) use feeds::{Watched, follow};
 pub(crate) use lending::{borrow, lend};
 pub(crate) use membership::{Keeper, Nudge, Ways};
-pub(crate) use peers::{Peer, Peers, request};
+pub(crate) use peers::{DIRECTIVES, Peer, Peers, direct, request};
 pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
 
 use crate::store::membership::Membership;

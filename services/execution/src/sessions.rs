@@ -1,10 +1,11 @@
 //! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use nexus_api::shard::v1::SessionDirective;
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
 };
@@ -47,6 +48,8 @@ pub struct Sessions {
     streams: Arc<AtomicU64>,
     /// When it was last looked for silent ones.
     looked_at: Arc<AtomicI64>,
+    /// Where directives go for sessions that are not here.
+    elsewhere: Arc<OnceLock<mpsc::Sender<SessionDirective>>>,
     steady: Clock,
 }
 
@@ -66,6 +69,7 @@ impl Sessions {
             open: Arc::default(),
             streams: Arc::default(),
             looked_at: Arc::new(AtomicI64::new(steady())),
+            elsewhere: Arc::default(),
             steady,
         }
     }
@@ -146,18 +150,40 @@ impl Sessions {
         self.open.lock().remove(id).is_some()
     }
 
-    /// Tells a worker at once what to do with an attempt, if it has a stream; otherwise its next heartbeat tells it.
+    /// Where directives go for sessions that are not here; said once.
+    pub(crate) fn set_elsewhere(&self, elsewhere: mpsc::Sender<SessionDirective>) {
+        drop(self.elsewhere.set(elsewhere));
+    }
+
+    /// Tells a worker at once what to do with an attempt, here or through whoever has its session; otherwise its next
+    /// heartbeat tells it.
     pub(crate) fn direct(&self, id: &str, token: &str, verdict: &Verdict) {
-        let stream = self.open.lock().get(id).and_then(|session| session.stream.clone());
-        let Some(stream) = stream else { return };
-        let directives = vec![directive(token, verdict)];
+        let directive = directive(token, verdict);
+        if let Some(directive) = self.pass_on(id, directive)
+            && let Some(elsewhere) = self.elsewhere.get()
+        {
+            let session = id.to_owned();
+            let directive = Some(directive);
+            drop(elsewhere.try_send(SessionDirective { session, directive }));
+        }
+    }
+
+    /// Tells a worker that is here; gives the directive back when it is not.
+    pub(crate) fn pass_on(&self, id: &str, directive: Directive) -> Option<Directive> {
+        let stream = match self.open.lock().get(id) {
+            Some(session) => session.stream.clone(),
+            None => return Some(directive),
+        };
         let heartbeat = HeartbeatTasksResponse {
-            directives,
+            directives: vec![directive],
             ..HeartbeatTasksResponse::default()
         };
         let message = Some(stream_tasks_response::Message::Heartbeat(heartbeat));
         // A full or broken stream loses nothing: the heartbeat says the same.
-        drop(stream.try_send(StreamTasksResponse { message }));
+        if let Some(stream) = stream {
+            drop(stream.try_send(StreamTasksResponse { message }));
+        }
+        None
     }
 
     /// Sessions that were not heard of for too long. To be asked every few seconds.
@@ -212,4 +238,36 @@ pub(crate) async fn sweep(context: Context) {
 pub(crate) async fn over(context: &Context, session: String, reason: &str) {
     context.router.peers().close_session(&session, reason, false);
     context.owner.session_closed(session, reason.to_owned()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
+        let sessions = Sessions::new(Arc::new(|| 0));
+        let request = RegisterWorkerRequest {
+            name: "w".into(),
+            ..RegisterWorkerRequest::default()
+        };
+        let here = sessions.register(request, &Ids::system()).expect("room");
+        let (stream, mut streamed) = mpsc::channel(4);
+        sessions.attach(&here, stream);
+        let (elsewhere, mut passed_on) = mpsc::channel(4);
+        sessions.set_elsewhere(elsewhere);
+        sessions.direct(&here, "mine", &Verdict::Lost);
+        sessions.direct("another", "theirs", &Verdict::Cancel("because".into()));
+        assert!(streamed.try_recv().is_ok(), "told at once");
+        let told = passed_on.try_recv().expect("passed on");
+        assert_eq!(told.session, "another");
+        let directive = told.directive.expect("a directive");
+        assert_eq!(
+            (directive.token.as_str(), directive.reason.as_str()),
+            ("theirs", "because")
+        );
+        // What comes from another replica is not passed on again.
+        assert!(sessions.pass_on("another", directive).is_some());
+        assert!(passed_on.try_recv().is_err() && streamed.try_recv().is_err());
+    }
 }

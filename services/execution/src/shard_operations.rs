@@ -98,6 +98,16 @@ pub(crate) async fn close_session(context: &Context, request: api::CloseSessionR
     }
 }
 
+/// Passes directives on to the workers that are connected here.
+pub(crate) fn direct(context: &Context, request: api::DirectLeasesRequest) {
+    for told in request.directives {
+        if let Some(directive) = told.directive {
+            // Another replica has the session, or it is over.
+            drop(context.sessions.pass_on(&told.session, directive));
+        }
+    }
+}
+
 /// Tells what changes until the listener goes.
 pub(crate) fn watch_changes(context: &Context) -> Changes {
     let (sender, receiver) = mpsc::channel(WAITING);

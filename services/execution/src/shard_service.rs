@@ -67,6 +67,11 @@ impl ShardService for Service {
         Ok(Response::new(api::CloseSessionResponse {}))
     }
 
+    async fn direct_leases(&self, request: Request<api::DirectLeasesRequest>) -> Answer<api::DirectLeasesResponse> {
+        operations::direct(&self.0, request.into_inner());
+        Ok(Response::new(api::DirectLeasesResponse {}))
+    }
+
     async fn watch_changes(&self, _: Request<api::WatchChangesRequest>) -> Answer<operations::Changes> {
         Ok(Response::new(operations::watch_changes(&self.0)))
     }

@@ -25,6 +25,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
 const FROZEN: Duration = Duration::from_secs(6);
+/// A server that has not said a word for so long, though each heartbeat wants an answer, is gone or frozen: another one
+/// has its work by now. Two heartbeats and some time for the answer.
+const DEAF: Duration = Duration::from_millis(6_500);
 
 /// How a session ended.
 pub(crate) enum Ended {
@@ -57,6 +60,8 @@ pub(crate) struct Session<'a> {
     farewell: (bool, Option<Instant>),
     /// When the last heartbeat was sent.
     beaten: Instant,
+    /// When the server was last heard of.
+    heard: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -84,6 +89,7 @@ impl<'a> Session<'a> {
             phase: Phase::Working,
             farewell: (false, None),
             beaten: Instant::now(),
+            heard: Instant::now(),
         }
     }
 
@@ -122,6 +128,10 @@ impl<'a> Session<'a> {
                 _ = beat.tick() => {
                     if !self.heartbeat().await {
                         return stuck();
+                    }
+                    if self.heard.elapsed() > DEAF {
+                        let silent = format!("the server has not answered for {:?}", self.heard.elapsed());
+                        return Ended::Broken(silent);
                     }
                 }
                 () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving(_)) => {
@@ -199,7 +209,9 @@ impl<'a> Session<'a> {
         // has answered for.
         let frozen = self.beaten.elapsed() > FROZEN;
         self.beaten = Instant::now();
-        if !frozen {
+        if frozen {
+            self.heard = self.beaten;
+        } else {
             self.state.expire();
         }
         let request = HeartbeatTasksRequest {
@@ -211,6 +223,7 @@ impl<'a> Session<'a> {
     }
 
     fn hear(&mut self, message: StreamTasksResponse) {
+        self.heard = Instant::now();
         match message.message {
             Some(In::Tasks(tasks)) => {
                 self.leave(tasks.drain);

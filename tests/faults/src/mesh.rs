@@ -73,8 +73,17 @@ impl MeshArena {
     /// # Panics
     /// When it cannot be had.
     pub async fn start(shape: Shape) -> Self {
+        Self::start_with(shape, |_| ()).await
+    }
+
+    /// The same; `prepare` sees the mesh before any of its nodes is started.
+    ///
+    /// # Panics
+    /// When it cannot be had.
+    pub async fn start_with(shape: Shape, prepare: impl FnOnce(&mut Mesh)) -> Self {
         let turn = one_of_few().await;
         let mut mesh = Mesh::prepare(shape).await.expect("a mesh");
+        prepare(&mut mesh);
         let witness = WitnessProcess::spawn(&mesh.folder().join("witness.log"));
         let (url, seen) = (mesh.database().to_owned(), mesh.folder().join("shards.log"));
         std::fs::write(&seen, "").expect("a file for the shards");

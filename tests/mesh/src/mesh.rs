@@ -278,6 +278,12 @@ impl Mesh {
         &mut self.redis
     }
 
+    /// The program that the nodes run unless they are told otherwise.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The database's address, without a proxy.
     #[must_use]
     pub fn database(&self) -> &str {

@@ -135,6 +135,11 @@ impl Node {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Runs another program in its next lives.
+    pub fn run(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// Begins a new life, with failpoints where there are any. It need not be ready yet.
     ///
     /// # Errors

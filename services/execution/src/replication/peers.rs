@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use nexus_api::shard::v1::shard_service_client::ShardServiceClient;
-use nexus_api::shard::v1::{CloseSessionRequest, NudgeRequest};
+use nexus_api::shard::v1::{CloseSessionRequest, DirectLeasesRequest, NudgeRequest, SessionDirective};
 use nexus_mesh::Transport;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Request, Status};
 use uuid::Uuid;
@@ -21,6 +23,8 @@ pub(crate) type Client = ShardServiceClient<Transport>;
 
 /// How long a word to another replica may take that nobody waits for.
 const WORD: Duration = Duration::from_secs(2);
+/// Directives that wait to be passed on at most; also those of one message.
+pub(crate) const DIRECTIVES: usize = 1_000;
 
 /// Another replica.
 #[derive(Clone)]
@@ -121,6 +125,27 @@ impl Peers {
                 }
             });
         }
+    }
+}
+
+/// Passes directives on to the other replicas, one of which has the session, until the end.
+pub(crate) async fn direct(peers: Peers, mut directives: mpsc::Receiver<SessionDirective>) {
+    let mut some = Vec::new();
+    while directives.recv_many(&mut some, DIRECTIVES).await > 0 {
+        let message = DirectLeasesRequest {
+            directives: std::mem::take(&mut some),
+        };
+        let told = peers.all().into_iter().map(|peer| {
+            let message = message.clone();
+            async move {
+                let told = word(peer.client().direct_leases(request(message, WORD))).await;
+                if let Err(error) = told {
+                    // The workers' heartbeats tell them.
+                    tracing::debug!(peer = %peer.address, error = %error.message(), "directives were not passed on");
+                }
+            }
+        });
+        join_all(told).await;
     }
 }
 

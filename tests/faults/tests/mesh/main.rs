@@ -1,5 +1,7 @@
 //! Faults of a mesh: two replicas of each service and four workers under a steady load, and what is done to them.
 
+mod builds;
+mod clocks;
 mod freezes;
 mod kills;
 mod partitions;
