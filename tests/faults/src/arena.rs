@@ -234,6 +234,7 @@ impl Arena {
             ledger: Some(self.ledger_file()),
             quiet_since,
             lazy_ms: None,
+            wrong_clocks: false,
         };
         verify(&inputs).await.expect("verify")
     }

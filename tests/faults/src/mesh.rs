@@ -52,6 +52,8 @@ pub fn chaos_seconds() -> u64 {
 pub struct MeshArena {
     /// The processes.
     pub mesh: Mesh,
+    /// The clocks of the processes are wrong.
+    pub wrong_clocks: bool,
     witness: WitnessProcess,
     helpers: Vec<JoinHandle<()>>,
     web: SocketAddr,
@@ -98,6 +100,7 @@ impl MeshArena {
         mesh.ready().await.expect("a mesh that is ready");
         let arena = Self {
             mesh,
+            wrong_clocks: false,
             witness,
             helpers: vec![eye, page],
             web,
@@ -262,6 +265,7 @@ impl MeshArena {
             quiet_since: Some(now_ns()),
             // In a mesh every lease is stored before its worker hears of it.
             lazy_ms: Some(0),
+            wrong_clocks: self.wrong_clocks,
         }
     }
 

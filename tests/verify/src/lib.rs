@@ -50,6 +50,8 @@ pub struct Inputs {
     /// How long before its process died an attempt may have begun without being stored, in milliseconds: leases ride
     /// along with a later commit (25 ms), and that commit takes its time.
     pub lazy_ms: Option<i64>,
+    /// The processes' clocks were set wrong on purpose: what they wrote tells no order of time, only numbers do.
+    pub wrong_clocks: bool,
 }
 
 /// Attempts that began this long before the death of their process must be stored.
@@ -105,6 +107,7 @@ struct Case {
     has_ledger: bool,
     quiet_since: Option<i64>,
     lazy_ns: i64,
+    wrong_clocks: bool,
 }
 
 /// Compares everything; what was found.
@@ -140,6 +143,7 @@ pub async fn verify(inputs: &Inputs) -> Result<Findings, VerifyError> {
         has_ledger: inputs.ledger.is_some(),
         quiet_since: inputs.quiet_since,
         lazy_ns: inputs.lazy_ms.unwrap_or(LAZY_MS) * 1_000_000,
+        wrong_clocks: inputs.wrong_clocks,
     };
     let mut findings = Findings::default();
     checks::all(&case, &mut findings);

@@ -70,6 +70,7 @@ async fn clocks_that_differ_and_jump_by_an_hour_lose_and_double_nothing() {
     let test = "clocks_that_differ_and_jump_by_an_hour_lose_and_double_nothing";
     let mut chance = Chance::of_run(test);
     let mut arena = MeshArena::start_with(shape(), |mesh| own_clocks(mesh, &mut chance)).await;
+    arena.wrong_clocks = true;
     let mut tally = MeshTally::default();
     let running = Running::begin_with_slow(&arena, test).await;
     let folder = arena.mesh.folder().to_owned();

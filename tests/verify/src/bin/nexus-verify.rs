@@ -32,6 +32,9 @@ struct Args {
     /// How long before the death of its process an attempt may have begun without being stored
     #[arg(long, value_name = "MS")]
     lazy_ms: Option<i64>,
+    /// The processes' clocks were set wrong on purpose, so nothing is judged by the times that they wrote
+    #[arg(long)]
+    wrong_clocks: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,6 +51,7 @@ async fn main() -> ExitCode {
         ledger: args.ledger,
         quiet_since: args.quiet_since,
         lazy_ms: args.lazy_ms,
+        wrong_clocks: args.wrong_clocks,
     };
     match verify(&inputs).await {
         Ok(findings) => {

@@ -178,6 +178,7 @@ mod tests {
             has_ledger: false,
             quiet_since: Some(0),
             lazy_ns: 0,
+            wrong_clocks: false,
         }
     }
 

@@ -210,6 +210,7 @@ impl Run {
             ledger: Some(path("ledger")),
             quiet_since: Some(1_000_000),
             lazy_ms: None,
+            wrong_clocks: false,
         };
         verify(&inputs).await.expect("verify")
     }
