@@ -67,7 +67,6 @@ pub(super) async fn give_back(context: &Context, session: &SessionRef, tokens: V
             reason: "the worker was gone before it heard of the task".to_owned(),
             not_started: true,
         })),
-        ..TaskReport::default()
     };
     let reports: Vec<_> = tokens.into_iter().map(released).enumerate().collect();
     if reports.is_empty() {
