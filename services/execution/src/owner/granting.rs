@@ -1,5 +1,6 @@
 //! Giving attempts out: leases on request and to kept slots, their extension, and what ends them without a report.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
@@ -54,21 +55,21 @@ impl Core {
             return effects;
         }
         let mut rest = Vec::with_capacity(effects.len());
-        let mut looks = true;
+        // Where nobody waits for one task, nobody waits for the next of a thousand.
+        let mut in_vain: BTreeSet<String> = BTreeSet::new();
         for effect in effects {
-            let (
-                Effect::Dispatch {
-                    task, attempt, queue, ..
-                },
-                true,
-            ) = (&effect, looks)
+            let Effect::Dispatch {
+                task, attempt, queue, ..
+            } = &effect
             else {
                 rest.push(effect);
                 continue;
             };
-            let Some(seat) = self.seats.seat(queue) else {
-                // Nor will there be one for the next of a thousand.
-                looks = false;
+            let asks = !in_vain.contains(queue);
+            let Some(seat) = asks.then(|| self.seats.seat(queue)).flatten() else {
+                if asks {
+                    in_vain.insert(queue.clone());
+                }
                 rest.push(effect);
                 continue;
             };

@@ -18,7 +18,11 @@ impl Core {
         for release in releases {
             match release {
                 Release::Reply(_, reply) => reply(),
-                Release::Lease(seat, lease) => self.outputs.push(Output::Lease { seat, lease }),
+                // Its session may have been closed while it was being stored, and then the lease is over already.
+                Release::Lease(seat, lease) if self.leases.get_mut(&lease.token).is_some() => {
+                    self.outputs.push(Output::Lease { seat, lease });
+                }
+                Release::Lease(..) => {}
                 Release::Effects(id, effects, decided) => {
                     for effect in effects {
                         self.bring_about(id, effect, decided, &mut entries);
