@@ -25,6 +25,7 @@ mod keeper;
 mod link;
 mod local;
 pub mod lock;
+mod metrics;
 mod reader;
 mod scripts;
 
@@ -123,7 +124,8 @@ impl RedisDispatch {
             complained_at: Mutex::default(),
             shutdown: shutdown.child_token(),
         });
-        metrics::gauge!("nexus_dispatch_away").set(0.0);
+        metrics::describe();
+        metrics::away(false);
         if let Err(error) = shared.observe().await {
             shared.leave(&error);
         }
@@ -186,7 +188,7 @@ impl Lend for RedisDispatch {
 impl Dispatch for RedisDispatch {
     async fn publish(&self, entries: Vec<Entry>) -> Result<(), DispatchError> {
         let shared = &self.shared;
-        let number = entries.len() as u64;
+        let number = entries.len();
         let rest = shared.local.hand_over(entries);
         let failed = if shared.is_away() {
             rest
@@ -196,7 +198,7 @@ impl Dispatch for RedisDispatch {
         if !failed.is_empty() {
             shared.local.keep(failed)?;
         }
-        metrics::counter!("nexus_dispatch_published_total").increment(number);
+        metrics::published(number);
         Ok(())
     }
 
@@ -244,7 +246,7 @@ impl Shared {
     /// Redis cannot be used: does without it until it is back.
     fn leave(&self, error: &RedisError) {
         if !self.away.send_replace(true) {
-            metrics::gauge!("nexus_dispatch_away").set(1.0);
+            metrics::away(true);
         }
         self.complain(error);
     }
@@ -258,14 +260,14 @@ impl Shared {
 
     fn come_back(&self) {
         tracing::info!(held = self.local.len(), "Redis is back");
-        metrics::gauge!("nexus_dispatch_away").set(0.0);
+        metrics::away(false);
         self.away.send_replace(false);
         // What it had may be gone, also when its data has the same name: a replica that lagged behind has it too.
         self.lose();
     }
 
     fn lose(&self) {
-        metrics::counter!("nexus_dispatch_losses_total").increment(1);
+        metrics::losses(1);
         self.losses.send_modify(|losses| *losses += 1);
     }
 

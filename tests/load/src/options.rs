@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = replicas(), requires = "mesh")]
     pub(crate) workers: u32,
     /// Tasks that each worker of the mesh runs at a time
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "mesh")]
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "mesh")]
     pub(crate) slots: u32,
     /// A variable of the environment of every process of the mesh
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair, requires = "mesh")]

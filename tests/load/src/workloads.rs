@@ -37,6 +37,7 @@ const DEV: &[&str] = &[
     "python_fib10_x40_warm",
     "python_fib10_x40_process",
     "python_fib33_x10",
+    "graph_1000",
     "graph_10000",
     "graph_100000",
     "idle",
@@ -54,6 +55,7 @@ const MESH: &[&str] = &[
     "diamonds_500_scaling",
     "python_fib10_x40_fork",
     "python_fib10_x40_warm",
+    "graph_1000",
     "graph_10000",
     "idle",
 ];
@@ -231,6 +233,7 @@ async fn run_one(bench: &Bench<'_>, name: &str) -> Result<Vec<Line>, BenchError>
         "python_fib10_x40_warm" => python::fib10(bench, name, Some("warm")).await,
         "python_fib10_x40_process" => python::fib10(bench, name, Some("process")).await,
         "python_fib33_x10" => python::fib33(bench, name).await,
+        "graph_1000" => graphs::run(bench, bench.options.size(1_000, 500)).await,
         "graph_10000" => graphs::run(bench, bench.options.size(10_000, 1_000)).await,
         "graph_100000" => graphs::run(bench, bench.options.size(100_000, 2_000)).await,
         "idle" if bench.options.mesh => idle_mesh::run(bench).await,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::link::{Trouble, trouble};
 use super::local::entry;
+use super::metrics;
 use super::scripts::{GIVE_BACK, GROUP, SETTLE, encode};
 use crate::{Delivered, Lane, Receipt};
 
@@ -95,7 +96,7 @@ impl Shared {
             return false;
         }
         let batch = self.receipts.drain(8 * CHUNK);
-        let number = batch.len() as u64;
+        let number = batch.len();
         if batch.is_empty() {
             return false;
         }
@@ -115,7 +116,7 @@ impl Shared {
             }
             return false;
         }
-        metrics::counter!("nexus_dispatch_settled_total").increment(number);
+        metrics::settled(number);
         true
     }
 

@@ -133,7 +133,7 @@ fn manager(client: &Client) -> Result<ConnectionManager, RedisError> {
 
 /// Counts a command that is sent.
 pub(super) fn count() {
-    metrics::counter!("nexus_dispatch_commands_total").increment(1);
+    super::metrics::commands(1);
 }
 
 /// Gives up after a while. The driver has deadlines too, but not for everything that it waits for.

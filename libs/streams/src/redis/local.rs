@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::metrics;
 use crate::fair::{FairQueues, Popped};
 use crate::{Delivered, DispatchError, Entry, Receipt, Taken};
 
@@ -84,7 +85,7 @@ impl Local {
             }
         }
         if handed > 0 {
-            metrics::counter!("nexus_dispatch_direct_total").increment(handed);
+            metrics::direct(handed);
             self.announce();
         }
         rest
@@ -131,7 +132,7 @@ impl Local {
     pub(super) fn pop(&self, queues: &[String], max: usize) -> Vec<Taken> {
         let popped = self.state.lock().held.pop(queues, max);
         if !popped.is_empty() {
-            metrics::counter!("nexus_dispatch_taken_total").increment(popped.len() as u64);
+            metrics::taken(popped.len());
         }
         let taken = popped.into_iter().map(|popped| Taken {
             pointer: popped.pointer,

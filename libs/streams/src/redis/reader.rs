@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::link::{DEADLINE, Trouble, count, trouble, within};
+use super::metrics;
 use super::scripts::{CLAIM, GROUP, READ, Row, TIDY, delivered};
 use crate::Delivered;
 use crate::fair::{LANES, TURNS};
@@ -216,7 +217,7 @@ impl Reader {
         if let Ok(cursors) = cursors.try_into() {
             self.cursors = cursors;
         }
-        metrics::counter!("nexus_dispatch_claimed_total").increment(rows.len() as u64);
+        metrics::claimed(rows.len());
         Ok(self.entries(rows))
     }
 
