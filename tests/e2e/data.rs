@@ -208,3 +208,50 @@ output: "{{ tasks.b.output }}"
     );
     assert_eq!(dev.task(&execution.id, "b").await.state(), task::State::Succeeded);
 }
+
+const KEPT: &str = r#"
+name: kept
+params: {type: object, properties: {day: {type: string}}}
+tasks:
+  made:
+    cache: {ttl: 1h}
+    bash:
+      env: {DAY: "{{ params.day }}"}
+      run: 'echo "word=$DAY-$RANDOM-$$" >> "$NEXUS_OUTPUT"'
+  after: {noop: {output: "{{ tasks.made.output.word }}"}}
+output: "{{ tasks.after.output }}"
+"#;
+
+#[tokio::test]
+async fn a_task_with_the_same_input_is_given_the_output_that_was_kept() {
+    let dev = Dev::start();
+    let monday = json!({"day": "monday"}).to_string();
+    let first = dev.run(KEPT, &monday).await;
+    assert_eq!(dev.task(&first.id, "made").await.state(), task::State::Succeeded);
+    // It is kept in a moment; until then the task runs, and what it gives is kept instead.
+    let mut outputs = vec![first.output.clone()];
+    let second = loop {
+        let second = dev.run(KEPT, &monday).await;
+        assert_eq!(second.state(), execution::State::Succeeded);
+        if dev.task(&second.id, "made").await.state() == task::State::Cached {
+            break second;
+        }
+        outputs.push(second.output);
+        assert!(outputs.len() < 50, "nothing is ever kept");
+    };
+    assert!(
+        outputs.contains(&second.output),
+        "{} was made by none of {outputs:?}",
+        second.output
+    );
+    let other = dev.run(KEPT, &json!({"day": "tuesday"}).to_string()).await;
+    assert_ne!(other.output, first.output);
+    assert_eq!(dev.task(&other.id, "made").await.state(), task::State::Succeeded);
+    let changed = KEPT.replace("word=", "word=x");
+    let changed = dev.run(&changed, &monday).await;
+    assert_eq!(
+        dev.task(&changed.id, "made").await.state(),
+        task::State::Succeeded,
+        "another script"
+    );
+}

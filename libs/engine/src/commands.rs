@@ -72,6 +72,8 @@ pub enum Command {
 pub enum Outcome {
     /// Well.
     Succeeded(Output),
+    /// It did not run: an output of before, made from the same input, was kept.
+    Cached(Output),
     /// Badly.
     Failed(Failure),
     /// It was stopped because it was told to stop.

@@ -57,6 +57,8 @@ pub struct TaskPlan {
     pub priority: Priority,
     /// What happens when the worker is lost.
     pub delivery: Delivery,
+    /// For how long its output is kept for executions whose task has the same input; not at all when nothing is said.
+    pub cache: Option<Span>,
     /// The task's failure is no failure of the execution.
     pub continue_on_error: bool,
     /// Some expression looks at the task, so its output is needed as long as the execution lives.
@@ -234,6 +236,7 @@ impl TaskPlan {
             queue: effective.queue,
             priority: effective.priority,
             delivery: task.delivery,
+            cache: task.cache.map(|cache| cache.ttl),
             continue_on_error: task.continue_on_error,
             wanted: false,
         })

@@ -16,6 +16,7 @@ pub const TASK_TRANSITIONS: &[(T, E, T)] = &[
     (T::Scheduled, E::TaskFinished, T::TimedOut),
     (T::Scheduled, E::TaskFinished, T::Cancelled),
     (T::Running, E::TaskFinished, T::Succeeded),
+    (T::Running, E::TaskFinished, T::Cached),
     (T::Running, E::TaskFinished, T::Failed),
     (T::Running, E::TaskFinished, T::TimedOut),
     (T::Running, E::TaskFinished, T::Cancelled),

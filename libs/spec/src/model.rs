@@ -99,6 +99,9 @@ pub struct Task {
     /// What happens when the worker is lost: run it again, or never twice.
     #[serde(default, skip_serializing_if = "Delivery::is_default")]
     pub delivery: Delivery,
+    /// Uses the output of an earlier run with the same input, while it is kept, instead of running again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<ResultCache>,
     /// True when the task's failure is no failure of the execution; tasks that need it treat it as a success.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continue_on_error: bool,
@@ -310,6 +313,19 @@ impl Default for Retry {
             non_retryable_errors: Vec::new(),
         }
     }
+}
+
+/// How long the output of a successful task is kept for executions whose task has the same input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResultCache {
+    /// For how long; at most 30 days.
+    pub ttl: Span,
+}
+
+impl ResultCache {
+    /// The longest time for which an output may be kept.
+    pub const MOST: Span = Span::from_secs(30 * 24 * 3_600);
 }
 
 /// How the tasks that a task needs must have ended for it to run. Names and meanings are Airflow's.

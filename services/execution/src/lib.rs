@@ -14,6 +14,7 @@ mod operations;
 pub mod owner;
 mod plans;
 mod replication;
+pub mod results;
 mod retention;
 mod service;
 pub mod sessions;
@@ -44,6 +45,7 @@ use notify::Notifier;
 use owner::Owner;
 use plans::Plans;
 use replication::{Keeper, Nudge, Peers, Router, Watched, Ways};
+use results::Results;
 use sessions::Sessions;
 use store::Store;
 use waiting::Waiting;
@@ -68,6 +70,8 @@ pub struct Dependencies {
     pub ids: Ids,
     /// How much may be in memory at a time.
     pub limits: Limits,
+    /// Where outputs are kept for tasks that ask for it.
+    pub results: Arc<dyn Results>,
     /// How long executions are kept after their end; for ever without it.
     pub retention: Option<Retention>,
 }
@@ -82,6 +86,7 @@ pub(crate) struct Context {
     nudge: Option<Nudge>,
     lending: Option<Arc<dyn Lend>>,
     plans: Plans,
+    results: Arc<dyn Results>,
     sessions: Sessions,
     waiting: Waiting,
     events: Notifier,
@@ -284,6 +289,7 @@ impl Parts {
             nudge,
             lending,
             plans: self.plans,
+            results: dependencies.results,
             sessions: self.sessions,
             waiting: self.waiting,
             events: self.events,

@@ -42,8 +42,8 @@ pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
-    Acceptance, Begun, Granted, Grants, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
-    Verdict,
+    Acceptance, Begun, Granted, Grants, Kept, NewExecution, OwnerError, Reported, SessionRef, Started, Subject,
+    TokenSubject, Verdict,
 };
 pub use recover::Recovered;
 

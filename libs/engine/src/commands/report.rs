@@ -12,6 +12,7 @@ pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outco
     require_current(decision, task, attempt)?;
     match outcome {
         Outcome::Succeeded(output) => finish(decision, task, TaskState::Succeeded, Some(output), None),
+        Outcome::Cached(output) => finish(decision, task, TaskState::Cached, Some(output), None),
         Outcome::Failed(failure) if failure.kind == FailureKind::Infrastructure => {
             return lose::lose(decision, task, attempt, &failure.message, true);
         }

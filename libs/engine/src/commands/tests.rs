@@ -636,6 +636,10 @@ fn every_listed_transition_is_taken() {
         run.wait_until(SECOND);
         keep(run);
     }
+    let mut run = Run::new(one(json!({"cache": {"ttl": "1h"}})));
+    run.grant("a");
+    run.report("a", Outcome::Cached(Output::new("1")));
+    keep(run);
     let mut run = Run::new(one(json!({"delivery": "at_most_once"})));
     run.grant("a");
     run.lose("a", true);

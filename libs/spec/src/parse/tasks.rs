@@ -8,7 +8,7 @@ use super::values::Values;
 use super::workflow::{description, read_retry};
 use crate::codes;
 use crate::duration::Span;
-use crate::model::{Delivery, Task, TriggerRule};
+use crate::model::{Delivery, ResultCache, Task, TriggerRule};
 use crate::source::{Data, Entry, Place};
 
 pub(super) const PRIORITIES: &[&str] = &["high", "normal", "low"];
@@ -45,6 +45,7 @@ const TASK: Shape = Shape {
         "queue",
         "priority",
         "delivery",
+        "cache",
         "continue_on_error",
         "python",
         "bash",
@@ -94,10 +95,6 @@ const TASK: Shape = Shape {
             instead: "poll in a python task with retry",
         },
         Missing {
-            key: "cache",
-            instead: "leave it out; every execution runs its tasks",
-        },
-        Missing {
             key: "on_failure",
             instead: "add a task with needs and trigger_rule: one_failed",
         },
@@ -116,6 +113,21 @@ const TASK: Shape = Shape {
         Missing {
             key: "title",
             instead: "write it as description",
+        },
+    ],
+};
+
+const CACHE: Shape = Shape {
+    name: "cache",
+    keys: &["ttl"],
+    missing: &[
+        Missing {
+            key: "key",
+            instead: "leave it out: the key is the task with everything that it is given; give it less to tell apart",
+        },
+        Missing {
+            key: "enabled",
+            instead: "leave cache: out to run the task each time",
         },
     ],
 };
@@ -164,6 +176,7 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
     let delivery = values
         .word::<Delivery>("delivery", &["at_least_once", "at_most_once"])
         .unwrap_or_default();
+    let cache = read_cache(&fields, path, values.findings);
     let continue_on_error = values.flag("continue_on_error");
     let kind =
         kind_entry(entry, &fields, path, findings).and_then(|kind| kinds::read(kind, path, expressions, findings));
@@ -180,6 +193,7 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         queue,
         priority,
         delivery,
+        cache,
         continue_on_error,
         kind,
     });
@@ -237,6 +251,32 @@ fn condition(values: &mut Values<'_, '_>, expressions: &mut Expressions) -> Opti
     let text = values.text("if")?;
     expressions.condition(node, text, values.path.then("if"), values.findings);
     Some(text.to_owned())
+}
+
+/// Reads for how long a task's output is kept.
+fn read_cache(owner: &Fields<'_>, path: Path<'_>, findings: &mut Findings) -> Option<ResultCache> {
+    let node = owner.value("cache")?;
+    let path = path.then("cache");
+    let fields = fields(node, &CACHE, path, findings)?;
+    let mut values = Values {
+        fields: &fields,
+        path,
+        findings,
+    };
+    if !fields.has("ttl") {
+        let message = "cache does not say for how long an output is kept";
+        let finding = Finding::error(codes::MISSING_KEY, node.place, message).path(path.to_string());
+        findings.add(finding.fix("add ttl, such as ttl: 1h"));
+        return None;
+    }
+    let ttl = values.positive_span("ttl")?;
+    if ttl > ResultCache::MOST {
+        let place = fields.value("ttl").map(|node| node.place).unwrap_or_default();
+        let message = format!("ttl is at most {}, not {ttl}", ResultCache::MOST);
+        values.say("ttl", Finding::error(codes::OUT_OF_BOUNDS, place, message));
+        return None;
+    }
+    Some(ResultCache { ttl })
 }
 
 struct Times {

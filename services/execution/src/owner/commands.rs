@@ -1,5 +1,6 @@
 //! What the owner does with each message: lets the engine decide, and says when whoever asked may be told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::planted::{Bug, planted};
@@ -10,7 +11,7 @@ use super::admission::Size;
 use super::core::Core;
 use super::live::Live;
 use super::messages::{
-    Acceptance, Granted, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
+    Acceptance, Granted, Kept, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
 };
 use super::shards::shard_of_token;
 use crate::ids::ExecutionId;
@@ -122,7 +123,11 @@ impl Core {
                 reported.accepted.push(Acceptance::NotOwner);
                 continue;
             }
+            let kept = self.kept(&token, &outcome, session);
             let recorded = self.record_report(&token, outcome, session, &mut free, &mut reported.granted);
+            if recorded.is_some() {
+                reported.kept.extend(kept);
+            }
             metrics::reported(recorded.is_some());
             about = about.or(recorded);
             reported.accepted.push(match recorded {
@@ -187,6 +192,23 @@ impl Core {
         Some(id)
     }
 
+    /// The output of a task that asks for it to be kept. What its expressions saw is known only as long as it runs.
+    fn kept(&mut self, token: &str, outcome: &Outcome, session: &SessionRef) -> Option<Kept> {
+        let Outcome::Succeeded(output) = outcome else {
+            return None;
+        };
+        let TokenSubject { execution, task, .. } = self.subject_of(token, session)?;
+        let live = self.executions.get(&execution)?;
+        let planned = &live.execution.plan.tasks[task as usize];
+        planned.cache?;
+        Some(Kept {
+            plan: Arc::clone(&live.execution.plan),
+            task,
+            scope: live.execution.scope(&planned.input.references().tasks, token),
+            output: output.clone(),
+        })
+    }
+
     fn subject_of(&mut self, token: &str, session: &SessionRef) -> Option<TokenSubject> {
         let subject = self
             .leases
@@ -207,7 +229,9 @@ impl Core {
         let held = self.executions.get(&id).map_or(0, |live| live.bytes);
         let most = self.limits.bytes_of_one;
         match outcome {
-            Outcome::Succeeded(output) if held.saturating_add(output.text().len() as u64) > most => {
+            Outcome::Succeeded(output) | Outcome::Cached(output)
+                if held.saturating_add(output.text().len() as u64) > most =>
+            {
                 let message = format!(
                     "with this output the params and outputs of the execution exceed {most} bytes; store large data \
                      elsewhere and return where it is"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_engine::{Outcome, Plan};
+use nexus_engine::{Outcome, Output, Plan};
 use nexus_spec::expr::Scope;
 use nexus_streams::Pointer;
 use serde_json::Value;
@@ -122,6 +122,19 @@ pub struct Granted {
     pub expires_at: i64,
 }
 
+/// An output that is to be kept, with what its key is made of.
+#[derive(Debug)]
+pub struct Kept {
+    /// What ran.
+    pub plan: Arc<Plan>,
+    /// Position of the task in the plan.
+    pub task: u32,
+    /// What the task's expressions saw.
+    pub scope: Scope,
+    /// The output.
+    pub output: Output,
+}
+
 /// What became of a request for leases.
 #[derive(Debug, Default)]
 pub struct Grants {
@@ -149,6 +162,8 @@ pub struct Reported {
     pub accepted: Vec<Acceptance>,
     /// Leases of tasks that the reports freed.
     pub granted: Vec<Granted>,
+    /// Outputs that are to be kept for tasks with the same input.
+    pub kept: Vec<Kept>,
 }
 
 /// What a worker should do with an attempt.

@@ -8,6 +8,7 @@ use nexus_api::time::{duration, timestamp};
 use nexus_api::worker::v1::{LeasedTask, SecretPlaceholder};
 use nexus_engine::{Failure, FailureKind, Outcome};
 use nexus_mesh::failpoint::kill_here;
+use nexus_spec::expr::Rendered;
 use nexus_streams::{Pointer, Taken};
 use tonic::Status;
 
@@ -17,6 +18,7 @@ use crate::error::status;
 use crate::ids::ExecutionId;
 use crate::owner::{Granted, SessionRef};
 use crate::replication::{Peer, request, words};
+use crate::results;
 
 /// How long another replica may take to lease.
 const CALL: Duration = Duration::from_secs(5);
@@ -105,28 +107,44 @@ fn shard_of(pointer: &Pointer) -> u16 {
 /// Makes tasks of leases.
 pub(super) async fn prepare(context: &Context, granted: Vec<Granted>, session: &SessionRef) -> Vec<LeasedTask> {
     let mut tasks = Vec::with_capacity(granted.len());
-    let mut broken = Vec::new();
-    for lease in granted {
-        match task(&lease) {
+    let mut over = Vec::new();
+    for (lease, prepared) in join_all(granted.into_iter().map(|lease| prepare_one(context, lease))).await {
+        match prepared {
             Ok(task) => tasks.push(task),
-            Err(failure) => broken.push((lease.token, Outcome::Failed(failure))),
+            Err(outcome) => over.push((lease.token, outcome)),
         }
     }
-    if !broken.is_empty() {
+    if !over.is_empty() {
         let context = context.clone();
         let session = session.clone();
         // Nobody waits for these: their store is the owner's affair, and an unstored one is lost with its lease.
-        tokio::spawn(async move { drop(context.owner.report(broken, session, 0).await) });
+        tokio::spawn(async move { drop(context.owner.report(over, session, 0).await) });
     }
     tasks
 }
 
-fn task(lease: &Granted) -> Result<LeasedTask, Failure> {
+/// Makes a task of a lease, or says how it ended without one.
+async fn prepare_one(context: &Context, lease: Granted) -> (Granted, Result<LeasedTask, Outcome>) {
     let planned = &lease.plan.tasks[lease.task as usize];
-    let rendered = planned
-        .input
-        .render(&lease.scope)
-        .map_err(|error| Failure::expression(error.to_string()))?;
+    let rendered = match planned.input.render(&lease.scope) {
+        Ok(rendered) => rendered,
+        Err(error) => {
+            let failure = Failure::expression(error.to_string());
+            return (lease, Err(Outcome::Failed(failure)));
+        }
+    };
+    if planned.cache.is_some() {
+        let key = results::key(&lease.plan.workflow, planned, &rendered);
+        if let Some(output) = results::find(context.results.as_ref(), &key).await {
+            return (lease, Err(Outcome::Cached(output)));
+        }
+    }
+    let task = task(&lease, rendered).map_err(Outcome::Failed);
+    (lease, task)
+}
+
+fn task(lease: &Granted, rendered: Rendered) -> Result<LeasedTask, Failure> {
+    let planned = &lease.plan.tasks[lease.task as usize];
     let input = rendered.value.to_string();
     if input.len() > MAX_OUTPUT {
         let message = format!(

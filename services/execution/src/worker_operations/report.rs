@@ -1,5 +1,6 @@
 //! Records how attempts ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -20,6 +21,7 @@ use crate::error::status;
 use crate::owner::shards::shard_of_token;
 use crate::owner::{Acceptance, SessionRef};
 use crate::replication::{Peer, is_elsewhere, request};
+use crate::results;
 
 /// How long another replica may take to record.
 const CALL: Duration = Duration::from_secs(10);
@@ -157,6 +159,11 @@ pub(crate) async fn here(
     }
     let reported = context.owner.report(outcomes, session.clone(), free_slots).await;
     let reported = reported.map_err(status)?;
+    for kept in reported.kept {
+        // Nobody waits for it.
+        let results = Arc::clone(&context.results);
+        tokio::spawn(async move { results::keep(results.as_ref(), kept).await });
+    }
     let results = problems.into_iter().zip(reported.accepted);
     let results = results.map(|((token, problem), accepted)| result(token, problem, accepted));
     let results = results.collect();

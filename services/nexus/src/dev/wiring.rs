@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nexus_definitions::Definitions;
 use nexus_definitions::store::sqlite::SqliteStore as DefinitionsStore;
+use nexus_execution::results::MemoryResults;
 use nexus_execution::store::sqlite::SqliteStore as ExecutionStore;
 use nexus_execution::{Always, Dependencies, Execution, ExecutionId, Ids, Limits, Recovered, Retention};
 use nexus_mesh::server::{Listener, ServerError};
@@ -56,6 +57,7 @@ impl Mesh {
             steady: steady_clock(),
             ids: Ids::system(),
             limits: limits(args),
+            results: Arc::new(MemoryResults::default()),
             retention: args.retention.map(|keep| Retention {
                 keep,
                 turn: Arc::new(Always),

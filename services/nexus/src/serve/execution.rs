@@ -8,6 +8,7 @@ use nexus_execution::{Connect, Dependencies, Ends, Execution, Ids, Limits, Repli
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::{steady_clock, system_clock, transport};
 use nexus_streams::RedisDispatch;
+use nexus_streams::redis::cache::Cache;
 use nexus_streams::redis::lock::Lock;
 use nexus_streams::redis::{Link, RedisOptions};
 use tokio::sync::watch;
@@ -62,6 +63,10 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
             executions: config.execution.max_live,
             ..Limits::default()
         },
+        results: Arc::new(Cache::new(
+            dispatch.link(),
+            format!("nexus:{}:result:", config.redis.namespace),
+        )),
         retention: retention(config, &dispatch),
     };
     let replication = Replication {
