@@ -139,10 +139,10 @@ where
         let request = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
         let answer = inner.clone().oneshot(request).await;
         let Some(named) = verdict(&answer, repeatable) else {
-            return answer;
+            return answer.map_err(broken);
         };
         if tries == TRIES || body.len() > LARGEST || !budget.withdraw() {
-            return answer;
+            return answer.map_err(broken);
         }
         metrics::counter!(RETRIES, "service" => method.service.as_str(), "method" => method.name.as_str()).increment(1);
         tokio::time::sleep(wait(tries, named)).await;
@@ -178,6 +178,17 @@ fn verdict(answer: &Answer, repeatable: bool) -> Option<Option<Duration>> {
     }
 }
 
+/// A call that came to no answer, in the caller's words: a connection that broke is UNAVAILABLE, and not an error of the
+/// server's own, as which the codes of HTTP/2 would be read.
+fn broken(error: BoxError) -> BoxError {
+    let status = Status::from_error(error);
+    let status = match status.code() {
+        Code::Internal | Code::Unknown => Status::unavailable(format!("the connection broke: {}", status.message())),
+        _ => status,
+    };
+    Box::new(status)
+}
+
 /// Whether a failed request has certainly not reached anybody.
 fn never_sent(error: &BoxError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
@@ -201,6 +212,17 @@ fn wait(tries: u32, named: Option<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_connection_that_broke_is_no_error_of_the_server() {
+        let code = |error: BoxError| Status::from_error(super::broken(error)).code();
+        assert_eq!(code("a frame makes no sense".into()), Code::Unavailable);
+        assert_eq!(code(Box::new(Status::internal("h2 protocol error"))), Code::Unavailable);
+        assert_eq!(
+            code(Box::new(Status::deadline_exceeded("late"))),
+            Code::DeadlineExceeded
+        );
+    }
+
     use std::sync::atomic::AtomicU32;
 
     use nexus_api::error::ApiError;

@@ -137,12 +137,12 @@ impl Actor {
     }
 
     fn take(&mut self, message: Message) {
-        let now = self.dependencies.now();
-        self.core.handle(message, now);
-        // What waits already joins the same batch.
+        self.core.handle(message, self.dependencies.now());
+        // What waits already joins the same batch. Each has a time of its own: a process may stand still in between, and
+        // nothing may seem to have ended before it did.
         for _ in 0..BURST {
             match self.ends.inbox.try_recv() {
-                Ok(message) => self.core.handle(message, now),
+                Ok(message) => self.core.handle(message, self.dependencies.now()),
                 Err(_) => break,
             }
         }
