@@ -26,7 +26,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 /// How a database is used.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections for writing at most.
+    /// Connections for writing by single statements at most, and as many for transactions.
     pub writers: u32,
     /// Connections for reading at most.
     pub readers: u32,
@@ -62,7 +62,9 @@ impl Default for Options {
 /// A schema of a Postgres database that is open.
 #[derive(Debug, Clone)]
 pub struct Database {
+    /// No transaction is ever begun here, so what a single statement wrote is committed when it is answered.
     writer: PgPool,
+    transactions: PgPool,
     reader: PgPool,
     schema: String,
     place: String,
@@ -82,15 +84,19 @@ impl Database {
             connect.get_port(),
             connect.get_database().unwrap_or_default()
         );
-        let pool = |connections: u32| {
+        let pool = |connections: u32, asks: bool| {
             PgPoolOptions::new()
                 .max_connections(connections.max(1))
                 .acquire_timeout(options.acquire_timeout)
                 // A look before each use would cost a round trip each time.
                 .test_before_acquire(false)
-                .before_acquire(|connection, meta| {
+                .before_acquire(move |connection, meta| {
                     Box::pin(async move {
-                        if meta.idle_for > FRESH {
+                        if asks {
+                            // A connection that was left in a transaction that failed takes no more statements, and is well
+                            // in every other way: it would be given out again and again. With this it is closed.
+                            sqlx::query("SELECT 1").execute(connection).await?;
+                        } else if meta.idle_for > FRESH {
                             connection.ping().await?;
                         }
                         Ok(true)
@@ -98,8 +104,9 @@ impl Database {
                 })
         };
         let database = Self {
-            writer: pool(options.writers).connect_lazy_with(connect.clone()),
-            reader: pool(options.readers).connect_lazy_with(connect),
+            writer: pool(options.writers, false).connect_lazy_with(connect.clone()),
+            transactions: pool(options.writers, true).connect_lazy_with(connect.clone()),
+            reader: pool(options.readers, false).connect_lazy_with(connect),
             schema: schema.to_owned(),
             place,
         };
@@ -120,7 +127,11 @@ impl Database {
     /// # Errors
     /// When no connection can be had in time.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        Ok(self.writer.begin().await?)
+        let transactions = self.transactions.clone();
+        // It goes on when the caller gives up: a BEGIN that is dropped half-way would leave its connection in a transaction
+        // that the driver knows nothing of, and whoever used it next would write into that.
+        let begun = tokio::spawn(async move { transactions.begin().await });
+        begun.await.map_err(|_| Error::timed_out())?.map_err(Error::from)
     }
 
     /// Commits, and finds out what became of the commit when its answer is lost: the server remembers the fate of recent
@@ -175,7 +186,7 @@ impl Database {
         &self.reader
     }
 
-    /// Connections for writing, for single statements that need no transaction of their own.
+    /// Connections for writing by single statements, each of which is a transaction by itself.
     #[must_use]
     pub fn writer(&self) -> &PgPool {
         &self.writer
@@ -185,6 +196,7 @@ impl Database {
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        self.transactions.close().await;
     }
 
     /// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
@@ -243,7 +255,7 @@ impl Database {
 
     /// Applies the next migration; whether there may be more.
     async fn migrate_one(&self, migrations: &[Migration]) -> Result<bool, Error> {
-        let mut transaction = self.writer.begin().await?;
+        let mut transaction = self.begin().await?;
         let connection = &mut *transaction;
         self.prepare(connection).await?;
         let applied = applied(connection).await?;

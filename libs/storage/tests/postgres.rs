@@ -1,5 +1,6 @@
 //! The Postgres database against a real private server: many migrators at once, refusals, kinds of errors, lost answers.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use nexus_servers::{Postgres, PostgresOptions};
@@ -239,4 +240,45 @@ async fn a_commit_whose_answer_was_lost_is_looked_up() {
         .expect("it was committed, and that is found out");
     assert!(!lose.load(Ordering::SeqCst), "the answer was lost");
     assert_eq!(count(&database).await, 1);
+}
+
+/// Connections of this database that are in the middle of a transaction.
+async fn in_transactions(database: &Database) -> i64 {
+    let asked = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let row = sqlx::query(asked).fetch_one(database.reader()).await;
+    row.expect("activity").get(0)
+}
+
+#[tokio::test]
+async fn a_begin_that_is_given_up_leaves_no_connection_in_a_transaction() {
+    let url = fresh().await;
+    let database = open(&url).await;
+    database.migrate(&[FIRST]).await.expect("migrate");
+    for round in 0..300 {
+        // At every moment of it: the connection is had, BEGIN is sent, its answer is under way.
+        let mut begin = Box::pin(database.begin());
+        for _ in 0..round {
+            let done = std::future::poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_ready())).await;
+            if done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while in_transactions(&database).await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "a transaction was left open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // What is written after it is seen by others.
+    for _ in 0..8 {
+        let before = count(&database).await;
+        let add = "INSERT INTO a SELECT coalesce(max(x), 0) + 1 FROM a";
+        let mut transaction = database.begin().await.expect("begin");
+        sqlx::raw_sql(add).execute(&mut *transaction).await.expect("add");
+        transaction.commit().await.expect("commit");
+        execute(&database, add).await.expect("add");
+        assert_eq!(count(&database).await, before + 2);
+    }
 }

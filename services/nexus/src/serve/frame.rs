@@ -118,12 +118,12 @@ impl Frame {
     }
 }
 
-/// How a role uses the database: a third of the connections write.
+/// How a role uses the database: a quarter of the connections write statements, another one transactions.
 pub(super) fn database_options(config: &Config, role: &str) -> Options {
-    let writers = (config.database.max_connections / 3).max(2);
+    let writers = (config.database.max_connections / 4).max(2);
     Options {
         writers,
-        readers: config.database.max_connections.saturating_sub(writers).max(2),
+        readers: config.database.max_connections.saturating_sub(2 * writers).max(2),
         statement_timeout: config.database.statement_timeout.0,
         application_name: format!("nexus-{role}"),
         ..Options::default()
