@@ -194,6 +194,10 @@ pub(crate) fn is_elsewhere(status: &Status) -> bool {
     match reason_of(status) {
         Some(ErrorReason::NotOwner | ErrorReason::ShuttingDown | ErrorReason::DeadlineExceeded) => true,
         Some(_) => false,
-        None => matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled),
+        // A status without a reason is the transport's word. INTERNAL is what HTTP/2 says of a connection that broke.
+        None => matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+        ),
     }
 }
