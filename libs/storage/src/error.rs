@@ -21,7 +21,7 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database answered with an error, or did not answer.
-    #[error("{}", summary(*kind))]
+    #[error("{}", summary(*kind, source))]
     Database {
         /// What it means.
         kind: ErrorKind,
@@ -91,15 +91,24 @@ pub enum Error {
     },
 }
 
-fn summary(kind: ErrorKind) -> &'static str {
-    match kind {
+fn summary(kind: ErrorKind, source: &sqlx::Error) -> String {
+    if is_distrust(source) {
+        return format!("the database's certificate is not accepted, or it does not accept this one's: {source}");
+    }
+    let words = match kind {
         ErrorKind::Duplicate => "a row with that key exists already",
         ErrorKind::Transient => "the database is busy or cannot be reached",
         ErrorKind::Full => "the disk is full",
         ErrorKind::ReadOnly => "the database cannot be written",
         ErrorKind::Corrupt => "the database file is damaged",
         ErrorKind::Other => "the database failed",
-    }
+    };
+    words.to_owned()
+}
+
+/// Whether TLS could not be agreed on. The driver tells it as a broken connection, in the words of rustls.
+fn is_distrust(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)) && error.to_string().contains("certificate")
 }
 
 impl Error {
@@ -159,6 +168,8 @@ impl From<sqlx::Error> for Error {
 
 pub(crate) fn classify(error: &sqlx::Error) -> ErrorKind {
     match error {
+        // Nothing that passes by itself.
+        _ if is_distrust(error) => ErrorKind::Other,
         sqlx::Error::Database(answer) if answer.is_unique_violation() => ErrorKind::Duplicate,
         #[cfg(feature = "postgres")]
         sqlx::Error::Database(answer) if answer.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {

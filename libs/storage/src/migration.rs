@@ -9,6 +9,9 @@ pub struct Migration {
     pub number: i64,
     /// What it is about.
     pub name: &'static str,
+    /// Whether programs that do not know of it cannot work with what it leaves behind. One that only adds what they do not
+    /// look at breaks nothing: during an upgrade, and after it was undone, they run on a newer database.
+    pub breaks: bool,
     /// The statements.
     pub sql: &'static str,
 }
@@ -23,28 +26,30 @@ impl Migration {
     }
 }
 
+/// What a database says was applied to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Applied {
+    pub(crate) number: i64,
+    pub(crate) digest: String,
+    pub(crate) breaks: bool,
+}
+
 /// Checks what a database says was applied to it, and tells what is missing. `place` names the database in errors.
 pub(crate) fn missing<'a>(
     place: &str,
-    applied: &[(i64, String)],
+    applied: &[Applied],
     migrations: &'a [Migration],
 ) -> Result<&'a [Migration], Error> {
     let known = migrations.last().map_or(0, |migration| migration.number);
-    for (number, digest) in applied {
-        match migrations.iter().find(|migration| migration.number == *number) {
+    for Applied { number, digest, breaks } in applied {
+        let (path, number) = (place.to_owned(), *number);
+        match migrations.iter().find(|migration| migration.number == number) {
+            None if !breaks => {}
             None => {
-                return Err(Error::Newer {
-                    path: place.to_owned(),
-                    found: *number,
-                    known,
-                });
+                let found = number;
+                return Err(Error::Newer { path, found, known });
             }
-            Some(migration) if migration.digest() != *digest => {
-                return Err(Error::Changed {
-                    path: place.to_owned(),
-                    number: *number,
-                });
-            }
+            Some(migration) if migration.digest() != *digest => return Err(Error::Changed { path, number }),
             Some(_) => {}
         }
     }

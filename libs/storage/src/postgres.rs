@@ -9,19 +9,19 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Postgres, Row, Transaction};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection, Postgres, Transaction};
 
-use crate::migration::missing;
 use crate::retry::{Budget, retry};
-use crate::{Error, ErrorKind, Migration};
+use crate::{Error, ErrorKind};
+
+mod commit;
+mod migrate;
+
+pub use commit::COMMITS;
 
 /// A connection that was idle for longer is asked whether it is alive before it is used.
 const FRESH: Duration = Duration::from_secs(1);
-/// Time that migrations wait for another replica's, and that one of them may take.
-const MIGRATION: Duration = Duration::from_secs(600);
-/// Time to find out what became of a commit.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// How a database is used.
 #[derive(Debug, Clone)]
@@ -93,8 +93,8 @@ impl Database {
                 .before_acquire(move |connection, meta| {
                     Box::pin(async move {
                         if asks {
-                            // A connection that was left in a transaction that failed takes no more statements, and is well
-                            // in every other way: it would be given out again and again. With this it is closed.
+                            // One that is in a transaction that failed takes no more statements, and is well in every
+                            // other way: it would be given out again and again. With this it is closed.
                             sqlx::query("SELECT 1").execute(connection).await?;
                         } else if meta.idle_for > FRESH {
                             connection.ping().await?;
@@ -128,56 +128,11 @@ impl Database {
     /// When no connection can be had in time.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
         let transactions = self.transactions.clone();
-        // It goes on when the caller gives up. A cut once left a connection in a failed transaction; how is not traced, but
-        // a BEGIN that nobody hears the answer of is none of its causes this way.
+        // It goes on when the caller gives up: of a BEGIN that is given up while its answer is under way the driver gives
+        // the connection back in a transaction, since it rolls back only what it knows to have begun (sqlx 0.9,
+        // `PgTransactionManager::begin`).
         let begun = tokio::spawn(async move { transactions.begin().await });
         begun.await.map_err(|_| Error::timed_out())?.map_err(Error::from)
-    }
-
-    /// Commits, and finds out what became of the commit when its answer is lost: the server remembers the fate of recent
-    /// transactions by their number. Costs one round trip more than a plain commit.
-    ///
-    /// # Errors
-    /// When it was surely not committed; [`Error::Unsettled`] when that is not known.
-    pub async fn commit(&self, mut transaction: Transaction<'static, Postgres>) -> Result<(), Error> {
-        let number: Option<String> = sqlx::query("SELECT pg_current_xact_id_if_assigned()::text")
-            .fetch_one(&mut *transaction)
-            .await?
-            .try_get(0)?;
-        let Err(lost) = transaction.commit().await else {
-            return Ok(());
-        };
-        // A transaction without a number has written nothing, so nothing can have become of it.
-        let Some(number) = number.filter(|_| crate::error::classify(&lost) == ErrorKind::Transient) else {
-            return Err(lost.into());
-        };
-        match self.settle(&number).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(lost.into()),
-            Err(_) => Err(Error::Unsettled { source: lost }),
-        }
-    }
-
-    /// Whether the transaction of a number was committed.
-    async fn settle(&self, number: &str) -> Result<bool, Error> {
-        let budget = Budget {
-            total: SETTLING,
-            ..Budget::default()
-        };
-        retry(budget, || async {
-            let row = sqlx::query("SELECT pg_xact_status($1::text::xid8)")
-                .bind(number)
-                .fetch_one(&self.writer)
-                .await?;
-            match row.try_get::<Option<&str>, _>(0)? {
-                Some("committed") => Ok(true),
-                Some("aborted") => Ok(false),
-                // It is being rolled back, or its commit waits for the disk or a standby.
-                Some(_) => Err(Error::timed_out()),
-                None => Err(sqlx::Error::RowNotFound.into()),
-            }
-        })
-        .await
     }
 
     /// Connections for reading.
@@ -198,124 +153,6 @@ impl Database {
         self.writer.close().await;
         self.transactions.close().await;
     }
-
-    /// Applies what is missing, each migration in a transaction of its own together with the note that it was applied.
-    /// Replicas that start at once take turns.
-    ///
-    /// # Errors
-    /// When the schema was written by a newer version, an applied migration was changed, or the database fails.
-    pub async fn migrate(&self, migrations: &[Migration]) -> Result<(), Error> {
-        // Without a lock first: as a rule there is nothing to do.
-        let applied = self.applied().await?;
-        let left = missing(&self.place, &applied, migrations)?.len();
-        if left == 0 && !applied.is_empty() {
-            return Ok(());
-        }
-        let budget = Budget {
-            total: MIGRATION,
-            ..Budget::default()
-        };
-        while retry(budget, || self.migrate_one(migrations)).await? {}
-        Ok(())
-    }
-
-    /// Checks that everything is applied, and changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Behind`] when something is missing, and those of [`Self::migrate`].
-    pub async fn verify(&self, migrations: &[Migration]) -> Result<(), Error> {
-        let applied = self.applied().await?;
-        if missing(&self.place, &applied, migrations)?.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Behind {
-            path: self.place.clone(),
-            found: applied.last().map_or(0, |(number, _)| *number),
-            known: migrations.last().map_or(0, |migration| migration.number),
-        })
-    }
-
-    async fn applied(&self) -> Result<Vec<(i64, String)>, Error> {
-        retry(Budget::default(), || async {
-            let mut connection = self.writer.acquire().await?;
-            let name = format!("{}.migrations", self.schema);
-            let there: bool = sqlx::query("SELECT to_regclass($1) IS NOT NULL")
-                .bind(name)
-                .fetch_one(&mut *connection)
-                .await?
-                .try_get(0)?;
-            if there {
-                applied(&mut connection).await
-            } else {
-                Ok(Vec::new())
-            }
-        })
-        .await
-    }
-
-    /// Applies the next migration; whether there may be more.
-    async fn migrate_one(&self, migrations: &[Migration]) -> Result<bool, Error> {
-        let mut transaction = self.begin().await?;
-        let connection = &mut *transaction;
-        self.prepare(connection).await?;
-        let applied = applied(connection).await?;
-        let Some(migration) = missing(&self.place, &applied, migrations)?.first() else {
-            // The schema itself may be new.
-            transaction.commit().await?;
-            return Ok(false);
-        };
-        sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
-        sqlx::query("INSERT INTO migrations (number, name, digest) VALUES ($1, $2, $3)")
-            .bind(migration.number)
-            .bind(migration.name)
-            .bind(migration.digest())
-            .execute(&mut *connection)
-            .await?;
-        transaction.commit().await?;
-        tracing::info!(place = self.place, migration.number, migration.name, "migrated");
-        Ok(true)
-    }
-
-    /// Waits for the turn and sees that there is a place for notes. The lock belongs to the transaction, so it cannot
-    /// outlive it, also behind a pooler.
-    async fn prepare(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let millis = MIGRATION.as_millis();
-        let limits = format!("SET LOCAL lock_timeout = {millis}; SET LOCAL statement_timeout = {millis}");
-        sqlx::raw_sql(AssertSqlSafe(limits)).execute(&mut *connection).await?;
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('nexus migrations of ' || $1, 0))")
-            .bind(&self.schema)
-            .execute(&mut *connection)
-            .await?;
-        // Asked first: a role without the right to create schemas can still migrate one that was made for it.
-        let there: bool = sqlx::query("SELECT to_regnamespace($1) IS NOT NULL")
-            .bind(&self.schema)
-            .fetch_one(&mut *connection)
-            .await?
-            .try_get(0)?;
-        if !there {
-            let create = format!("CREATE SCHEMA {}", self.schema);
-            sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await?;
-        }
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS migrations (
-                 number bigint PRIMARY KEY, name text NOT NULL, digest text NOT NULL,
-                 applied_at timestamptz NOT NULL DEFAULT now()
-             )",
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
-}
-
-async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, String)>, Error> {
-    let rows = sqlx::query("SELECT number, digest FROM migrations ORDER BY number")
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<_, sqlx::Error>>()
-        .map_err(Error::from)
 }
 
 fn connect_options(url: &str, schema: &str, options: &Options) -> Result<PgConnectOptions, Error> {

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::Error;
+use crate::migration::Applied;
 pub use crate::migration::Migration;
 
 /// What a commit survives.
@@ -128,8 +129,15 @@ async fn migrate(writer: &SqlitePool, path: &Path, migrations: &[Migration]) -> 
         .await?;
     let applied = applied
         .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<Vec<(i64, String)>, sqlx::Error>>()?;
+        .map(|row| {
+            Ok(Applied {
+                number: row.try_get(0)?,
+                digest: row.try_get(1)?,
+                // Nothing runs beside another version on one file.
+                breaks: true,
+            })
+        })
+        .collect::<Result<Vec<Applied>, sqlx::Error>>()?;
     let shown = path.display().to_string();
     for migration in crate::migration::missing(&shown, &applied, migrations)? {
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -153,11 +161,13 @@ mod tests {
     const FIRST: Migration = Migration {
         number: 1,
         name: "first",
+        breaks: true,
         sql: "CREATE TABLE a (x INTEGER PRIMARY KEY);",
     };
     const SECOND: Migration = Migration {
         number: 2,
         name: "second",
+        breaks: true,
         sql: "CREATE TABLE b (y TEXT);",
     };
 
@@ -179,6 +189,7 @@ mod tests {
         const EDITED: Migration = Migration {
             number: 1,
             name: "first",
+            breaks: true,
             sql: "CREATE TABLE c (x)",
         };
         let changed = open(&[EDITED, SECOND]).await.expect_err("an edited migration");

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use link::{Link, RedisSetupError};
+pub use link::{Link, RedisSetupError, RedisTls};
 
 use self::keeper::{CHUNK, Receipts};
 use self::link::{Trouble, trouble};
@@ -59,6 +59,8 @@ const CLOSING: Duration = Duration::from_secs(3);
 pub struct RedisOptions {
     /// Address: `redis://:PASSWORD@HOST:6379/0`, or `rediss://` for TLS.
     pub url: String,
+    /// Certificates for TLS that are not the public ones.
+    pub tls: RedisTls,
     /// Keeps deployments apart that share a Redis.
     pub namespace: String,
     /// Pointers that this process holds at most while Redis is away.
@@ -73,6 +75,7 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: RedisTls::default(),
             namespace: "default".to_owned(),
             capacity: 1_000_000,
             queues: 256,
@@ -107,9 +110,9 @@ impl RedisDispatch {
     /// Starts. A Redis that is away is no error: it is waited for in the background.
     ///
     /// # Errors
-    /// When the address cannot be read, the credentials are refused, or Redis would throw entries away.
+    /// When the address or a certificate cannot be read, the credentials are refused, or Redis would throw entries away.
     pub async fn start(options: RedisOptions, shutdown: &CancellationToken) -> Result<Self, RedisSetupError> {
-        let link = Link::open(&options.url)?;
+        let link = Link::open_with(&options.url, &options.tls)?;
         link.check_policy().await?;
         let shared = Arc::new(Shared {
             link,

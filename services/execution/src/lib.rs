@@ -5,6 +5,7 @@
 //! - Nobody is told of a change before it is stored.
 //! - Nothing on the way of a task reads the database: state is in memory, and one commit carries many executions.
 
+mod connected;
 mod convert;
 mod error;
 mod ids;
@@ -41,10 +42,11 @@ pub use owner::{Limits, OwnerError, Recovered};
 pub use replication::{Connect, Replication};
 pub use retention::{Always, Retention, Turn};
 
+use connected::Connected;
 use notify::Notifier;
 use owner::Owner;
 use plans::Plans;
-use replication::{Keeper, Nudge, Peers, Router, Watched, Ways};
+use replication::{Idle, Keeper, Nudge, Peers, Router, Watched, Ways};
 use results::Results;
 use sessions::Sessions;
 use store::Store;
@@ -89,6 +91,7 @@ pub(crate) struct Context {
     results: Arc<dyn Results>,
     sessions: Sessions,
     waiting: Waiting,
+    idle: Idle,
     events: Notifier,
     logs: Notifier,
     ids: Ids,
@@ -255,8 +258,10 @@ impl Parts {
             store: Arc::clone(&dependencies.store),
             dispatch: Arc::clone(&dependencies.dispatch),
             plans: self.plans.clone(),
-            sessions: self.sessions.clone(),
-            waiting: self.waiting.clone(),
+            workers: Arc::new(Connected {
+                waiting: self.waiting.clone(),
+                sessions: self.sessions.clone(),
+            }),
             events: self.events.clone(),
             clock: Clock::clone(&dependencies.clock),
             steady: Clock::clone(&dependencies.steady),
@@ -292,6 +297,7 @@ impl Parts {
             results: dependencies.results,
             sessions: self.sessions,
             waiting: self.waiting,
+            idle: Idle::default(),
             events: self.events,
             logs: self.logs,
             ids: dependencies.ids,

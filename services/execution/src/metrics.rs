@@ -16,6 +16,8 @@ const WAIT_SECONDS: &str = "nexus_task_schedule_to_start_seconds";
 const LEASED: &str = "nexus_tasks_leased_total";
 const REPORTED: &str = "nexus_task_reports_total";
 const LOST: &str = "nexus_attempts_lost_total";
+const BACKLOG: &str = "nexus_queue_backlog_tasks";
+const OLDEST: &str = "nexus_queue_oldest_task_age_seconds";
 const OFFERED_AGAIN: &str = "nexus_dispatch_redrive_total";
 const COMMITS: &str = "nexus_commits_total";
 const COMMIT_ROWS: &str = "nexus_commit_rows_total";
@@ -40,6 +42,14 @@ pub fn describe() {
     describe_counter!(LEASED, "Attempts leased to workers.");
     describe_counter!(REPORTED, "Reports of attempts, by whether they were recorded.");
     describe_counter!(LOST, "Attempts that ended without a report.");
+    describe_gauge!(
+        BACKLOG,
+        "Tasks of this replica's shards that wait for a worker (`ready`) or that one has (`leased`), by queue."
+    );
+    describe_gauge!(
+        OLDEST,
+        "How long the oldest task of this replica's shards has waited for a worker, by queue."
+    );
     describe_counter!(
         OFFERED_AGAIN,
         "Ready tasks that nobody took and that were offered again."
@@ -80,6 +90,15 @@ pub(crate) fn reported(accepted: bool) {
 
 pub(crate) fn lost() {
     counter!(LOST).increment(1);
+}
+
+/// What waits and runs in a queue; `oldest` in microseconds.
+pub(crate) fn backlog(queue: &str, ready: u64, leased: u64, oldest: i64) {
+    for (state, tasks) in [("ready", ready), ("leased", leased)] {
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        gauge!(BACKLOG, "queue" => queue.to_owned(), "state" => state).set(f64::from(tasks));
+    }
+    gauge!(OLDEST, "queue" => queue.to_owned()).set(seconds(0, oldest));
 }
 
 pub(crate) fn offered_again(tasks: usize) {

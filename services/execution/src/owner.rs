@@ -7,7 +7,10 @@
 
 mod actor;
 mod admission;
+mod backlog;
 pub mod balance;
+mod base;
+mod closed;
 mod commands;
 pub mod commit;
 pub(crate) mod control;
@@ -29,13 +32,15 @@ mod timers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Now;
 use control::{Control, Stays};
-use core::Now;
 use nexus_mesh::Clock;
 use nexus_streams::{Dispatch, Pointer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use seats::Workers;
 
 pub use admission::Limits;
 pub(crate) use commands::MAX_LOG;
@@ -50,9 +55,7 @@ pub use recover::Recovered;
 use crate::ids::{ExecutionId, Ids};
 use crate::notify::Notifier;
 use crate::plans::Plans;
-use crate::sessions::Sessions;
 use crate::store::{Fence, Store};
-use crate::waiting::Waiting;
 
 /// Commands that may wait for the loop; one more is refused with RESOURCE_EXHAUSTED.
 const INBOX: usize = 8_192;
@@ -66,8 +69,7 @@ pub(crate) struct Dependencies {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) plans: Plans,
-    pub(crate) sessions: Sessions,
-    pub(crate) waiting: Waiting,
+    pub(crate) workers: Arc<dyn Workers>,
     pub(crate) events: Notifier,
     pub(crate) clock: Clock,
     pub(crate) steady: Clock,
@@ -220,6 +222,11 @@ impl Owner {
         tokens: Vec<(String, u64)>,
     ) -> Result<Vec<Subject>, OwnerError> {
         self.ask(|reply| Message::Subjects { session, tokens, reply }).await
+    }
+
+    /// A session goes on that may have been given up.
+    pub(crate) async fn session_lives(&self, session: String) {
+        let _ended = self.inbox.send(Message::SessionLives { session }).await;
     }
 
     /// Gives out again what a session held. Waits for room in the inbox: this must not get lost.

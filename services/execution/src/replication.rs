@@ -1,6 +1,7 @@
 //! Sharing the work with other replicas: keeping the membership, knowing who owns what, and reaching the owner.
 
 mod feeds;
+mod idle;
 mod lending;
 mod membership;
 mod peers;
@@ -14,6 +15,7 @@ use nexus_mesh::Transport;
 use nexus_streams::Lend;
 
 pub(crate) use feeds::{Watched, follow};
+pub(crate) use idle::Idle;
 pub(crate) use lending::{borrow, lend};
 pub(crate) use membership::{Keeper, Nudge, Ways};
 pub(crate) use peers::{DIRECTIVES, Peer, Peers, direct, request};

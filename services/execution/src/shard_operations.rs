@@ -6,8 +6,10 @@ use std::sync::Arc;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1 as api;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use uuid::Uuid;
 
 use crate::Context;
 use crate::ids::ExecutionId;
@@ -37,6 +39,7 @@ pub(crate) async fn begin(
         id: started.id.bytes().to_vec(),
         existing: started.existing,
         execution: started.execution,
+        waits: context.waiting.anybody(),
     })
 }
 
@@ -53,6 +56,9 @@ pub(crate) async fn grant(
     request: api::GrantLeasesRequest,
 ) -> Result<api::GrantLeasesResponse, Status> {
     let session = session(request.session)?;
+    if let Ok(replica) = Uuid::from_slice(&request.replica) {
+        context.idle.waits(replica, Instant::now());
+    }
     let pointers = request.pointers.iter().filter_map(words::pointer_from).collect();
     let (tasks, strangers) = lease::here(context, pointers, &session).await?;
     Ok(api::GrantLeasesResponse {
@@ -93,6 +99,7 @@ pub(crate) async fn describe(
 pub(crate) async fn close_session(context: &Context, request: api::CloseSessionRequest) {
     if request.moved {
         context.sessions.forget(&request.session);
+        context.owner.session_lives(request.session).await;
     } else {
         context.owner.session_closed(request.session, request.reason).await;
     }

@@ -73,6 +73,12 @@ impl Waiting {
         Open { waiting, desk }
     }
 
+    /// Whether a worker waits here that can take something.
+    pub(crate) fn anybody(&self) -> bool {
+        let desks = self.desks.lock();
+        desks.waiting.iter().any(|desk| *desk.credits.borrow() > 0)
+    }
+
     /// Hands a lease in; gives it back when its worker is gone.
     ///
     /// # Errors
@@ -186,7 +192,9 @@ mod tests {
             queues.iter().filter_map(|queue| waiting.seat(queue)).collect()
         };
         assert!(seats().is_empty(), "nobody has said that it waits");
+        assert!(!waiting.anybody());
         let _one_waits = one.wait();
+        assert!(waiting.anybody());
         let two_waits = two.wait();
         let kept = seats();
         assert_eq!(
@@ -195,6 +203,7 @@ mod tests {
             "three slots, and none for the other queue"
         );
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (0, 0));
+        assert!(!waiting.anybody(), "they can take nothing more");
         drop(kept);
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (2, 1));
         drop(two_waits);

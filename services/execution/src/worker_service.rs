@@ -27,7 +27,9 @@ impl WorkerService for Service {
         &self,
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
-        register::register(&self.0, request.into_inner()).map(Response::new)
+        register::register(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn poll_tasks(&self, request: Request<api::PollTasksRequest>) -> Answer<api::PollTasksResponse> {

@@ -21,6 +21,7 @@ const BATCH: i64 = 100;
 const TABLE: Migration = Migration {
     number: 1,
     name: "limits",
+    breaks: true,
     sql: "CREATE TABLE narrow (id INTEGER PRIMARY KEY, state INTEGER NOT NULL) STRICT;",
 };
 

@@ -15,6 +15,7 @@
 //!
 //! Everything dies with the process that started it, however that ends.
 
+mod failover;
 mod mesh;
 mod node;
 mod ports;
@@ -23,6 +24,7 @@ mod proxy;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use failover::Loss;
 pub use mesh::{Link, Mesh};
 pub use node::{Node, Stopped};
 pub use proxy::{Direction, Proxy};
@@ -70,6 +72,8 @@ pub struct Shape {
     pub fsync: bool,
     /// Whether calls between services, and those to Postgres and Redis, go through proxies that can cut them off.
     pub proxied: bool,
+    /// Whether Postgres and Redis have standbys that can take their addresses over.
+    pub standbys: bool,
     /// The program; the `nexus` beside the running test or program when not given.
     pub program: Option<PathBuf>,
     /// What is logged, as `RUST_LOG` writes it.
@@ -89,6 +93,7 @@ impl Default for Shape {
             slots: 4,
             fsync: false,
             proxied: false,
+            standbys: false,
             program: None,
             log: "info".into(),
             environment: Vec::new(),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use nexus_servers::{Postgres, PostgresOptions, Redis, RedisOptions};
 use tempfile::TempDir;
 
+use crate::failover::Addresses;
 use crate::{Error, Node, Proxy, READY, Role, Shape, ports, system};
 
 const DATABASE: &str = "nexus";
@@ -37,8 +38,10 @@ pub struct Mesh {
     // Nodes first: they are dropped in this order.
     nodes: BTreeMap<Role, Vec<Node>>,
     proxies: BTreeMap<Link, Proxy>,
-    postgres: Postgres,
-    redis: Redis,
+    /// Where Postgres and Redis are reached when standbys can take over.
+    pub(crate) addresses: Option<Addresses>,
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
     shape: Shape,
     program: PathBuf,
     database: String,
@@ -80,10 +83,19 @@ impl Mesh {
             ..RedisOptions::default()
         };
         let redis = tokio::task::block_in_place(|| Redis::start(redis))?;
-        let database = postgres.create_database(DATABASE).await?;
+        let mut database = postgres.create_database(DATABASE).await?;
+        let addresses = if shape.standbys {
+            Some(Addresses::of(&postgres, &redis).await?)
+        } else {
+            None
+        };
+        if let Some(addresses) = &addresses {
+            database = addresses.database(&database, postgres.port());
+        }
         let mut mesh = Self {
             nodes: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            addresses,
             postgres,
             redis,
             program,
@@ -145,7 +157,7 @@ impl Mesh {
             Role::Definitions => variables.push(("NEXUS_DATABASE__URL", self.database.clone())),
             Role::Execution => variables.extend([
                 ("NEXUS_DATABASE__URL", self.database.clone()),
-                ("NEXUS_REDIS__URL", self.redis.url()),
+                ("NEXUS_REDIS__URL", self.redis_url()),
                 ("NEXUS_DEFINITIONS__ADDRESS", self.definitions()),
             ]),
             Role::Worker => variables.extend([
@@ -156,6 +168,11 @@ impl Mesh {
         }
         let own = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
         own.chain(self.shape.environment.iter().cloned()).collect()
+    }
+
+    fn redis_url(&self) -> String {
+        let moved = self.addresses.as_ref().map(Addresses::redis);
+        moved.unwrap_or_else(|| self.redis.url())
     }
 
     async fn connect_execution(&mut self, node: &mut Node, number: usize) -> Result<(), Error> {
@@ -284,7 +301,7 @@ impl Mesh {
         &self.program
     }
 
-    /// The database's address, without a proxy.
+    /// The database's address, without the proxies of the nodes.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database

@@ -33,6 +33,10 @@ struct Weather {
     delay: Duration,
     /// Connections of an older number are reset.
     storm: u64,
+    /// Connections of an older number lead nowhere, and nobody is told.
+    age: u64,
+    /// Where new connections lead; to a machine that is gone when there is none.
+    target: Option<SocketAddr>,
 }
 
 /// A proxy on a port of its own; connections end with it.
@@ -53,11 +57,13 @@ impl Proxy {
     pub async fn start(port: u16, target: SocketAddr) -> Result<Self, Error> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(system(format!("listening on port {port}")))?;
-        let weather = watch::Sender::new(Weather::default());
+        let weather = watch::Sender::new(Weather {
+            target: Some(target),
+            ..Weather::default()
+        });
         let (held, opened) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let task = tokio::spawn(accept(
             listener,
-            target,
             weather.clone(),
             Arc::clone(&held),
             Arc::clone(&opened),
@@ -100,8 +106,27 @@ impl Proxy {
         self.weather.send_modify(|weather| {
             *weather = Weather {
                 storm: weather.storm,
+                age: weather.age,
+                target: weather.target,
                 ..Weather::default()
             };
+        });
+    }
+
+    /// The machine at the other end is gone without a word: nothing is answered on any connection, new ones neither.
+    pub fn vanish(&self) {
+        self.weather.send_modify(|weather| {
+            weather.age += 1;
+            weather.target = None;
+        });
+    }
+
+    /// Lets new connections lead elsewhere: another machine has taken the address over.
+    pub fn lead(&self, target: SocketAddr) {
+        self.weather.send_modify(|weather| {
+            // What was opened to a machine that is gone stays without an answer.
+            weather.age += u64::from(weather.target.is_none());
+            weather.target = Some(target);
         });
     }
 
@@ -125,26 +150,29 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    target: SocketAddr,
-    weather: watch::Sender<Weather>,
-    held: Arc<AtomicU64>,
-    opened: Arc<AtomicU64>,
-) {
+async fn accept(listener: TcpListener, weather: watch::Sender<Weather>, held: Arc<AtomicU64>, opened: Arc<AtomicU64>) {
     loop {
         let Ok((near, _)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
             continue;
         };
         opened.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(pass(near, target, weather.subscribe(), Arc::clone(&held)));
+        tokio::spawn(pass(near, weather.subscribe(), Arc::clone(&held)));
     }
 }
 
-async fn pass(near: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>, held: Arc<AtomicU64>) {
+async fn pass(near: TcpStream, weather: watch::Receiver<Weather>, held: Arc<AtomicU64>) {
     let mut storm = weather.clone();
-    let number = storm.borrow_and_update().storm;
+    let Weather {
+        storm: number,
+        age,
+        target,
+        ..
+    } = *storm.borrow_and_update();
+    let Some(target) = target else {
+        let _reset = storm.wait_for(|weather| weather.storm != number).await;
+        return;
+    };
     // Where nobody listens, the caller sees a reset instead of a refusal.
     let Ok(far) = TcpStream::connect(target).await else {
         if let Ok((near, handle)) = split(near) {
@@ -159,14 +187,14 @@ async fn pass(near: TcpStream, target: SocketAddr, weather: watch::Receiver<Weat
     };
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let mut forward = tokio::spawn(copy(
-        near_read,
-        far_write,
-        weather.clone(),
-        Direction::Forward,
-        Arc::clone(&held),
-    ));
-    let mut back = tokio::spawn(copy(far_read, near_write, weather, Direction::Back, held));
+    let way = |direction| Way {
+        direction,
+        age,
+        weather: weather.clone(),
+        held: Arc::clone(&held),
+    };
+    let mut forward = tokio::spawn(copy(near_read, far_write, way(Direction::Forward)));
+    let mut back = tokio::spawn(copy(far_read, near_write, way(Direction::Back)));
     let both = async {
         drop((&mut forward).await);
         drop((&mut back).await);
@@ -188,31 +216,49 @@ fn split(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)>
     Ok((TcpStream::from_std(stream)?, handle))
 }
 
-/// Copies one way until the end of the stream, which is passed on too.
-async fn copy(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
+/// One way of a connection.
+struct Way {
     direction: Direction,
+    age: u64,
+    weather: watch::Receiver<Weather>,
     held: Arc<AtomicU64>,
-) {
-    let is_cut = |weather: &Weather| match direction {
-        Direction::Forward => weather.forward_cut,
-        _ => weather.back_cut,
-    };
+}
+
+impl Way {
+    fn is_cut(&self, weather: &Weather) -> bool {
+        let cut = match self.direction {
+            Direction::Forward => weather.forward_cut,
+            _ => weather.back_cut,
+        };
+        cut || weather.age != self.age
+    }
+
+    /// Waits while it is cut, and then for as long as everything is delayed. False when the proxy is gone.
+    async fn passable(&mut self) -> bool {
+        if self.is_cut(&self.weather.borrow()) {
+            self.held.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut weather = self.weather.clone();
+        let Ok(delay) = weather
+            .wait_for(|weather| !self.is_cut(weather))
+            .await
+            .map(|now| now.delay)
+        else {
+            return false;
+        };
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        true
+    }
+}
+
+/// Copies one way until the end of the stream, which is passed on too.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: Way) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
-        if is_cut(&weather.borrow()) {
-            held.fetch_add(1, Ordering::Relaxed);
-        }
-        let Ok(now) = weather.wait_for(|weather| !is_cut(weather)).await.map(|now| *now) else {
-            return;
-        };
-        if !now.delay.is_zero() {
-            sleep(now.delay).await;
-        }
-        if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
+        if !way.passable().await || read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

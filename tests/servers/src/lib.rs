@@ -3,13 +3,16 @@
 //! Each server listens on a port of its own on the loopback, keeps its data in a temporary directory, and dies with the
 //! process that started it, however that ends. Nothing of the machine's own databases is touched.
 
+mod certificates;
 mod folder;
 pub mod keeper;
 mod postgres;
 mod redis;
+mod standby;
 
 use std::time::Duration;
 
+pub use certificates::Certificates;
 pub use postgres::{Postgres, PostgresOptions};
 pub use redis::{Redis, RedisOptions};
 

@@ -12,7 +12,7 @@ use crate::folder::Folder;
 use crate::{DEADLINE, Error, PAUSE, TRIES, free_port, keeper, system};
 
 /// The superuser of every private server; nobody needs a password.
-const USER: &str = "nexus";
+pub(crate) const USER: &str = "nexus";
 
 /// How a Postgres is run.
 #[derive(Debug, Clone)]
@@ -54,16 +54,19 @@ impl Postgres {
     /// # Errors
     /// When Postgres is not installed, or does not start.
     pub fn start(options: PostgresOptions) -> Result<Self, Error> {
-        let programs = programs()?;
         let folder = Folder::new()?;
-        let data = folder.path().join("data");
-        copy(&template(&programs)?, &data)?;
+        copy(&template(&programs()?)?, &folder.path().join("data"))?;
         if let Some((uid, gid)) = user()? {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).map_err(system("giving a directory away"))?;
         }
+        Self::over(folder, options)
+    }
+
+    /// Starts one over the data in a folder.
+    pub(crate) fn over(folder: Folder, options: PostgresOptions) -> Result<Self, Error> {
         let mut server = Self {
             folder,
-            programs,
+            programs: programs()?,
             options,
             port: 0,
             child: None,
@@ -92,6 +95,10 @@ impl Postgres {
         }
         let server = Self::start(PostgresOptions::default())?;
         Ok(SHARED.get_or_init(|| server))
+    }
+
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.options
     }
 
     /// The address of the database `postgres`.
@@ -250,16 +257,18 @@ fn is_ready(data: &Path, pid: u32) -> bool {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let mut lines = text.lines();
     lines.next().is_some_and(|first| first.trim() == pid.to_string())
-        && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+        && lines
+            .nth(6)
+            .is_some_and(|status| ["ready", "standby"].contains(&status.trim()))
 }
 
 /// The directory of Postgres's programs: that of PATH, or Debian's newest.
-fn programs() -> Result<PathBuf, Error> {
-    let complete = |directory: &PathBuf| ["initdb", "postgres"].iter().all(|name| directory.join(name).is_file());
-    if let Some(directory) = keeper::find("initdb")
-        .as_deref()
-        .and_then(Path::parent)
-        .map(PathBuf::from)
+pub(crate) fn programs() -> Result<PathBuf, Error> {
+    let needed = ["initdb", "postgres", "pg_basebackup"];
+    let complete = |directory: &PathBuf| needed.iter().all(|name| directory.join(name).is_file());
+    // What is on the PATH may be a link to where all of them are.
+    let found = keeper::find("initdb").and_then(|path| path.canonicalize().ok());
+    if let Some(directory) = found.as_deref().and_then(Path::parent).map(PathBuf::from)
         && complete(&directory)
     {
         return Ok(directory);
@@ -274,7 +283,7 @@ fn programs() -> Result<PathBuf, Error> {
 }
 
 /// Whom Postgres runs as: it refuses root.
-fn user() -> Result<Option<(u32, u32)>, Error> {
+pub(crate) fn user() -> Result<Option<(u32, u32)>, Error> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(None);
     }
@@ -315,7 +324,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// Runs a command to its end. It ends before this thread does, so any thread may start it.
-fn run(what: &str, mut command: Command) -> Result<(), Error> {
+pub(crate) fn run(what: &str, mut command: Command) -> Result<(), Error> {
     let output = command
         .stdin(Stdio::null())
         .output()

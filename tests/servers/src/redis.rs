@@ -69,6 +69,57 @@ impl Redis {
         self.child.as_ref().map(Child::id)
     }
 
+    /// A replica of this one, which has what this one has and follows it.
+    ///
+    /// # Errors
+    /// When it does not start, or does not catch up.
+    pub fn replica(&self) -> Result<Self, Error> {
+        let mut options = RedisOptions {
+            port: None,
+            ..self.options.clone()
+        };
+        options
+            .arguments
+            .extend(["--repl-diskless-sync-delay".into(), "0".into()]);
+        let replica = Self::start(options)?;
+        replica.say(&format!("REPLICAOF 127.0.0.1 {}", self.port))?;
+        let deadline = Instant::now() + DEADLINE;
+        while !replica.say("INFO replication")?.contains("master_link_status:up") {
+            if Instant::now() >= deadline {
+                return Err(Error::Failed {
+                    what: "redis-server".to_owned(),
+                    said: "the replica does not catch up".to_owned(),
+                });
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(replica)
+    }
+
+    /// Lets a replica take over: it follows nobody any more and takes writes.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn promote(&self) -> Result<(), Error> {
+        self.say("REPLICAOF NO ONE").map(drop)
+    }
+
+    /// Its answer to a command without arguments that hold spaces; the first 16 KiB.
+    ///
+    /// # Errors
+    /// When it does not answer within a second.
+    pub fn say(&self, command: &str) -> Result<String, Error> {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(format!("{command}\r\n").as_bytes())?;
+            let mut answer = vec![0; 16 << 10];
+            let length = stream.read(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        };
+        ask().map_err(system(format!("asking redis-server to {command}")))
+    }
+
     /// Asks it to end and waits until it has.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

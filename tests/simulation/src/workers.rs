@@ -144,6 +144,7 @@ impl World {
             String::new()
         };
         self.counts.resumed += u64::from(!resumed.is_empty());
+        let lives = (!resumed.is_empty()).then(|| resumed.clone());
         let request = RegisterWorkerRequest {
             name: format!("worker{number}"),
             queues: worker.queues.clone(),
@@ -159,6 +160,9 @@ impl World {
             worker.known_as = session.session.to_string();
         }
         worker.asking = false;
+        if let Some(session) = lives {
+            self.send(active, Message::SessionLives { session }, None);
+        }
         self.report(number);
     }
 

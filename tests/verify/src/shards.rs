@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection, Row};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::VerifyError;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long an answer may take: the database may have gone without a word.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// How a shard stood when that had changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +35,11 @@ pub async fn watch(url: &str, file: &Path) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
     let mut known: Vec<Seen> = Vec::new();
     loop {
-        let Ok(mut connection) = PgConnection::connect(url).await else {
+        let Ok(Ok(mut connection)) = timeout(ANSWER, PgConnection::connect(url)).await else {
             sleep(LOOK).await;
             continue;
         };
-        while let Ok(now) = look(&mut connection).await {
+        while let Ok(Ok(now)) = timeout(ANSWER, look(&mut connection)).await {
             for seen in now.iter().filter(|seen| !known.contains(seen)) {
                 let mut line = serde_json::to_string(seen)?;
                 line.push('\n');

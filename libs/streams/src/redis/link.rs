@@ -1,10 +1,14 @@
 //! Connections to Redis: each command has a deadline, is counted, and its errors are sorted by what to do about them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation};
+use ::redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError, ScriptInvocation, TlsCertificates,
+};
 use parking_lot::Mutex;
 
 /// Time that a command has, and a connection to be made.
@@ -16,6 +20,9 @@ pub enum RedisSetupError {
     /// The address cannot be read. It is not quoted, it may hold a password.
     #[error("the address of Redis cannot be read; it looks like redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS")]
     Address,
+    /// The files for TLS cannot be used.
+    #[error("the certificates for Redis cannot be used: {0}")]
+    Certificates(String),
     /// It throws keys away when its memory is full.
     #[error(
         "Redis would throw dispatch entries away when its memory is full (maxmemory-policy is {policy}); set \
@@ -28,6 +35,40 @@ pub enum RedisSetupError {
     /// It refuses the credentials.
     #[error("Redis refuses the credentials: {0}")]
     Refused(String),
+}
+
+/// Files in PEM for a Redis that is reached over TLS (`rediss://`). They are read once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// The roots that its certificate is verified with; the public ones when not set.
+    pub ca: Option<PathBuf>,
+    /// The certificate that it is shown, and those between it and the root.
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub key: Option<PathBuf>,
+}
+
+impl RedisTls {
+    fn certificates(&self) -> Result<Option<TlsCertificates>, RedisSetupError> {
+        let read = |path: &PathBuf| {
+            let unread = |error| RedisSetupError::Certificates(format!("{}: {error}", path.display()));
+            std::fs::read(path).map_err(unread)
+        };
+        let client_tls = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some(ClientTlsConfig {
+                client_cert: read(cert)?,
+                client_key: read(key)?,
+            }),
+            (None, None) => None,
+            _ => {
+                let half = "a certificate and its key are only of use together";
+                return Err(RedisSetupError::Certificates(half.to_owned()));
+            }
+        };
+        let root_cert = self.ca.as_ref().map(read).transpose()?;
+        let any = client_tls.is_some() || root_cert.is_some();
+        Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
+    }
 }
 
 /// What an error asks for.
@@ -59,7 +100,25 @@ impl Link {
     /// # Errors
     /// When the address cannot be read.
     pub fn open(url: &str) -> Result<Self, RedisSetupError> {
-        let client = Client::open(url).map_err(|_| RedisSetupError::Address)?;
+        Self::open_with(url, &RedisTls::default())
+    }
+
+    /// The same with certificates of one's own.
+    ///
+    /// # Errors
+    /// When the address or a file cannot be read, or files are given for an address that is not `rediss://`.
+    pub fn open_with(url: &str, tls: &RedisTls) -> Result<Self, RedisSetupError> {
+        // What the driver says of an address may quote it.
+        let address = url.into_connection_info().map_err(|_| RedisSetupError::Address)?;
+        let client = match tls.certificates()? {
+            None => Client::open(address).map_err(|_| RedisSetupError::Address)?,
+            Some(_) if !matches!(address.addr(), ConnectionAddr::TcpTls { .. }) => {
+                let plain = "the address is not one for TLS, which begins with rediss://";
+                return Err(RedisSetupError::Certificates(plain.to_owned()));
+            }
+            Some(certificates) => Client::build_with_tls(address, certificates)
+                .map_err(|error| RedisSetupError::Certificates(error.to_string()))?,
+        };
         let manager = manager(&client).map_err(|_| RedisSetupError::Address)?;
         Ok(Self {
             client,
@@ -113,6 +172,10 @@ impl Link {
             },
             Err(error) if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") => {
                 Err(RedisSetupError::Refused(error.to_string()))
+            }
+            // The words of rustls, which the driver passes on as those of a broken connection.
+            Err(error) if error.to_string().contains("invalid peer certificate") => {
+                Err(RedisSetupError::Certificates(error.to_string()))
             }
             Err(error) if trouble(&error) == Trouble::Away && is_gone(&error) => Ok(()),
             Err(error) => {

@@ -17,11 +17,20 @@ use super::{Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, W
 
 const SCHEMA: &str = "definitions";
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "workflows",
-    sql: include_str!("../../migrations/postgres/0001_workflows.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "workflows",
+        breaks: true,
+        sql: include_str!("../../migrations/postgres/0001_workflows.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "commits",
+        breaks: false,
+        sql: nexus_storage::postgres::COMMITS,
+    },
+];
 
 /// The definitions service's store in a schema of a Postgres database.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ use super::{Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, W
 const MIGRATIONS: &[Migration] = &[Migration {
     number: 1,
     name: "workflows",
+    breaks: true,
     sql: include_str!("../../migrations/sqlite/0001_workflows.sql"),
 }];
 

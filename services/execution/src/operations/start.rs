@@ -10,6 +10,7 @@ use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{CALL, get, unless_stuck};
@@ -37,13 +38,25 @@ pub(crate) async fn start(
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let id = match request.request_id.as_str() {
-        "" => context.ids.execution_in(&context.router.serving()),
+        "" => context.ids.execution_in(&shards(context)),
         key => context.ids.execution(Some(key)),
     };
     kill_here("execution::start::received");
     let started = begin_anywhere(context, id, traceparent, request).await?;
     kill_here("execution::start::committed");
     answer(context, started).await
+}
+
+/// Where an execution begins that may begin anywhere: where a worker waits, here if there is one, and here if nobody
+/// waits.
+fn shards(context: &Context) -> Vec<u16> {
+    let here = context.router.serving();
+    if here.is_empty() || context.waiting.anybody() {
+        return here;
+    }
+    let elsewhere = context.idle.find(Instant::now());
+    let theirs = elsewhere.map(|replica| context.router.shards_of(replica));
+    theirs.filter(|theirs| !theirs.is_empty()).unwrap_or(here)
 }
 
 /// An execution was started, now or before.
@@ -88,6 +101,10 @@ async fn begin_anywhere(
                     .router
                     .ask(id.shard(), &peer, client.begin_execution(request))
                     .await;
+                match &answer {
+                    Ok(answer) if answer.get_ref().waits => context.idle.waits(peer.owner, Instant::now()),
+                    _ => context.idle.is_busy(peer.owner),
+                }
                 answer.map(|answer| started(answer.into_inner(), id))
             }
         };

@@ -20,6 +20,7 @@ use super::core::{Core, Output};
 use super::load::{self, Page};
 use super::messages::{Message, OwnerError};
 use super::recover::Recovered;
+use super::seats::Seats;
 use crate::metrics;
 use crate::notify::Told;
 use crate::store::{Change, Fence, Store, StoreError};
@@ -78,7 +79,8 @@ impl Actor {
     }
 
     fn new(dependencies: Dependencies, core: Core, ends: Ends, shutdown: CancellationToken) -> Self {
-        let core = core.with_seats(Arc::new(dependencies.waiting.clone()));
+        let seats: Arc<dyn Seats> = dependencies.workers.clone();
+        let core = core.with_seats(seats);
         let (publisher, published) = mpsc::channel(PUBLISHED);
         tokio::spawn(publish(Arc::clone(&dependencies.dispatch), published));
         let losses = dependencies.dispatch.losses();
@@ -258,9 +260,9 @@ impl Actor {
                     session,
                     token,
                     verdict,
-                } => self.dependencies.sessions.direct(&session, &token, &verdict),
+                } => self.dependencies.workers.direct(&session, &token, &verdict),
                 Output::Lease { seat, lease } => {
-                    if let Err(lease) = self.dependencies.waiting.hand(seat, *lease) {
+                    if let Err(lease) = self.dependencies.workers.hand(seat, *lease) {
                         self.core.unheard(&lease.token);
                     }
                 }
@@ -325,7 +327,7 @@ fn revive(
     tasks: Vec<crate::store::TaskRow>,
     plan: Result<Arc<nexus_engine::Plan>, String>,
     recovered: &mut Recovered,
-    now: super::core::Now,
+    now: super::base::Now,
 ) {
     let id = row.id;
     let revived = plan.and_then(|plan| core.revive(row, tasks, plan, recovered, now));

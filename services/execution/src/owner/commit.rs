@@ -7,7 +7,7 @@ use nexus_engine::Effect;
 use nexus_engine::planted::{Bug, planted};
 use nexus_storage::ErrorKind;
 
-use super::core::Now;
+use super::base::Now;
 use super::messages::Granted;
 use super::seats::Seat;
 use crate::ids::ExecutionId;

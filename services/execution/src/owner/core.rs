@@ -3,13 +3,15 @@
 //! process, and the simulation runs it under virtual time with stores that fail and owners that die.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
 
 use super::admission::{Limits, Load};
+use super::backlog::Told;
+pub use super::base::Now;
+use super::closed::Closed;
 use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
@@ -30,19 +32,6 @@ const FROZEN: i64 = 2_500_000;
 /// Without anything to do the owner wakes this often, in microseconds.
 const IDLE: i64 = 3_600_000_000;
 
-/// A map whose order depends on nothing but what was put into it, so that a simulation can be replayed.
-pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
-
-/// The time, twice, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Since the Unix epoch. It is stored and shown, and may jump.
-    pub wall: i64,
-    /// Since some beginning. It only grows: leases, timers and patrols are judged by it, so a clock that is set to another
-    /// time takes nobody's lease and delays nobody's retry.
-    pub steady: i64,
-}
-
 /// The owner's state.
 pub struct Core {
     pub(super) ids: Ids,
@@ -58,6 +47,8 @@ pub struct Core {
     pub(super) stats: Stats,
     /// Where the next round of offers begins.
     pub(super) offered_to: Option<ExecutionId>,
+    pub(super) told: Told,
+    pub(super) closed: Closed,
     /// Where offering everything once more goes on, while it does.
     pub(super) lost_from: Option<ExecutionId>,
     /// When it wants to be woken.
@@ -110,6 +101,8 @@ impl Core {
             now,
             stats: Stats::default(),
             offered_to: None,
+            told: Told::default(),
+            closed: Closed::default(),
             lost_from: None,
             wanted: i64::MAX,
             shards: Shards::all(),
@@ -151,10 +144,12 @@ impl Core {
             }
             Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),
             Message::SessionClosed { session, reason } => self.session_closed(&session, &reason),
+            Message::SessionLives { session } => self.closed.forget(&session),
         }
     }
 
     fn session_closed(&mut self, session: &str, reason: &str) {
+        self.closed.add(session, reason, self.now.steady);
         for token in self.leases.tokens_of_session(session) {
             let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
             if !decides {
@@ -202,6 +197,7 @@ impl Core {
             self.fire(execution, Timer::Attempt { task, attempt });
         }
         self.offer_again();
+        self.tell_backlog();
     }
 
     /// Takes what waits as one batch, if there is any and no other is under way. The caller writes it and says how that
@@ -264,12 +260,17 @@ impl Core {
     pub fn start_over(&mut self, fence: Fence, now: Now) {
         let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
         let (mut stays, seats) = (self.shards.clone(), Arc::clone(&self.seats));
+        let (told, closed) = (std::mem::take(&mut self.told), std::mem::take(&mut self.closed));
         let anew = if lasting {
             Self::shared(fence, ids, limits, now)
         } else {
             Self::new(fence, ids, limits, now)
         };
-        *self = anew.with_seats(seats);
+        *self = Self {
+            told,
+            closed,
+            ..anew.with_seats(seats)
+        };
         stays.restart(&self.shards);
         self.shards = stays;
     }
@@ -289,7 +290,7 @@ impl Core {
     #[must_use]
     pub fn next_wake(&mut self, now: Now) -> i64 {
         let mut wake = now.steady + IDLE;
-        if !self.executions.is_empty() || !self.leases.is_empty() {
+        if !self.executions.is_empty() || !self.leases.is_empty() || !self.told.is_quiet() {
             wake = self.next_patrol.max(now.steady);
         }
         if self.lost_from.is_some() {

@@ -9,8 +9,9 @@ use nexus_spec::model::Delivery;
 use nexus_streams::Pointer;
 use tokio::sync::oneshot;
 
+use super::base::Now;
 use super::commit::Release;
-use super::core::{Core, Now};
+use super::core::Core;
 use super::leases::{LEASE, Lease};
 use super::messages::{Granted, Grants, SessionRef, TokenSubject, Verdict};
 use crate::ids::ExecutionId;
@@ -19,6 +20,7 @@ use crate::metrics;
 impl Core {
     /// Leases what some pointers name, as far as it is still current.
     pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Grants>) {
+        self.closed.forget(&session.session);
         let mut grants = Grants::default();
         let mut durable = None;
         for pointer in pointers {
@@ -135,6 +137,7 @@ impl Core {
         if self.is_foreign(token) {
             return Verdict::Unknown;
         }
+        self.closed.forget(session);
         let trusted = self.trusted;
         match self.leases.of_session(token, session) {
             None => Verdict::Lost,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
 
-use super::core::Map;
+use super::base::Map;
 use super::messages::TokenSubject;
 use crate::ids::ExecutionId;
 use crate::store::LeaseKey;

@@ -264,4 +264,9 @@ pub enum Message {
         /// Why, for people.
         reason: String,
     },
+    /// A session that may have been closed goes on, here or at another replica.
+    SessionLives {
+        /// The session.
+        session: String,
+    },
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Execution, Plan, TaskState, attempt_deadline, resume};
 
-use super::core::{Core, Now};
+use super::base::Now;
+use super::core::Core;
 use super::leases::{LEASE, Lease};
 use super::live::{Live, restore};
 use super::messages::TokenSubject;
@@ -108,6 +109,11 @@ impl Core {
             task,
             attempt: current.leases,
         };
+        if let Some(reason) = self.closed.reason(&key.session, steady) {
+            let reason = reason.to_owned();
+            self.lose_unheard(subject, reason);
+            return false;
+        }
         let length = if planted(Bug::TakenOverNeverExpires) {
             i64::MAX
         } else {
@@ -123,6 +129,20 @@ impl Core {
         };
         self.leases.insert(key.token, lease);
         true
+    }
+
+    /// Ends a lease of a former owner whose worker is known to be gone.
+    fn lose_unheard(&mut self, subject: TokenSubject, reason: String) {
+        tracing::warn!(execution.id = %subject.execution, subject.task, subject.attempt, reason, "an attempt was lost");
+        crate::metrics::lost();
+        let lose = Command::Lose {
+            task: subject.task,
+            attempt: subject.attempt,
+            reason,
+            counted: true,
+        };
+        // As below: what is owed is derived at the end.
+        drop(self.decide(subject.execution, lose, true));
     }
 
     /// Ends the leases of a former owner that nobody knows any more.
@@ -148,5 +168,105 @@ impl Core {
             drop(self.decide(id, lose, true));
         }
         u32::try_from(running.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nexus_streams::Pointer;
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    use super::super::messages::{Message, NewExecution, SessionRef};
+    use super::*;
+    use crate::ids::Ids;
+    use crate::store::{Change, Fence};
+
+    const NOW: Now = Now { wall: 0, steady: 0 };
+
+    fn owner(number: u128, ids: &Ids, shard: u16) -> Core {
+        let fence = Fence {
+            owner: Uuid::from_u128(number),
+            epoch: 1,
+        };
+        let mut core = Core::shared(fence, ids.clone(), crate::owner::Limits::default(), NOW);
+        core.adopt(shard);
+        core
+    }
+
+    /// What an owner stored that gave a task to a worker and died.
+    fn left_behind(ids: &Ids, session: &str) -> (ExecutionId, Arc<Plan>, Change) {
+        let id = ids.execution(None);
+        let plan = super::super::live::tests::live().execution.plan;
+        let mut core = owner(1, ids, id.shard());
+        core.serve(id.shard());
+        let new = NewExecution {
+            id,
+            plan: Arc::clone(&plan),
+            params: Arc::default(),
+            params_text: "{}".into(),
+            labels: BTreeMap::new(),
+            traceparent: String::new(),
+            request: None,
+            stay: core.stay(id.shard()),
+        };
+        let (reply, _started) = oneshot::channel();
+        let new = Box::new(new);
+        core.handle(Message::Start { new, reply }, NOW);
+        core.begin_commit(NOW).expect("the start");
+        core.committed(NOW);
+        let pointers = vec![Pointer {
+            execution: id.bytes(),
+            task: 0,
+            attempt: 1,
+        }];
+        let session = SessionRef {
+            session: session.into(),
+            worker: "w".into(),
+            queues: Arc::from(["default".to_owned()]),
+        };
+        let (reply, _granted) = oneshot::channel();
+        let grant = Message::Grant {
+            pointers,
+            session,
+            reply,
+        };
+        core.handle(grant, NOW);
+        let (_, mut changes) = core.begin_commit(NOW).expect("the lease");
+        (id, plan, changes.pop().expect("a change"))
+    }
+
+    /// Takes over what was left; how many leases go on.
+    fn taken_over(core: &mut Core, plan: &Arc<Plan>, left: Change) -> u32 {
+        let mut recovered = Recovered::default();
+        let row = ExecutionRow {
+            params: "{}".into(),
+            ..left.execution
+        };
+        let revived = core.revive(row, left.tasks, Arc::clone(plan), &mut recovered, NOW);
+        revived.expect("it fits together");
+        recovered.taken_over
+    }
+
+    #[test]
+    fn a_lease_goes_on_under_a_new_owner_unless_its_session_is_known_to_be_over() {
+        let ids = Ids::system();
+        let closed = || Message::SessionClosed {
+            session: "s".into(),
+            reason: "the worker's stream broke".into(),
+        };
+        let lives = || Message::SessionLives { session: "s".into() };
+        for (heard, go_on) in [(vec![], 1), (vec![closed()], 0), (vec![closed(), lives()], 1)] {
+            let (id, plan, left) = left_behind(&ids, "s");
+            let mut core = owner(2, &ids, id.shard());
+            heard.into_iter().for_each(|message| core.handle(message, NOW));
+            assert_eq!(taken_over(&mut core, &plan, left), go_on);
+            let task = &core.executions[&id].execution.tasks[0];
+            let running = task.state == TaskState::Running;
+            assert_eq!(running, go_on == 1, "{:?}", task.state);
+            assert_eq!(task.infra_losses, 1 - go_on, "the loss is counted");
+        }
     }
 }

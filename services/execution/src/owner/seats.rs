@@ -1,12 +1,24 @@
 //! Free slots of workers that wait. What becomes ready while there are some is leased in the commit that made it ready,
 //! and goes to its worker without a way through the dispatcher.
 
-use super::messages::SessionRef;
+use super::messages::{Granted, SessionRef, Verdict};
 
 /// Where the owner looks for workers that wait.
 pub trait Seats: Send + Sync {
     /// Keeps a slot of a worker that has looked for tasks of a queue and found none.
     fn seat(&self, queue: &str) -> Option<Seat>;
+}
+
+/// The workers that are connected, as the owner's loop needs them.
+pub(crate) trait Workers: Seats {
+    /// Hands a lease in, for the worker whose slot was kept.
+    ///
+    /// # Errors
+    /// The lease, when its worker is gone or does not keep up.
+    fn hand(&self, seat: Seat, lease: Granted) -> Result<(), Box<Granted>>;
+
+    /// Tells a worker at once what to do with an attempt, as far as it can be reached.
+    fn direct(&self, session: &str, token: &str, verdict: &Verdict);
 }
 
 /// Nobody waits here.

@@ -181,7 +181,7 @@ mod tests {
             owner: uuid::Uuid::nil(),
             epoch: 1,
         };
-        let now = super::super::core::Now { wall: 0, steady: 0 };
+        let now = super::super::base::Now { wall: 0, steady: 0 };
         let ids = crate::ids::Ids::system();
         let mut core = Core::shared(fence, ids.clone(), super::super::Limits::default(), now);
         let id = ids.execution(None);

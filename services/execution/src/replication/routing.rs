@@ -34,6 +34,8 @@ pub(crate) enum Place {
 pub(crate) struct Router {
     stays: Stays,
     owners: Arc<RwLock<Vec<Option<Uuid>>>>,
+    /// The name of this replica among them; none without others.
+    me: Arc<RwLock<Option<Uuid>>>,
     changed: Arc<watch::Sender<()>>,
     peers: Peers,
     nudge: Option<Nudge>,
@@ -45,6 +47,7 @@ impl Router {
         Self {
             stays,
             owners: Arc::default(),
+            me: Arc::default(),
             changed: Arc::new(watch::channel(()).0),
             peers,
             nudge,
@@ -65,9 +68,23 @@ impl Router {
         }
     }
 
+    /// The name of this replica among those that share.
+    pub(crate) fn me(&self) -> Option<Uuid> {
+        *self.me.read()
+    }
+
+    /// The shards that a replica was seen to own.
+    pub(crate) fn shards_of(&self, replica: Uuid) -> Vec<u16> {
+        let owners = self.owners.read();
+        let numbered = (0..SHARDS).zip(owners.iter());
+        let its = numbered.filter(|(_, owner)| **owner == Some(replica));
+        its.map(|(shard, _)| shard).collect()
+    }
+
     /// Takes over what the membership says.
     pub(super) fn update(&self, me: Uuid, view: View) {
         self.peers.update(me, &view.replicas);
+        *self.me.write() = Some(me);
         let mut owners = self.owners.write();
         if *owners != view.owners {
             *owners = view.owners;

@@ -34,16 +34,19 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 1,
         name: "executions",
+        breaks: true,
         sql: include_str!("../../migrations/postgres/0001_executions.sql"),
     },
     Migration {
         number: 2,
         name: "leases",
+        breaks: true,
         sql: include_str!("../../migrations/postgres/0002_leases.sql"),
     },
     Migration {
         number: 3,
         name: "retention",
+        breaks: true,
         sql: include_str!("../../migrations/postgres/0003_retention.sql"),
     },
 ];

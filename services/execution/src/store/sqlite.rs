@@ -22,22 +22,26 @@ const EXECUTIONS: &[Migration] = &[
     Migration {
         number: 1,
         name: "executions",
+        breaks: true,
         sql: include_str!("../../migrations/sqlite/0001_executions.sql"),
     },
     Migration {
         number: 2,
         name: "leases",
+        breaks: true,
         sql: include_str!("../../migrations/sqlite/0002_leases.sql"),
     },
     Migration {
         number: 3,
         name: "retention",
+        breaks: true,
         sql: include_str!("../../migrations/sqlite/0003_retention.sql"),
     },
 ];
 const LOGS: &[Migration] = &[Migration {
     number: 1,
     name: "logs",
+    breaks: true,
     sql: include_str!("../../migrations/sqlite/0001_logs.sql"),
 }];
 

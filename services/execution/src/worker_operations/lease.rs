@@ -77,6 +77,7 @@ pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, sess
     let grant = GrantLeasesRequest {
         session: Some(shared(session)),
         pointers: taken.iter().map(|taken| words::pointer(&taken.pointer)).collect(),
+        replica: context.router.me().map_or_else(Vec::new, |me| me.as_bytes().to_vec()),
     };
     let mut client = peer.client();
     let call = client.grant_leases(request(grant, CALL));

@@ -17,7 +17,10 @@ const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
 const MAX_SLOTS: u32 = 10_000;
 
-pub(crate) fn register(context: &Context, request: RegisterWorkerRequest) -> Result<RegisterWorkerResponse, Status> {
+pub(crate) async fn register(
+    context: &Context,
+    request: RegisterWorkerRequest,
+) -> Result<RegisterWorkerResponse, Status> {
     if request.slots == 0 || request.slots > MAX_SLOTS {
         return Err(ApiError::field("slots", format!("must be 1 to {MAX_SLOTS}, it is {}", request.slots)).into());
     }
@@ -39,6 +42,7 @@ pub(crate) fn register(context: &Context, request: RegisterWorkerRequest) -> Res
             .router
             .peers()
             .close_session(&session, "the worker is here now", true);
+        context.owner.session_lives(session.clone()).await;
     }
     tracing::info!(worker = name, ?queues, resumed, "a worker registered");
     let heartbeat = i64::try_from(HEARTBEAT.as_micros()).unwrap_or(i64::MAX);

@@ -100,13 +100,24 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "redis.url",
         Secret,
-        "Address of Redis, `redis://:password@host:6379`; needed by execution.",
+        "Address of Redis, `redis://:password@host:6379`, with TLS `rediss://…`; needed by execution.",
     ),
     key(
         "redis.namespace",
         Text,
         "What all keys in Redis begin with, for several systems on one server.",
     ),
+    key(
+        "redis.ca",
+        Text,
+        "The roots that a Redis with TLS is verified with, PEM; the public roots when not set.",
+    ),
+    key(
+        "redis.cert",
+        Text,
+        "The certificate that Redis is shown, PEM, with `redis.key`.",
+    ),
+    key("redis.key", Text, "The key of that certificate, PEM."),
     key(
         "definitions.address",
         Text,

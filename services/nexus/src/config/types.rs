@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nexus_mesh::tls::TlsFiles;
+use nexus_streams::redis::RedisTls;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::values;
@@ -130,6 +131,19 @@ pub(crate) struct Database {
 pub(crate) struct Redis {
     pub(crate) url: Option<Secret>,
     pub(crate) namespace: String,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Redis {
+    pub(crate) fn tls(&self) -> RedisTls {
+        RedisTls {
+            ca: self.ca.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,6 +243,9 @@ impl Default for Config {
             redis: Redis {
                 url: None,
                 namespace: "nexus".into(),
+                ca: None,
+                cert: None,
+                key: None,
             },
             definitions: Service { address: None },
             execution: Execution {

@@ -45,6 +45,7 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
     schema.map_err(|error| broken("its database", error))?;
     let redis = RedisOptions {
         namespace: config.redis.namespace.clone(),
+        tls: config.redis.tls(),
         ..RedisOptions::new(frame.redis()?)
     };
     let dispatch_end = CancellationToken::new();

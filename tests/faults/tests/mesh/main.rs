@@ -2,6 +2,7 @@
 
 mod builds;
 mod clocks;
+mod failover;
 mod freezes;
 mod kills;
 mod partitions;
@@ -10,6 +11,7 @@ mod postgres;
 mod redis;
 mod rolling;
 mod soak;
+mod three;
 
 use nexus_faults::{CHAIN, Chance, DATA, FAN, FAR, Load, MeshArena, MeshTally, Mix, ONCE, RETRY, SLOW, STOPPED, WEB};
 use nexus_fleet::Shape;

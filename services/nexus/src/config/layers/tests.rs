@@ -42,7 +42,7 @@ fn the_table_of_keys_is_the_structure() {
         metrics = {listen = "127.0.0.1:1"}
         otlp = {endpoint = "http://a:1"}
         database = {url = "postgres://a"}
-        redis = {url = "redis://a"}
+        redis = {url = "redis://a", ca = "a", cert = "a", key = "a"}
         definitions = {address = "http://a:1"}
         execution = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a"}

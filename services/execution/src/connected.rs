@@ -1,0 +1,29 @@
+//! The workers that are connected here, as the owner's loop sees them: their free slots, and what they are told.
+
+use crate::owner::seats::{Seat, Seats, Workers};
+use crate::owner::{Granted, Verdict};
+use crate::sessions::Sessions;
+use crate::waiting::Waiting;
+
+/// What is known of the workers of this replica, and through it of those of others.
+#[derive(Debug, Clone)]
+pub(crate) struct Connected {
+    pub(crate) waiting: Waiting,
+    pub(crate) sessions: Sessions,
+}
+
+impl Seats for Connected {
+    fn seat(&self, queue: &str) -> Option<Seat> {
+        self.waiting.seat(queue)
+    }
+}
+
+impl Workers for Connected {
+    fn hand(&self, seat: Seat, lease: Granted) -> Result<(), Box<Granted>> {
+        self.waiting.hand(seat, lease)
+    }
+
+    fn direct(&self, session: &str, token: &str, verdict: &Verdict) {
+        self.sessions.direct(session, token, verdict);
+    }
+}
