@@ -27,6 +27,7 @@ mod recover;
 mod release;
 pub mod seats;
 pub(crate) mod shards;
+mod silences;
 mod timers;
 
 use std::sync::Arc;

@@ -102,6 +102,15 @@ pub struct TaskRow {
     pub output: Option<Arc<str>>,
 }
 
+/// A lease whose worker has not been heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// The lease.
+    pub token: Arc<str>,
+    /// For how long, in microseconds.
+    pub age: i64,
+}
+
 /// What a lease is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseKey {
@@ -292,6 +301,26 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Mean durations of a workflow's tasks over its newest finished executions, and how many those were.
     async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError>;
+
+    /// Notes leases whose workers have not been heard of for a while, for the next owner of their shards; one that is
+    /// noted already keeps its beginning. It is advice, so no fence is asked. A store whose leases die with their owner
+    /// notes nothing.
+    async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
+        let _unused = silences;
+        Ok(())
+    }
+
+    /// Takes notes back: the workers were heard of.
+    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+        let _unused = tokens;
+        Ok(())
+    }
+
+    /// What is noted of some shards.
+    async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
+        let _unused = shards;
+        Ok(Vec::new())
+    }
 
     /// Appends log lines; lines that are there already are left alone.
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError>;

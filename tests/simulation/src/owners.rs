@@ -9,7 +9,7 @@ use nexus_execution::owner::core::{Core, Output, Stats};
 use nexus_execution::owner::seats::Seats;
 use nexus_execution::owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
 use nexus_execution::sessions::Sessions;
-use nexus_execution::store::{Change, Fence, StoreError};
+use nexus_execution::store::{Change, Fence, Silence, StoreError};
 use nexus_streams::{Dispatch, Entry, MemoryDispatch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -136,7 +136,15 @@ impl World {
     pub fn load(&mut self, number: u64) {
         let (open, now) = (self.store.open_now(), self.now());
         let plans = self.checker.plans.clone();
+        let steady = self.steady;
+        let since = self.silences.iter();
+        let silences = since.map(|(token, since)| Silence {
+            token: Arc::clone(token),
+            age: steady - since,
+        });
+        let silences: Vec<Silence> = silences.collect();
         let Some(owner) = self.owner(number) else { return };
+        owner.core.know_silences(silences, now);
         let mut recovered = nexus_execution::Recovered::default();
         let mut broken = Vec::new();
         for (row, tasks) in open {
@@ -242,6 +250,18 @@ impl World {
                 self.after(wait, Happening::Direct(session, token, verdict));
             }
             Output::Lease { seat, lease } => self.hand_in(number, seat, *lease),
+            Output::Silent(silences) => {
+                self.counts.silences += silences.len() as u64;
+                let now = self.steady;
+                for silence in silences {
+                    self.silences.entry(silence.token).or_insert(now - silence.age);
+                }
+            }
+            Output::Heard(tokens) => {
+                for token in tokens {
+                    self.silences.remove(&token);
+                }
+            }
             Output::Stored { .. } => {}
         }
     }

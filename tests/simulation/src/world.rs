@@ -87,6 +87,8 @@ pub struct World {
     pub stormy: bool,
     /// Leases outlive their owner, as where several replicas share the shards.
     pub lasting: bool,
+    /// Since when workers have been silent, as it is noted in the store.
+    pub silences: BTreeMap<Arc<str>, i64>,
     queue: BTreeMap<(i64, u64), Happening>,
     numbers: u64,
     now_shared: Arc<AtomicI64>,
@@ -125,6 +127,7 @@ impl World {
             counts: Counts::default(),
             stormy: true,
             lasting: false,
+            silences: BTreeMap::new(),
             queue: BTreeMap::new(),
             numbers: 0,
             now_shared: Arc::default(),

@@ -181,6 +181,7 @@ impl Actor {
     fn revive(&mut self, page: Page) {
         let now = self.dependencies.now();
         let mut recovered = Recovered::default();
+        self.core.know_silences(page.silences, now);
         for (row, tasks, plan) in page.executions {
             if self.core.is_marked(&page.marks, row.id.shard()) {
                 revive(&mut self.core, row, tasks, plan, &mut recovered, now);
@@ -265,6 +266,14 @@ impl Actor {
                     if let Err(lease) = self.dependencies.workers.hand(seat, *lease) {
                         self.core.unheard(&lease.token);
                     }
+                }
+                Output::Silent(silences) => {
+                    let store = Arc::clone(&self.dependencies.store);
+                    advise(async move { store.note_silences(&silences).await });
+                }
+                Output::Heard(tokens) => {
+                    let store = Arc::clone(&self.dependencies.store);
+                    advise(async move { store.forget_silences(&tokens).await });
                 }
                 Output::Stored { id, sequence, over } => self.dependencies.events.notify(id, Told { sequence, over }),
             }
@@ -378,6 +387,15 @@ fn write(store: Arc<dyn Store>, fence: Fence, changes: Vec<Change>, shutdown: Ca
         metrics::committed(&changes, begun.elapsed());
         Ok(())
     })
+}
+
+/// Writes what is of use to the next owner. If it fails, leases of workers that are gone last longer there.
+fn advise(writing: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = writing.await {
+            tracing::debug!(%error, "it was not noted which workers are silent");
+        }
+    });
 }
 
 /// Publishes entries in the background, so that a slow dispatcher does not hold up the loop.

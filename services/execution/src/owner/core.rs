@@ -10,6 +10,7 @@ use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
 
 use super::admission::{Limits, Load};
 use super::backlog::Told;
+use super::base::Map;
 pub use super::base::Now;
 use super::closed::Closed;
 use super::commit::{Batch, Pending, Release};
@@ -49,6 +50,10 @@ pub struct Core {
     pub(super) offered_to: Option<ExecutionId>,
     pub(super) told: Told,
     pub(super) closed: Closed,
+    /// Since when workers have been silent whose leases are about to be taken over, on the steady clock.
+    pub(super) silences: Map<Arc<str>, i64>,
+    /// Leases whose workers were heard of again after that had been noted otherwise.
+    pub(super) heard: Vec<Arc<str>>,
     /// Where offering everything once more goes on, while it does.
     pub(super) lost_from: Option<ExecutionId>,
     /// When it wants to be woken.
@@ -103,6 +108,8 @@ impl Core {
             offered_to: None,
             told: Told::default(),
             closed: Closed::default(),
+            silences: Map::default(),
+            heard: Vec::new(),
             lost_from: None,
             wanted: i64::MAX,
             shards: Shards::all(),
@@ -198,6 +205,7 @@ impl Core {
         }
         self.offer_again();
         self.tell_backlog();
+        self.tell_silences();
     }
 
     /// Takes what waits as one batch, if there is any and no other is under way. The caller writes it and says how that

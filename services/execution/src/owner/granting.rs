@@ -109,6 +109,7 @@ impl Core {
             overdue_at: i64::MAX,
             logged: 0,
             cancelled: None,
+            silent: false,
         };
         self.leases.insert(Arc::clone(&token), lease);
         let live = self.executions.get(&id)?;
@@ -143,6 +144,9 @@ impl Core {
             None => Verdict::Lost,
             Some(lease) => {
                 lease.expires_at = steady.saturating_add(LEASE);
+                if std::mem::take(&mut lease.silent) {
+                    self.heard.push(Arc::from(token));
+                }
                 if !trusted {
                     return Verdict::Unknown;
                 }

@@ -8,7 +8,7 @@ use nexus_engine::planted::{Bug, planted};
 use super::base::Map;
 use super::messages::TokenSubject;
 use crate::ids::ExecutionId;
-use crate::store::LeaseKey;
+use crate::store::{LeaseKey, Silence};
 
 /// A lease that is not extended for this long is given to somebody else. Longer than the shards of an owner that died
 /// are without one, so that its workers need not stop what they do.
@@ -27,6 +27,8 @@ pub(super) struct Lease {
     pub(super) logged: u64,
     /// Why the worker was told to stop, once it was.
     pub(super) cancelled: Option<String>,
+    /// It is noted in the store that its worker has not been heard of for a while.
+    pub(super) silent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +114,20 @@ impl Leases {
         late.map(|(token, _)| token.clone()).collect()
     }
 
+    /// Leases that have not been extended for so long and of which that is not noted yet; it is now.
+    pub(super) fn silent(&mut self, now: i64, length: i64) -> Vec<Silence> {
+        let mut silences = Vec::new();
+        for (token, lease) in &mut self.by_token {
+            let age = now.saturating_sub(lease.expires_at.saturating_sub(LEASE));
+            if age >= length && !lease.silent {
+                lease.silent = true;
+                let token = Arc::clone(token);
+                silences.push(Silence { token, age });
+            }
+        }
+        silences
+    }
+
     /// Gives every lease at least until then.
     pub(super) fn extend_all(&mut self, until: i64) {
         for lease in self.by_token.values_mut() {
@@ -152,6 +168,7 @@ mod tests {
             overdue_at: expires_at + 100,
             logged: 0,
             cancelled: None,
+            silent: false,
         }
     }
 

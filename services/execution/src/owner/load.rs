@@ -12,7 +12,7 @@ use super::control::Control;
 use super::messages::OwnerError;
 use crate::ids::ExecutionId;
 use crate::plans::Plans;
-use crate::store::{ExecutionRow, TaskRow};
+use crate::store::{ExecutionRow, Silence, TaskRow};
 
 /// Executions loaded at a time.
 const PAGE: u32 = 200;
@@ -33,6 +33,8 @@ pub(crate) struct Page {
     /// The shards, as they stood when the load began.
     pub(super) marks: Vec<Mark>,
     pub(super) executions: Vec<Stored>,
+    /// What is noted of the leases of all of them; on the first page.
+    pub(super) silences: Vec<Silence>,
     /// Nothing follows.
     pub(super) last: bool,
     /// Dropped once the page is in memory; the next one is not read before.
@@ -45,6 +47,10 @@ pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
     tokio::spawn(async move {
         let shards: Vec<u16> = marks.iter().map(|(shard, _)| *shard).collect();
         let mut after = None;
+        let mut silences = dependencies.store.silences(&shards).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known which workers are silent; their leases begin anew");
+            Vec::new()
+        });
         loop {
             let executions = match page(&dependencies, &shards, after).await {
                 Ok(executions) => executions,
@@ -60,6 +66,7 @@ pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
             let page = Page {
                 marks: marks.clone(),
                 executions,
+                silences: std::mem::take(&mut silences),
                 last,
                 taken,
             };

@@ -1,10 +1,13 @@
 //! What the owner's core wants of the world around it, and what it counts.
 
+use std::sync::Arc;
+
 use nexus_streams::Entry;
 
 use super::messages::{Granted, Verdict};
 use super::seats::Seat;
 use crate::ids::ExecutionId;
+use crate::store::Silence;
 
 /// What the owner wants to be done outside.
 #[derive(Debug)]
@@ -27,6 +30,10 @@ pub enum Output {
         /// The lease.
         lease: Box<Granted>,
     },
+    /// Note that the workers of some leases have not been heard of for a while.
+    Silent(Vec<Silence>),
+    /// Take such notes back.
+    Heard(Vec<Arc<str>>),
     /// Wake those who watch an execution.
     Stored {
         /// The execution.

@@ -8,7 +8,7 @@ use nexus_engine::{Command, Execution, Plan, TaskState, attempt_deadline, resume
 
 use super::base::Now;
 use super::core::Core;
-use super::leases::{LEASE, Lease};
+use super::leases::Lease;
 use super::live::{Live, restore};
 use super::messages::TokenSubject;
 use crate::ids::ExecutionId;
@@ -89,7 +89,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes a lease over that a former owner gave. Its worker has the whole length of a lease to make itself heard.
+    /// Takes a lease over that a former owner gave. Its worker has the whole length of a lease to make itself heard,
+    /// or what is left of it when it was silent before.
     fn take_over(&mut self, id: ExecutionId, task: u32, key: LeaseKey) -> bool {
         let Now { wall, steady } = self.now;
         let Some(live) = self.executions.get(&id) else {
@@ -114,10 +115,11 @@ impl Core {
             self.lose_unheard(subject, reason);
             return false;
         }
+        let (left_of_lease, silent) = self.left_of(&key.token);
         let length = if planted(Bug::TakenOverNeverExpires) {
             i64::MAX
         } else {
-            LEASE
+            left_of_lease
         };
         let lease = Lease {
             subject,
@@ -126,6 +128,7 @@ impl Core {
             overdue_at: steady.saturating_add(left),
             logged: 0,
             cancelled,
+            silent,
         };
         self.leases.insert(key.token, lease);
         true
@@ -268,5 +271,66 @@ mod tests {
             assert_eq!(running, go_on == 1, "{:?}", task.state);
             assert_eq!(task.infra_losses, 1 - go_on, "the loss is counted");
         }
+    }
+
+    #[test]
+    fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
+        const SECOND: i64 = 1_000_000;
+        let at = |steady| Now { wall: steady, steady };
+        let running = |core: &Core, id| core.executions[&id].execution.tasks[0].state == TaskState::Running;
+        let heartbeat = |core: &mut Core, token: &str, now| {
+            let (reply, _verdicts) = oneshot::channel();
+            let message = Message::Heartbeat {
+                session: "s".into(),
+                tokens: vec![token.to_owned()],
+                reply,
+            };
+            core.handle(message, now);
+        };
+        let ids = Ids::system();
+        for (age, lasts) in [(None, 20), (Some(8 * SECOND), 12), (Some(90 * SECOND), 5)] {
+            let (id, plan, left) = left_behind(&ids, "s");
+            let token = left.tasks[0].lease.clone().expect("a lease").token;
+            let mut core = owner(2, &ids, id.shard());
+            let noted = age.map(|age| crate::store::Silence {
+                token: Arc::clone(&token),
+                age,
+            });
+            core.know_silences(noted.into_iter().collect(), NOW);
+            assert_eq!(taken_over(&mut core, &plan, left), 1);
+            let mut told = Vec::new();
+            for second in 1..=lasts + 3 {
+                assert!(running(&core, id) || second > lasts, "{age:?}: over after {second} s");
+                core.tick(at(second * SECOND));
+                for output in core.take_outputs() {
+                    if let super::super::core::Output::Silent(silences) = output {
+                        told.extend(silences);
+                    }
+                }
+            }
+            assert!(!running(&core, id), "{age:?}: it goes on");
+            assert_eq!(
+                told.len(),
+                usize::from(age.is_none()),
+                "what is noted is not noted again"
+            );
+        }
+        let (id, plan, left) = left_behind(&ids, "s");
+        let token = left.tasks[0].lease.clone().expect("a lease").token;
+        let mut core = owner(2, &ids, id.shard());
+        let noted = crate::store::Silence {
+            token: Arc::clone(&token),
+            age: 90 * SECOND,
+        };
+        core.know_silences(vec![noted], NOW);
+        taken_over(&mut core, &plan, left);
+        core.serve(id.shard());
+        heartbeat(&mut core, &token, at(SECOND));
+        core.tick(at(10 * SECOND));
+        let outputs = core.take_outputs();
+        let heard = outputs.iter().any(
+            |output| matches!(output, super::super::core::Output::Heard(tokens) if *tokens == [Arc::clone(&token)]),
+        );
+        assert!(heard && running(&core, id), "{outputs:?}");
     }
 }

@@ -94,6 +94,7 @@ impl Core {
         if self.shards.holding(shard) == Holding::Loading {
             self.shards.set(shard, Holding::Serving);
         }
+        self.forget_silences(shard);
     }
 
     /// Decides nothing new in a shard. What waits for its commit still gets it.

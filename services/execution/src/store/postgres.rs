@@ -7,10 +7,12 @@ mod logs;
 mod membership;
 mod purge;
 mod read;
+mod silences;
 mod statement;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +26,8 @@ use uuid::Uuid;
 use super::membership::{Membership, Replica, View};
 use super::trouble::{Trouble, Troubles};
 use super::{
-    Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskCounts, TaskDuration, TaskRow,
+    Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Silence, Store, StoreError, TaskCounts, TaskDuration,
+    TaskRow,
 };
 use crate::ids::ExecutionId;
 
@@ -48,6 +51,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "retention",
         breaks: true,
         sql: include_str!("../../migrations/postgres/0003_retention.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "silences",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0004_silences.sql"),
     },
 ];
 
@@ -184,6 +193,18 @@ impl Store for PostgresStore {
 
     async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
         retry(READING, || read::durations(&self.database, workflow, executions)).await
+    }
+
+    async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
+        retry(READING, || silences::note(&self.database, silences)).await
+    }
+
+    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+        retry(READING, || silences::forget(&self.database, tokens)).await
+    }
+
+    async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
+        retry(READING, || silences::list(&self.database, shards)).await
     }
 
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {

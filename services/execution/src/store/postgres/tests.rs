@@ -167,3 +167,34 @@ async fn the_hot_statement_walks_indexes_however_large_the_tables_are() {
         "{plan}"
     );
 }
+
+#[tokio::test]
+async fn how_long_a_worker_is_silent_is_noted_once_and_taken_back() {
+    let store = store().await;
+    let silence = |token: &str, seconds: i64| Silence {
+        token: Arc::from(token),
+        age: seconds * 1_000_000,
+    };
+    let ages = async |shards: &[u16]| {
+        let silences = store.silences(shards).await.expect("silences");
+        let seconds = silences
+            .iter()
+            .map(|silence| (silence.token.to_string(), silence.age / 1_000_000));
+        let mut seconds: Vec<(String, i64)> = seconds.collect();
+        seconds.sort_unstable();
+        seconds
+    };
+    assert_eq!(ages(&all()).await, []);
+    let noted = [silence("00a", 10), silence("01b", 20)];
+    store.note_silences(&noted).await.expect("note");
+    store.note_silences(&[silence("00a", 7)]).await.expect("again");
+    let (first, second) = (("00a".to_owned(), 10), ("01b".to_owned(), 20));
+    assert_eq!(ages(&[0, 1]).await, [first, second.clone()], "it keeps its beginning");
+    assert_eq!(ages(&[1]).await, [second]);
+    store.forget_silences(&[Arc::from("01b")]).await.expect("forget");
+    assert_eq!(ages(&[1]).await, []);
+    // What nobody took back goes with the next note of its shard.
+    store.note_silences(&[silence("02c", 4_000)]).await.expect("note");
+    store.note_silences(&[silence("02d", 8)]).await.expect("note");
+    assert_eq!(ages(&[2]).await, [("02d".to_owned(), 8)]);
+}
