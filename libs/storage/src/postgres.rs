@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
+use tokio::time::timeout;
 
 use crate::retry::{Budget, retry};
 use crate::{Error, ErrorKind};
@@ -20,6 +21,10 @@ mod migrate;
 
 pub use commit::COMMITS;
 
+/// How long a connection may take to show that it is alive.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long a transaction may take to begin, with everything that has to happen before.
+const BEGINNING: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is asked whether it is alive before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -91,7 +96,7 @@ impl Database {
                 // A look before each use would cost a round trip each time.
                 .test_before_acquire(false)
                 .before_acquire(move |connection, meta| {
-                    Box::pin(async move {
+                    Box::pin(in_a_moment(async move {
                         if asks {
                             // One that is in a transaction that failed takes no more statements, and is well in every
                             // other way: it would be given out again and again. With this it is closed.
@@ -100,7 +105,16 @@ impl Database {
                             connection.ping().await?;
                         }
                         Ok(true)
-                    })
+                    }))
+                })
+                // The driver asks too before it takes a connection back, and waits for the answer however long: one that
+                // was given up in the middle of a statement because the server's machine is gone would hold its place
+                // in the pool until the system notices, a quarter of an hour later.
+                .after_release(|connection, _| {
+                    Box::pin(in_a_moment(async move {
+                        connection.ping().await?;
+                        Ok(true)
+                    }))
                 })
         };
         let database = Self {
@@ -131,7 +145,10 @@ impl Database {
         // It goes on when the caller gives up: of a BEGIN that is given up while its answer is under way the driver gives
         // the connection back in a transaction, since it rolls back only what it knows to have begun (sqlx 0.9,
         // `PgTransactionManager::begin`).
-        let begun = tokio::spawn(async move { transactions.begin().await });
+        let begun = tokio::spawn(async move {
+            let late = |_| sqlx::Error::PoolTimedOut;
+            timeout(BEGINNING, transactions.begin()).await.map_err(late)?
+        });
         begun.await.map_err(|_| Error::timed_out())?.map_err(Error::from)
     }
 
@@ -153,6 +170,11 @@ impl Database {
         self.writer.close().await;
         self.transactions.close().await;
     }
+}
+
+/// Gives a sign of life no more than a moment.
+async fn in_a_moment(sign: impl Future<Output = Result<bool, sqlx::Error>>) -> Result<bool, sqlx::Error> {
+    timeout(MOMENT, sign).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 fn connect_options(url: &str, schema: &str, options: &Options) -> Result<PgConnectOptions, Error> {

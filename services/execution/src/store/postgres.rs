@@ -21,6 +21,7 @@ use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::membership::{Membership, Replica, View};
@@ -59,6 +60,10 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0004_silences.sql"),
     },
 ];
+
+/// How long a commit is waited for. After that the replica has lost its membership if the database does not answer at all;
+/// and if its machine is gone without a word, nothing else would end the wait.
+const WRITING: Duration = Duration::from_secs(8);
 
 /// For reads, which nothing hurts to do again.
 const READING: Budget = Budget {
@@ -126,7 +131,10 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
-        let written = commit::commit(&self.database, fence, changes).await;
+        // Given up, it may be done all the same; then it is recognised when it comes again.
+        let writing = timeout(WRITING, commit::commit(&self.database, fence, changes));
+        let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
+        let written = writing.await.map_err(late).flatten();
         self.troubles.note(&written);
         written
     }
