@@ -7,6 +7,8 @@ pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 pub mod postgres;
+#[cfg(test)]
+mod samples;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

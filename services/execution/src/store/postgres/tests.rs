@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::{Ids, SHARDS};
-use crate::store::suite::{fresh, in_postgres};
+use crate::store::samples::fresh;
+use crate::store::suite::in_postgres;
 
 const LEASE: Duration = Duration::from_secs(60);
 const OVER: Duration = Duration::ZERO;

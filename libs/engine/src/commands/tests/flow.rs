@@ -1,0 +1,182 @@
+//! What follows from what: handlers, conditions, outputs, reloads.
+
+use super::*;
+
+#[test]
+fn a_handled_failure_is_no_failure() {
+    let tasks = json!({
+        "a": noop(), "rescue": with(noop(), json!({"needs": ["a"], "trigger_rule": "one_failed"})),
+        "after": with(noop(), json!({"needs": ["a"]})),
+    });
+    let mut run = Run::new(json!({"name": "w", "fail_fast": true, "tasks": tasks}));
+    run.fail("a");
+    assert_eq!(
+        (run.state("rescue"), run.state("after")),
+        (T::Scheduled, T::UpstreamFailed)
+    );
+    run.succeed("rescue", json!(null));
+    assert_eq!(run.execution.state, X::Succeeded);
+    let mut forgiven = Run::new(json!({"name": "w", "tasks": {
+        "a": with(noop(), json!({"continue_on_error": true})), "b": with(noop(), json!({"needs": ["a"]})),
+    }}));
+    forgiven.fail("a");
+    forgiven.succeed("b", json!(null));
+    assert_eq!(forgiven.execution.state, X::Succeeded);
+    let mut hidden = Run::new(json!({"name": "w", "tasks": {
+        "a": noop(), "b": with(noop(), json!({"needs": ["a"], "trigger_rule": "all_done"})),
+    }}));
+    hidden.fail("a");
+    hidden.succeed("b", json!(null));
+    assert_eq!(
+        hidden.execution.state,
+        X::Failed,
+        "an all_done leaf does not hide a failure"
+    );
+}
+
+#[test]
+fn conditions_skip_and_broken_ones_fail() {
+    let mut run = Run::new(json!({"name": "w", "tasks": {
+        "a": noop(),
+        "no": with(noop(), json!({"if": "tasks.a.output.n > params.n"})),
+        "behind": with(noop(), json!({"needs": ["no"]})),
+        "broken": with(noop(), json!({"if": "tasks.a.output.nothing.at.all > 1"})),
+    }}));
+    run.succeed("a", json!({"n": 3}));
+    assert_eq!(
+        (run.state("no"), run.state("behind"), run.state("broken")),
+        (T::Skipped, T::Skipped, T::Failed)
+    );
+    assert_eq!(run.execution.state, X::Failed);
+    let mut skipped = Run::new(json!({"name": "w", "tasks": {"a": with(noop(), json!({"if": "params.n > 3"}))}}));
+    assert_eq!(
+        skipped.execution.state,
+        X::Succeeded,
+        "an execution of skipped tasks has nothing to do"
+    );
+    assert!(skipped.send(Command::Cancel { reason: String::new() }).is_err());
+    let broken = Run::new(json!({"name": "w", "tasks": {"a": with(noop(), json!({"if": "params.zzz > 3"}))}}));
+    assert_eq!(broken.execution.state, X::Failed);
+}
+
+#[test]
+fn an_output_that_cannot_be_evaluated_fails_the_execution() {
+    let mut run = Run::new(json!({"name": "w", "tasks": {"a": noop()}, "output": "{{ tasks.a.output.x }}"}));
+    run.succeed("a", json!({}));
+    assert_eq!(run.execution.state, X::Failed);
+    assert_eq!(
+        run.execution.failure.as_ref().expect("failure").error_type,
+        "Expression"
+    );
+}
+
+#[test]
+fn a_clock_that_was_set_back_prolongs_no_wait() {
+    let mut run = Run::new(json!({"name": "w", "timeout": "1h", "tasks": {
+        "retrying": with(noop(), json!({"retry": {"max_attempts": 2, "jitter": 0.0}})),
+    }}));
+    run.fail("retrying");
+    let before = -7_200 * SECOND;
+    let timers: Vec<(Timer, i64)> = resume(&run.execution, before)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::SetTimer { timer, at } => Some((timer, at - before)),
+            _ => None,
+        })
+        .collect();
+    let retry = Timer::Retry { task: 0, attempt: 1 };
+    assert_eq!(timers, [(Timer::Execution, 3_600 * SECOND), (retry, SECOND)]);
+}
+
+#[test]
+fn a_reload_owes_what_is_ready_and_what_waits() {
+    let mut run = Run::new(json!({"name": "w", "timeout": "1h", "tasks": {
+        "ready": noop(), "retrying": with(noop(), json!({"retry": {"max_attempts": 2, "jitter": 0.0}})),
+        "done": noop(), "waiting": with(noop(), json!({"needs": ["ready"]})),
+    }}));
+    run.fail("retrying");
+    run.succeed("done", json!(1));
+    let mut reloaded = run.execution.clone();
+    reloaded.open = 0;
+    for task in &mut reloaded.tasks {
+        task.tally = crate::rules::Tally::default();
+    }
+    reloaded.rebuild();
+    assert_eq!(
+        (reloaded.open, &reloaded.tasks),
+        (run.execution.open, &run.execution.tasks)
+    );
+    let owed = resume(&reloaded, 0);
+    assert!(owed.contains(&Effect::SetTimer {
+        timer: Timer::Retry { task: 1, attempt: 1 },
+        at: SECOND
+    }));
+    assert!(owed.contains(&Effect::SetTimer {
+        timer: Timer::Execution,
+        at: 3_600 * SECOND
+    }));
+    let dispatches = owed.iter().filter(|effect| {
+        matches!(
+            effect,
+            Effect::Dispatch {
+                task: 0,
+                attempt: 1,
+                ..
+            }
+        )
+    });
+    assert_eq!((dispatches.count(), owed.len()), (1, 3));
+}
+
+#[test]
+fn a_long_chain_of_skips_needs_no_stack_and_linear_time() {
+    let mut tasks = serde_json::Map::new();
+    tasks.insert("t0".into(), with(noop(), json!({"if": "params.n > 3"})));
+    for n in 1..5_000 {
+        tasks.insert(format!("t{n}"), with(noop(), json!({"needs": [format!("t{}", n - 1)]})));
+    }
+    let mut run = Run::new(json!({"name": "w", "tasks": tasks}));
+    let mut slices = 1;
+    while run.effects.contains(&Effect::Continue) {
+        run.effects.clear();
+        run.send(Command::Continue).expect("continue");
+        slices += 1;
+    }
+    assert_eq!((run.execution.state, slices), (X::Succeeded, 5));
+}
+
+#[test]
+fn only_outputs_that_an_expression_looks_at_are_wanted() {
+    let run = Run::new(json!({"name": "w", "tasks": {
+        "in_input": noop(), "in_condition": noop(), "in_output": noop(), "only_needed": noop(),
+        "last": {"if": "tasks.in_condition.output is none", "needs": ["only_needed"],
+                 "noop": {"output": "{{ tasks.in_input.output }}"}},
+    }, "output": "{{ tasks.in_output.output }}"}));
+    let wanted: Vec<&str> = run
+        .execution
+        .plan
+        .tasks
+        .iter()
+        .filter(|task| task.wanted)
+        .map(|task| &*task.id)
+        .collect();
+    assert_eq!(wanted, ["in_input", "in_condition", "in_output"]);
+}
+
+#[test]
+fn cycles_and_unknown_tasks_are_refused() {
+    let workflow =
+        |tasks: Value| -> Workflow { serde_json::from_value(json!({"name": "w", "tasks": tasks})).expect("workflow") };
+    let cycle =
+        workflow(json!({"a": with(noop(), json!({"needs": ["b"]})), "b": with(noop(), json!({"needs": ["a"]}))}));
+    assert!(
+        Plan::new(&cycle, 1)
+            .expect_err("cycle")
+            .to_string()
+            .contains("a, b wait for each other")
+    );
+    let broken = workflow(json!({"a": {"noop": {"output": "{{ 1 + }}"}}}));
+    assert!(Plan::new(&broken, 1).is_err());
+}
+
+/// Runs enough of everything to see that the tables list what happens and nothing that cannot.
