@@ -177,6 +177,7 @@ fn chain() -> Run {
     }, "output": {"x": "{{ tasks.a.output.x }}"}}))
 }
 
+/// Runs enough of everything to see that the tables list what happens and nothing that cannot.
 #[test]
 fn every_listed_transition_is_taken() {
     let mut tasks = BTreeSet::new();

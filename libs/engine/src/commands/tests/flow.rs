@@ -178,5 +178,3 @@ fn cycles_and_unknown_tasks_are_refused() {
     let broken = workflow(json!({"a": {"noop": {"output": "{{ 1 + }}"}}}));
     assert!(Plan::new(&broken, 1).is_err());
 }
-
-/// Runs enough of everything to see that the tables list what happens and nothing that cannot.
