@@ -1,18 +1,15 @@
 //! What every adapter must do: generic over the port, stamped for each adapter below.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use nexus_engine::{Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
+use nexus_engine::{ExecutionState, Failure, FailureKind, TaskState};
 
 use nexus_storage::postgres::Options;
 
 use super::postgres::PostgresStore;
-use super::samples::{claimed, event, execution, finished, fresh, id, task};
+use super::samples::{claimed, execution, finished, fresh, id, task};
 use super::{
     Change, ExecutionRow, Fence, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow,
 };
-use crate::ids::{ExecutionId, Ids};
+use crate::ids::ExecutionId;
 
 async fn what_is_committed_is_read_back(store: &dyn Store) {
     let fence = claimed(store).await;
