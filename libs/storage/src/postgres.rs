@@ -7,10 +7,11 @@
 //! and lets go of their locks.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
 use tokio::time::timeout;
 
 use crate::retry::{Budget, retry};
@@ -89,10 +90,17 @@ impl Database {
             connect.get_port(),
             connect.get_database().unwrap_or_default()
         );
+        let settings: Arc<str> = settings(schema, &options).into();
         let pool = |connections: u32, asks: bool| {
+            let settings = Arc::clone(&settings);
             PgPoolOptions::new()
                 .max_connections(connections.max(1))
                 .acquire_timeout(options.acquire_timeout)
+                .after_connect(move |connection, _| {
+                    // Nothing in it comes from outside: the schema's name was looked at.
+                    let settings = AssertSqlSafe(settings.to_string());
+                    Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+                })
                 // A look before each use would cost a round trip each time.
                 .test_before_acquire(false)
                 .before_acquire(move |connection, meta| {
@@ -191,29 +199,35 @@ fn connect_options(url: &str, schema: &str, options: &Options) -> Result<PgConne
     let connect = PgConnectOptions::from_str(url).map_err(|_| Error::Setting {
         what: "the database's address cannot be read; it looks like postgres://USER:PASSWORD@HOST:5432/DATABASE".into(),
     })?;
-    let millis = |duration: Duration| duration.as_millis().to_string();
     Ok(connect
         .application_name(&options.application_name)
-        .statement_cache_capacity(128)
-        .options([
-            ("search_path", schema.to_owned()),
-            ("statement_timeout", millis(options.statement_timeout)),
-            ("lock_timeout", millis(options.lock_timeout)),
-            (
-                "idle_in_transaction_session_timeout",
-                millis(options.idle_in_transaction_timeout),
-            ),
-            ("tcp_keepalives_idle", "10".to_owned()),
-            ("tcp_keepalives_interval", "5".to_owned()),
-            ("tcp_keepalives_count", "3".to_owned()),
-            // Every statement here finds its rows by an index. A plan that was made while a table was small would read
-            // the whole of it, and is kept while the table grows.
-            ("enable_seqscan", "off".to_owned()),
-            ("enable_hashjoin", "off".to_owned()),
-            ("enable_mergejoin", "off".to_owned()),
-            // Where a table has to be read whole all the same, the plan counts as so dear that it would be compiled first.
-            ("jit", "off".to_owned()),
-        ]))
+        .statement_cache_capacity(128))
+}
+
+/// What every connection is told first. As statements and not as parameters of its start, which poolers refuse.
+fn settings(schema: &str, options: &Options) -> String {
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    let settings = [
+        ("search_path", format!("\"{schema}\"")),
+        ("statement_timeout", millis(options.statement_timeout)),
+        ("lock_timeout", millis(options.lock_timeout)),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(options.idle_in_transaction_timeout),
+        ),
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        // Every statement here finds its rows by an index. A plan that was made while a table was small would read the
+        // whole of it, and is kept while the table grows.
+        ("enable_seqscan", "off".to_owned()),
+        ("enable_hashjoin", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
+        // Where a table has to be read whole all the same, the plan counts as so dear that it would be compiled first.
+        ("jit", "off".to_owned()),
+    ];
+    let statement = |(name, value): &(&str, String)| format!("SET {name} TO {value};");
+    settings.iter().map(statement).collect()
 }
 
 /// What a SQLSTATE means (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).

@@ -23,7 +23,9 @@ async fn begun(mesh: &mut Mesh, replica: usize) -> u32 {
     stream.write_all(ask).await.expect("ask");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("answer");
-    let line = text.lines().find_map(|line| line.strip_prefix("nexus_executions_started_total "));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("nexus_executions_started_total "));
     line.map_or(0, |number| number.trim().parse().expect("a number"))
 }
 
@@ -59,6 +61,9 @@ async fn executions_begin_where_a_worker_waits() {
     }
     let begun = [begun(&mut mesh, 0).await, begun(&mut mesh, 1).await];
     assert_eq!(begun[0] + begun[1], 2 * STARTS, "{begun:?}");
-    assert!(begun[0].min(begun[1]) <= ASTRAY, "the one worker is at one of them: {begun:?}");
+    assert!(
+        begun[0].min(begun[1]) <= ASTRAY,
+        "the one worker is at one of them: {begun:?}"
+    );
     mesh.stop().await.expect("stop");
 }

@@ -47,8 +47,8 @@ pub(crate) async fn start(
     answer(context, started).await
 }
 
-/// Where an execution begins that may begin anywhere: where a worker waits, here if there is one, and here if nobody
-/// waits.
+/// Where an execution begins that may begin anywhere: here if a worker here has a free slot, otherwise where one was seen to
+/// have, otherwise here.
 fn shards(context: &Context) -> Vec<u16> {
     let here = context.router.serving();
     if here.is_empty() || context.waiting.anybody() {
