@@ -18,9 +18,11 @@ use crate::retry::{Budget, retry};
 use crate::{Error, ErrorKind};
 
 mod commit;
+mod kept;
 mod migrate;
 
 pub use commit::COMMITS;
+pub use kept::Kept;
 
 /// How long a connection may take to show that it is alive.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -70,10 +72,13 @@ impl Default for Options {
 pub struct Database {
     /// No transaction is ever begun here, so what a single statement wrote is committed when it is answered.
     writer: PgPool,
+    /// Where the one of them is that is kept between statements.
+    place: kept::Place,
     transactions: PgPool,
     reader: PgPool,
     schema: String,
-    place: String,
+    /// Where it is, for people.
+    shown: String,
 }
 
 impl Database {
@@ -84,7 +89,7 @@ impl Database {
     /// When the address or the schema's name cannot be used, or no connection can be had in time.
     pub async fn connect(url: &str, schema: &str, options: Options) -> Result<Self, Error> {
         let connect = connect_options(url, schema, &options)?;
-        let place = format!(
+        let shown = format!(
             "schema {schema} of {}:{}/{}",
             connect.get_host(),
             connect.get_port(),
@@ -129,8 +134,9 @@ impl Database {
             writer: pool(options.writers, false).connect_lazy_with(connect.clone()),
             transactions: pool(options.writers, true).connect_lazy_with(connect.clone()),
             reader: pool(options.readers, false).connect_lazy_with(connect),
+            place: kept::Place::default(),
             schema: schema.to_owned(),
-            place,
+            shown,
         };
         let reach = || async {
             let mut connection = database.writer.acquire().await?;
@@ -174,6 +180,7 @@ impl Database {
 
     /// Closes all connections.
     pub async fn close(&self) {
+        self.place.clear();
         self.reader.close().await;
         self.writer.close().await;
         self.transactions.close().await;

@@ -39,7 +39,7 @@ pub(crate) async fn begin(
         id: started.id.bytes().to_vec(),
         existing: started.existing,
         execution: started.execution,
-        waits: context.waiting.anybody(),
+        free_queue: started.free_queue,
     })
 }
 
@@ -57,7 +57,11 @@ pub(crate) async fn grant(
 ) -> Result<api::GrantLeasesResponse, Status> {
     let session = session(request.session)?;
     if let Ok(replica) = Uuid::from_slice(&request.replica) {
-        context.idle.waits(replica, Instant::now());
+        let now = Instant::now();
+        session
+            .queues
+            .iter()
+            .for_each(|queue| context.idle.is_free(queue, replica, now));
     }
     let pointers = request.pointers.iter().filter_map(words::pointer_from).collect();
     let (tasks, strangers) = lease::here(context, pointers, &session).await?;

@@ -73,9 +73,11 @@ impl Waiting {
         Open { waiting, desk }
     }
 
-    /// Whether a worker here has a free slot. It may be about to fill it.
-    pub(crate) fn anybody(&self) -> bool {
-        self.desks.lock().all.values().any(|desk| *desk.credits.borrow() > 0)
+    /// Whether a worker here has a free slot for a queue. It may be about to fill it.
+    pub(crate) fn is_free(&self, queue: &str) -> bool {
+        let desks = self.desks.lock();
+        let mut all = desks.all.values();
+        all.any(|desk| *desk.credits.borrow() > 0 && desk.takes(queue))
     }
 
     /// Hands a lease in; gives it back when its worker is gone.
@@ -191,9 +193,9 @@ mod tests {
             queues.iter().filter_map(|queue| waiting.seat(queue)).collect()
         };
         assert!(seats().is_empty(), "nobody has said that it waits");
-        assert!(waiting.anybody(), "it has a free slot all the same");
+        assert!(waiting.is_free("default"), "they have free slots all the same");
+        assert!(!waiting.is_free("other"));
         let _one_waits = one.wait();
-        assert!(waiting.anybody());
         let two_waits = two.wait();
         let kept = seats();
         assert_eq!(
@@ -202,7 +204,7 @@ mod tests {
             "three slots, and none for the other queue"
         );
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (0, 0));
-        assert!(!waiting.anybody(), "they can take nothing more");
+        assert!(!waiting.is_free("default"), "they can take nothing more");
         drop(kept);
         assert_eq!((*one_free.borrow(), *two_free.borrow()), (2, 1));
         drop(two_waits);

@@ -22,7 +22,7 @@ impl Database {
     pub async fn migrate(&self, migrations: &[Migration]) -> Result<(), Error> {
         // Without a lock first: as a rule there is nothing to do.
         let applied = self.applied().await?;
-        let left = missing(&self.place, &applied, migrations)?.len();
+        let left = missing(&self.shown, &applied, migrations)?.len();
         if left == 0 && !applied.is_empty() {
             return Ok(());
         }
@@ -40,11 +40,11 @@ impl Database {
     /// [`Error::Behind`] when something is missing, and those of [`Self::migrate`].
     pub async fn verify(&self, migrations: &[Migration]) -> Result<(), Error> {
         let applied = self.applied().await?;
-        if missing(&self.place, &applied, migrations)?.is_empty() {
+        if missing(&self.shown, &applied, migrations)?.is_empty() {
             return Ok(());
         }
         Err(Error::Behind {
-            path: self.place.clone(),
+            path: self.shown.clone(),
             found: applied.last().map_or(0, |last| last.number),
             known: migrations.last().map_or(0, |migration| migration.number),
         })
@@ -74,7 +74,7 @@ impl Database {
         let connection = &mut *transaction;
         self.prepare(connection).await?;
         let applied = applied(connection).await?;
-        let Some(migration) = missing(&self.place, &applied, migrations)?.first() else {
+        let Some(migration) = missing(&self.shown, &applied, migrations)?.first() else {
             // The schema itself may be new.
             transaction.commit().await?;
             return Ok(false);
@@ -88,7 +88,7 @@ impl Database {
             .execute(&mut *connection)
             .await?;
         transaction.commit().await?;
-        tracing::info!(place = self.place, migration.number, migration.name, "migrated");
+        tracing::info!(place = self.shown, migration.number, migration.name, "migrated");
         Ok(true)
     }
 

@@ -7,6 +7,7 @@ use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionResponse};
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
+use nexus_engine::Plan;
 use nexus_mesh::failpoint::kill_here;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,11 +35,11 @@ const MAX_LABEL: usize = 256;
 pub(crate) async fn start(
     context: &Context,
     traceparent: String,
-    request: StartExecutionRequest,
+    mut request: StartExecutionRequest,
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let id = match request.request_id.as_str() {
-        "" => context.ids.execution_in(&shards(context)),
+        "" => anywhere(context, &mut request).await?,
         key => context.ids.execution(Some(key)),
     };
     kill_here("execution::start::received");
@@ -47,16 +48,29 @@ pub(crate) async fn start(
     answer(context, started).await
 }
 
-/// Where an execution begins that may begin anywhere: here if a worker here has a free slot, otherwise where one was seen to
-/// have, otherwise here.
-fn shards(context: &Context) -> Vec<u16> {
+/// The id of an execution that may begin anywhere: here if a worker here has a free slot for its first task, otherwise where
+/// one was seen to have, otherwise here. Names the revision, so that whoever begins it need not ask again for the newest.
+async fn anywhere(context: &Context, request: &mut StartExecutionRequest) -> Result<ExecutionId, Status> {
     let here = context.router.serving();
-    if here.is_empty() || context.waiting.anybody() {
-        return here;
+    if here.is_empty() {
+        return Ok(context.ids.execution_in(&here));
     }
-    let elsewhere = context.idle.find(Instant::now());
+    let loaded = context.plans.revision(&request.workflow, request.revision).await?;
+    request.revision = loaded.plan.revision;
+    let queue = first_queue(&loaded.plan);
+    if context.waiting.is_free(queue) {
+        return Ok(context.ids.execution_in(&here));
+    }
+    let elsewhere = context.idle.find(queue, Instant::now());
     let theirs = elsewhere.map(|replica| context.router.shards_of(replica));
-    theirs.filter(|theirs| !theirs.is_empty()).unwrap_or(here)
+    let shards = theirs.filter(|theirs| !theirs.is_empty()).unwrap_or(here);
+    Ok(context.ids.execution_in(&shards))
+}
+
+/// The queue of the first task that needs no other.
+fn first_queue(plan: &Plan) -> &str {
+    let first = plan.tasks.iter().find(|task| task.needs.is_empty());
+    first.map_or("", |task| &task.queue)
 }
 
 /// An execution was started, now or before.
@@ -65,6 +79,8 @@ pub(crate) struct Answer {
     pub(crate) existing: bool,
     /// How it began, when it was begun for this very request.
     pub(crate) execution: Option<Execution>,
+    /// The queue of its first task, when a worker of the replica that began it had a free slot for it.
+    pub(crate) free_queue: String,
 }
 
 impl Answer {
@@ -74,6 +90,7 @@ impl Answer {
             id,
             existing,
             execution: None,
+            free_queue: String::new(),
         }
     }
 }
@@ -101,9 +118,9 @@ async fn begin_anywhere(
                     .router
                     .ask(id.shard(), &peer, client.begin_execution(request))
                     .await;
-                match &answer {
-                    Ok(answer) if answer.get_ref().waits => context.idle.waits(peer.owner, Instant::now()),
-                    _ => context.idle.is_busy(peer.owner),
+                match answer.as_ref().map_or("", |answer| &answer.get_ref().free_queue) {
+                    "" => context.idle.forget(peer.owner),
+                    queue => context.idle.is_free(queue, peer.owner, Instant::now()),
                 }
                 answer.map(|answer| started(answer.into_inner(), id))
             }
@@ -153,10 +170,14 @@ pub(crate) async fn here(
         request: key,
         stay,
     };
+    // Before it is begun: its tasks fill slots.
+    let queue = first_queue(&loaded.plan);
+    let free = context.waiting.is_free(queue);
     let started = unless_stuck(context, context.owner.begin(new)).await?;
     let execution = started.begun.map(|begun| get::counted(&begun.row, begun.counts));
     Ok(Answer {
         execution,
+        free_queue: if free { queue.to_owned() } else { String::new() },
         ..Answer::known(started.id, started.existing)
     })
 }

@@ -27,8 +27,10 @@ pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -
     let portion = outputs.next().unwrap_or_default();
     let rest: Vec<Outputs<'_>> = outputs.collect();
     let found = if rest.is_empty() {
-        let mut connection = store.writer().acquire().await.map_err(database)?;
-        write(&mut connection, fence, changes, portion).await?
+        let mut connection = store.kept().await?;
+        let found = write(&mut connection, fence, changes, portion).await?;
+        connection.keep();
+        found
     } else {
         let mut transaction = store.begin().await?;
         let found = write(&mut transaction, fence, changes, portion).await?;
