@@ -1,11 +1,9 @@
 //! Executions that may begin anywhere begin where a worker waits.
 
-use nexus_api::definitions::v1::ApplyWorkflowRequest;
-use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
-use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
-use nexus_api::execution::v1::{StartExecutionRequest, WaitExecutionRequest};
+mod common;
+
+use common::{apply, connect, run};
 use nexus_fleet::{Mesh, Role, Shape};
-use nexus_mesh::transport::{ClientOptions, connect_balanced};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FILE: &str = "name: one\ntasks: {a: {bash: {run: 'true'}}}\n";
@@ -37,26 +35,11 @@ async fn executions_begin_where_a_worker_waits() {
         ..Shape::default()
     };
     let mut mesh = Mesh::start(shape).await.expect("mesh");
-    let connect = |addresses: &str| connect_balanced(addresses, &ClientOptions::default()).expect("addresses");
-    let apply = ApplyWorkflowRequest {
-        source: FILE.to_owned(),
-        ..ApplyWorkflowRequest::default()
-    };
-    let mut definitions = DefinitionsServiceClient::new(connect(&mesh.definitions()));
-    definitions.apply_workflow(apply).await.expect("apply");
+    apply(&mesh, FILE).await;
     for replica in 0..2 {
-        let mut executions = ExecutionServiceClient::new(connect(&mesh.node(Role::Execution, replica).address()));
+        let way = connect(&mesh.node(Role::Execution, replica).address());
         for _ in 0..STARTS {
-            let start = StartExecutionRequest {
-                workflow: "one".into(),
-                ..StartExecutionRequest::default()
-            };
-            let started = executions.start_execution(start).await.expect("start").into_inner();
-            let wait = WaitExecutionRequest {
-                execution: started.execution.expect("execution").id,
-                ..WaitExecutionRequest::default()
-            };
-            executions.wait_execution(wait).await.expect("wait");
+            run(&way, "one").await;
         }
     }
     let begun = [begun(&mut mesh, 0).await, begun(&mut mesh, 1).await];
