@@ -13,6 +13,7 @@ pub mod many;
 pub mod oracle;
 pub mod owners;
 pub mod seats;
+pub mod storing;
 pub mod workers;
 pub mod world;
 

@@ -1,6 +1,9 @@
 //! Workers: they connect, take leases, run attempts that end well, badly or not at all, report, and repeat what was not
 //! answered. They vanish, are stopped and wake as zombies, and their streams break.
 
+mod breaking;
+mod heartbeats;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -397,144 +400,5 @@ impl World {
             self.begin(number, &lease, epoch);
         }
         self.take(number);
-    }
-
-    pub fn heartbeat(&mut self, number: usize, life: u64) {
-        if life != self.workers[number].life || !self.is_up(number, Happening::Heartbeat(number, life)) {
-            return;
-        }
-        self.after(HEARTBEAT, Happening::Heartbeat(number, life));
-        self.drop_what_was_not_extended(number);
-        self.report(number);
-        let worker = &self.workers[number];
-        let Some((session, of)) = worker.session.clone() else {
-            return;
-        };
-        let tokens: Vec<String> = worker.running.keys().cloned().collect();
-        let Some(owner) = self.owners.iter().find(|owner| owner.number == of) else {
-            self.workers[number].session = None;
-            return;
-        };
-        if owner.paused_until > self.steady {
-            return;
-        }
-        if owner.sessions.touch(&session.session).is_none() {
-            self.workers[number].session = None;
-            return;
-        }
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Heartbeat {
-            session: session.session.to_string(),
-            tokens: tokens.clone(),
-            reply,
-        };
-        self.send(of, message, Some(Waiting::Heartbeat(number, life, tokens, answer)));
-    }
-
-    fn drop_what_was_not_extended(&mut self, number: usize) {
-        let steady = self.steady;
-        let worker = &mut self.workers[number];
-        if !worker.careless {
-            let late = |running: &Running| running.outcome.is_none() && steady - running.extended_at >= GIVE_UP;
-            worker.running.retain(|_, running| !late(running));
-        }
-    }
-
-    pub fn heartbeat_answered(&mut self, number: usize, life: u64, tokens: Vec<String>, answer: Option<Vec<Verdict>>) {
-        let Some(verdicts) = answer else { return };
-        if self.workers[number].life != life || self.faulty(20) {
-            return;
-        }
-        for (token, verdict) in tokens.into_iter().zip(verdicts) {
-            self.obey(number, &token, verdict);
-        }
-    }
-
-    /// A word that came over the worker's stream.
-    pub fn directed(&mut self, session: &str, token: &str, verdict: Verdict) {
-        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| *own.session == *session);
-        if let Some(number) = self.workers.iter().position(holds) {
-            self.obey(number, token, verdict);
-        }
-    }
-
-    fn obey(&mut self, number: usize, token: &str, verdict: Verdict) {
-        let steady = self.steady;
-        let worker = &mut self.workers[number];
-        let careless = worker.careless;
-        let Some(running) = worker.running.get_mut(token) else {
-            return;
-        };
-        match verdict {
-            Verdict::Continue(_) => running.extended_at = steady,
-            Verdict::Cancel(_) => {
-                running.cancelled = true;
-                let wait = self.rng.i64(100..3 * SECOND);
-                self.after(wait, Happening::Ended(number, token.to_owned()));
-            }
-            // A careless worker goes on, and reports what nobody wants any more.
-            Verdict::Lost if careless && running.outcome.is_none() => {}
-            Verdict::Lost => drop(worker.running.remove(token)),
-            Verdict::Unknown => {}
-        }
-    }
-
-    /// The worker's stream breaks: the server ends its session at once, and the worker connects again.
-    fn break_stream(&mut self, number: usize) {
-        let Some((session, of)) = self.workers[number].session.take() else {
-            return;
-        };
-        self.counts.streams_broken += 1;
-        let open = self
-            .owner(of)
-            .is_some_and(|owner| owner.sessions.close(&session.session));
-        if open {
-            let reason = "the worker's stream broke".to_owned();
-            let session = session.session.to_string();
-            self.send(of, Message::SessionClosed { session, reason }, None);
-        }
-    }
-
-    pub fn fault_of_a_worker(&mut self) {
-        let number = self.rng.usize(0..self.workers.len());
-        match self.rng.u32(0..3) {
-            0 => self.break_stream(number),
-            1 => {
-                self.counts.workers_paused += 1;
-                let until = self.steady + self.rng.i64(SECOND..40 * SECOND);
-                self.trace(|| format!("worker {number} is stopped"));
-                self.workers[number].paused_until = until;
-            }
-            _ => {
-                self.counts.workers_vanished += 1;
-                self.trace(|| format!("worker {number} vanishes"));
-                // Sometimes the connection tells of it at once, sometimes only silence does.
-                if self.rng.bool() {
-                    self.break_stream(number);
-                }
-                let worker = &mut self.workers[number];
-                worker.dead = true;
-                worker.life += 1;
-                worker.running.clear();
-                worker.session = None;
-                worker.asking = false;
-                let wait = self.rng.i64(SECOND / 10..20 * SECOND);
-                self.after(wait, Happening::Revive(number));
-            }
-        }
-    }
-
-    pub fn revive_worker(&mut self, number: usize) {
-        let steady = self.steady;
-        let worker = &mut self.workers[number];
-        if worker.paused_until > steady {
-            worker.paused_until = steady;
-        }
-        if worker.dead {
-            worker.dead = false;
-            let life = worker.life;
-            self.after(0, Happening::Worker(number));
-            self.after(0, Happening::Heartbeat(number, life));
-        }
     }
 }
