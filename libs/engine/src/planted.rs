@@ -77,6 +77,8 @@ bugs! {
     TakenOverNeverExpires,
     /// A lease of whose worker nothing is left is forgotten, and its task with it.
     UnheardForgotten,
+    /// A replica's word that a session is over counts although the session has gone on elsewhere since.
+    OldCloseObeyed,
 }
 
 #[cfg(feature = "planted")]

@@ -7,6 +7,7 @@
 
 mod connected;
 mod convert;
+mod ending;
 mod error;
 mod ids;
 pub mod metrics;
@@ -50,6 +51,7 @@ use replication::{Idle, Keeper, Nudge, Peers, Router, Watched, Ways};
 use results::Results;
 use sessions::Sessions;
 use store::Store;
+use store::membership::Membership;
 use waiting::Waiting;
 
 /// Largest message that is taken: a report of several outputs.
@@ -87,6 +89,8 @@ pub(crate) struct Context {
     router: Router,
     nudge: Option<Nudge>,
     lending: Option<Arc<dyn Lend>>,
+    /// Where replicas find each other; none without others.
+    membership: Option<Arc<dyn Membership>>,
     plans: Plans,
     results: Arc<dyn Results>,
     sessions: Sessions,
@@ -161,6 +165,7 @@ impl Execution {
         let router = Router::new(owner.stays().clone(), peers.clone(), Some(nudge.clone()));
         let ids = dependencies.ids.clone();
         let lending = Arc::clone(&replication.lending);
+        let membership = Arc::clone(&replication.membership);
         let (standing, stands) = watch::channel(true);
         let ways = Ways {
             router: router.clone(),
@@ -178,7 +183,12 @@ impl Execution {
         parts.sessions.set_elsewhere(elsewhere);
         tokio::spawn(replication::direct(peers.clone(), directives));
         tokio::spawn(replication::borrow(peers, Arc::clone(&lending), ends.shutdown.clone()));
-        let sharing = Sharing { nudge, lending, stands };
+        let sharing = Sharing {
+            membership,
+            nudge,
+            lending,
+            stands,
+        };
         let service = parts.assemble(dependencies, owner, router, ends, Some(sharing));
         Ok((service, left, finished))
     }
@@ -228,6 +238,7 @@ impl Execution {
 
 /// What a service has that shares with others.
 struct Sharing {
+    membership: Arc<dyn Membership>,
     nudge: Nudge,
     lending: Arc<dyn Lend>,
     stands: watch::Receiver<bool>,
@@ -278,9 +289,12 @@ impl Parts {
         ends: Ends,
         sharing: Option<Sharing>,
     ) -> Execution {
-        let (nudge, lending, standing) = match sharing {
-            Some(sharing) => (Some(sharing.nudge), Some(sharing.lending), sharing.stands),
-            None => (None, None, watch::channel(true).1),
+        let standing = sharing
+            .as_ref()
+            .map_or_else(|| watch::channel(true).1, |sharing| sharing.stands.clone());
+        let (nudge, lending, membership) = match sharing {
+            Some(sharing) => (Some(sharing.nudge), Some(sharing.lending), Some(sharing.membership)),
+            None => (None, None, None),
         };
         if let Some(retention) = dependencies.retention {
             let (store, clock) = (Arc::clone(&dependencies.store), Clock::clone(&dependencies.clock));
@@ -293,6 +307,7 @@ impl Parts {
             router,
             nudge,
             lending,
+            membership,
             plans: self.plans,
             results: dependencies.results,
             sessions: self.sessions,

@@ -24,7 +24,6 @@ use crate::error::{execution_not_found, status};
 use crate::ids::ExecutionId;
 use crate::owner::OwnerError;
 use crate::store::ExecutionRow;
-use crate::store::trouble::Trouble;
 
 /// How long a store that takes no writes is waited for before whoever asks is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ pub(crate) async fn unless_stuck<T>(
 ) -> Result<T, Status> {
     tokio::select! {
         biased;
-        trouble = lasting_trouble(context) => {
+        trouble = context.owner.troubles().lasting(PATIENCE) => {
             let problem = format!(
                 "nothing can be stored: {}. Repeat the call, with the same request_id if it has one: what was asked \
                  may have been noted",
@@ -59,30 +58,6 @@ pub(crate) async fn unless_stuck<T>(
             Err(ApiError::new(ErrorReason::StorageUnavailable, problem).retry_after(PATIENCE).into())
         }
         answer = answer => answer.map_err(status),
-    }
-}
-
-/// Waits until the store has taken no writes for long.
-async fn lasting_trouble(context: &Context) -> Trouble {
-    let mut seen = context.store.trouble();
-    loop {
-        let trouble = seen.borrow_and_update().clone();
-        let left = trouble
-            .as_ref()
-            .map(|trouble| PATIENCE.saturating_sub(trouble.since.elapsed()));
-        match (trouble, left) {
-            (Some(trouble), Some(Duration::ZERO)) => return trouble,
-            (_, Some(left)) => tokio::select! {
-                () = sleep(left) => {}
-                _ = seen.changed() => {}
-            },
-            // A store that is gone will not change any more.
-            (_, None) => {
-                if seen.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
-            }
-        }
     }
 }
 

@@ -10,7 +10,6 @@ mod admission;
 mod backlog;
 pub mod balance;
 mod base;
-mod closed;
 mod commands;
 pub mod commit;
 pub(crate) mod control;
@@ -26,9 +25,11 @@ mod reconcile;
 mod recover;
 mod release;
 pub mod seats;
+mod sessions;
 pub(crate) mod shards;
 mod silences;
 mod timers;
+pub(crate) mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use seats::Workers;
+use trouble::Troubles;
 
 pub use admission::Limits;
 pub(crate) use commands::MAX_LOG;
@@ -92,6 +94,7 @@ impl Dependencies {
 pub struct Owner {
     inbox: mpsc::Sender<Message>,
     stays: Stays,
+    troubles: Troubles,
     shutdown: CancellationToken,
 }
 
@@ -136,12 +139,14 @@ impl Owner {
         let owner = Self {
             inbox: sender,
             stays: stays.clone(),
+            troubles: Troubles::default(),
             shutdown: shutdown.clone(),
         };
         let ends = actor::Ends {
             inbox,
             control,
             stays,
+            troubles: owner.troubles.clone(),
             lost,
         };
         let reins = Reins {
@@ -154,6 +159,11 @@ impl Owner {
     /// In which shards calls are answered here.
     pub(crate) fn stays(&self) -> &Stays {
         &self.stays
+    }
+
+    /// The trouble of writing what was decided.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.troubles
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, OwnerError> {
@@ -212,8 +222,19 @@ impl Owner {
     }
 
     /// Extends leases.
-    pub(crate) async fn heartbeat(&self, session: String, tokens: Vec<String>) -> Result<Vec<Verdict>, OwnerError> {
-        self.ask(|reply| Message::Heartbeat { session, tokens, reply }).await
+    pub(crate) async fn heartbeat(
+        &self,
+        session: String,
+        generation: u64,
+        tokens: Vec<String>,
+    ) -> Result<Vec<Verdict>, OwnerError> {
+        self.ask(|reply| Message::Heartbeat {
+            session,
+            generation,
+            tokens,
+            reply,
+        })
+        .await
     }
 
     /// What some leases are about, whose logs are to grow by so many bytes.
@@ -226,13 +247,18 @@ impl Owner {
     }
 
     /// A session goes on that may have been given up.
-    pub(crate) async fn session_lives(&self, session: String) {
-        let _ended = self.inbox.send(Message::SessionLives { session }).await;
+    pub(crate) async fn session_lives(&self, session: String, generation: u64) {
+        let _ended = self.inbox.send(Message::SessionLives { session, generation }).await;
     }
 
     /// Gives out again what a session held. Waits for room in the inbox: this must not get lost.
-    pub(crate) async fn session_closed(&self, session: String, reason: String) {
+    pub(crate) async fn session_closed(&self, session: String, generation: u64, reason: String) {
+        let closed = Message::SessionClosed {
+            session,
+            generation,
+            reason,
+        };
         // Closed only when the loop has ended, and then there are no leases.
-        let _ended = self.inbox.send(Message::SessionClosed { session, reason }).await;
+        let _ended = self.inbox.send(closed).await;
     }
 }

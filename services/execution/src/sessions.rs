@@ -13,9 +13,9 @@ use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::Context;
 use crate::ids::Ids;
 use crate::owner::{LEASE, SessionRef, Verdict};
+use crate::{Context, ending};
 
 /// Workers are asked to send a heartbeat this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -37,6 +37,33 @@ struct Session {
     stream: Option<mpsc::Sender<StreamTasksResponse>>,
     /// The number of its newest stream.
     newest: u64,
+    /// Grows each time it goes on at another replica.
+    generation: u64,
+}
+
+/// A session that is to be closed, and in which of its generations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The session.
+    pub session: String,
+    /// The generation.
+    pub generation: u64,
+}
+
+impl Session {
+    fn closing(&self, id: &str) -> Closing {
+        Closing {
+            session: id.to_owned(),
+            generation: self.generation,
+        }
+    }
+}
+
+/// The session that a worker wants to go on with, if it names one.
+pub(crate) fn resumed(request: &RegisterWorkerRequest) -> Option<&str> {
+    let name = request.resume_session.as_str();
+    let is_name = name.len() == SESSION_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_name.then_some(name)
 }
 
 /// The sessions of workers.
@@ -46,6 +73,8 @@ pub struct Sessions {
     /// How many streams there have been. A session may leave and come back under its name: were streams counted in the
     /// session, the end of one from before would be taken for the end of the one from after.
     streams: Arc<AtomicU64>,
+    /// How often sessions were resumed here, where there are no other replicas.
+    generations: Arc<AtomicU64>,
     /// When it was last looked for silent ones.
     looked_at: Arc<AtomicI64>,
     /// Where directives go for sessions that are not here.
@@ -68,6 +97,7 @@ impl Sessions {
         Self {
             open: Arc::default(),
             streams: Arc::default(),
+            generations: Arc::default(),
             looked_at: Arc::new(AtomicI64::new(steady())),
             elsewhere: Arc::default(),
             steady,
@@ -75,8 +105,9 @@ impl Sessions {
     }
 
     /// Opens a session; a request id that came before gives the session that it opened. `None` when too many are open.
+    /// One that goes on does so in `generation`.
     #[must_use]
-    pub fn register(&self, request: RegisterWorkerRequest, ids: &Ids) -> Option<String> {
+    pub fn register(&self, request: RegisterWorkerRequest, generation: u64, ids: &Ids) -> Option<String> {
         let mut open = self.open.lock();
         let known = open
             .iter()
@@ -88,10 +119,7 @@ impl Sessions {
             return None;
         }
         // Whoever knows a session's name holds its right; it goes on wherever the worker comes to.
-        let name = &request.resume_session;
-        let is_name = name.len() == SESSION_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let resumed = is_name.then(|| name.clone());
-        let id = resumed.unwrap_or_else(|| ids.secret());
+        let id = resumed(&request).map_or_else(|| ids.secret(), ToOwned::to_owned);
         let queues = if request.queues.is_empty() {
             vec!["default".to_owned()]
         } else {
@@ -105,6 +133,7 @@ impl Sessions {
             stream: None,
             // None yet: the end of a stream from before it came back is not its end.
             newest: 0,
+            generation,
         };
         open.insert(id.clone(), session);
         Some(id)
@@ -120,12 +149,28 @@ impl Sessions {
             session: Arc::from(id),
             worker: Arc::clone(&session.worker),
             queues: Arc::clone(&session.queues),
+            generation: session.generation,
         })
     }
 
-    /// Forgets a session that goes on at another replica; also one whose stream has just broken.
+    /// Forgets a session that this replica has sent to another one.
     pub(crate) fn forget(&self, id: &str) {
-        self.close(id);
+        self.open.lock().remove(id);
+    }
+
+    /// Forgets a session that goes on at another replica in a generation, unless it has come back here since. Replicas of
+    /// before generations say 0, and are believed.
+    pub(crate) fn moved(&self, id: &str, generation: u64) {
+        let mut open = self.open.lock();
+        let older = |session: &Session| generation == 0 || session.generation < generation;
+        if open.get(id).is_some_and(older) {
+            open.remove(id);
+        }
+    }
+
+    /// The next generation of a session where there are no other replicas.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Sends to a session through its stream from now on; gives the stream's number.
@@ -139,15 +184,15 @@ impl Sessions {
     }
 
     /// Closes a session whose stream has broken, unless it has a newer one or is gone.
-    pub(crate) fn close_broken(&self, id: &str, stream: u64) -> bool {
+    pub(crate) fn close_broken(&self, id: &str, stream: u64) -> Option<Closing> {
         let mut open = self.open.lock();
         let broken = open.get(id).is_some_and(|session| session.newest == stream);
-        broken && open.remove(id).is_some()
+        broken.then(|| open.remove(id)).flatten().map(|gone| gone.closing(id))
     }
 
     /// Closes a session, if it is open.
-    pub fn close(&self, id: &str) -> bool {
-        self.open.lock().remove(id).is_some()
+    pub fn close(&self, id: &str) -> Option<Closing> {
+        self.open.lock().remove(id).map(|gone| gone.closing(id))
     }
 
     /// Where directives go for sessions that are not here; said once.
@@ -225,19 +270,18 @@ pub(crate) async fn sweep(context: Context) {
             () = tokio::time::sleep(HEARTBEAT) => {}
             () = context.shutdown.cancelled() => return,
         }
-        for id in context.sessions.silent() {
-            if context.sessions.close(&id) {
-                tracing::warn!("a worker is not heard of any more");
-                over(&context, id, "the worker is not heard of any more").await;
-            }
+        let silent = context.sessions.silent();
+        let closed: Vec<Closing> = silent.iter().filter_map(|id| context.sessions.close(id)).collect();
+        if !closed.is_empty() {
+            tracing::warn!(workers = closed.len(), "workers are not heard of any more");
+            // The database may have to be waited for.
+            tokio::spawn(ending::over(
+                context.clone(),
+                closed,
+                "the worker is not heard of any more",
+            ));
         }
     }
-}
-
-/// A session has ended: what it held is given out again, here and at the other replicas.
-pub(crate) async fn over(context: &Context, session: String, reason: &str) {
-    context.router.peers().close_session(&session, reason, false);
-    context.owner.session_closed(session, reason.to_owned()).await;
 }
 
 #[cfg(test)]
@@ -251,7 +295,7 @@ mod tests {
             name: "w".into(),
             ..RegisterWorkerRequest::default()
         };
-        let here = sessions.register(request, &Ids::system()).expect("room");
+        let here = sessions.register(request, 0, &Ids::system()).expect("room");
         let (stream, mut streamed) = mpsc::channel(4);
         sessions.attach(&here, stream);
         let (elsewhere, mut passed_on) = mpsc::channel(4);
@@ -269,5 +313,32 @@ mod tests {
         // What comes from another replica is not passed on again.
         assert!(sessions.pass_on("another", directive).is_some());
         assert!(passed_on.try_recv().is_err() && streamed.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_session_is_forgotten_for_a_later_generation_and_not_for_an_earlier_one() {
+        let sessions = Sessions::new(Arc::new(|| 0));
+        let name = "0123456789abcdef0123456789abcdef";
+        let resume = |generation| {
+            let request = RegisterWorkerRequest {
+                name: "w".into(),
+                resume_session: name.into(),
+                ..RegisterWorkerRequest::default()
+            };
+            sessions.register(request, generation, &Ids::system()).expect("room")
+        };
+        assert_eq!(resume(5), name);
+        sessions.moved(name, 4);
+        assert_eq!(sessions.touch(name).map(|session| session.generation), Some(5));
+        sessions.moved(name, 6);
+        assert!(sessions.touch(name).is_none());
+        resume(7);
+        assert_eq!(
+            sessions.close(name),
+            Some(Closing {
+                session: name.into(),
+                generation: 7
+            })
+        );
     }
 }

@@ -84,8 +84,13 @@ pub(crate) async fn report(
 }
 
 pub(crate) async fn extend(context: &Context, request: api::ExtendLeasesRequest) -> api::ExtendLeasesResponse {
+    let api::ExtendLeasesRequest {
+        session,
+        tokens,
+        generation,
+    } = request;
     api::ExtendLeasesResponse {
-        directives: heartbeat::here(context, &request.session, request.tokens).await,
+        directives: heartbeat::here(context, &session, generation, tokens).await,
     }
 }
 
@@ -101,11 +106,17 @@ pub(crate) async fn describe(
 }
 
 pub(crate) async fn close_session(context: &Context, request: api::CloseSessionRequest) {
-    if request.moved {
-        context.sessions.forget(&request.session);
-        context.owner.session_lives(request.session).await;
+    let api::CloseSessionRequest {
+        session,
+        reason,
+        moved,
+        generation,
+    } = request;
+    if moved {
+        context.sessions.moved(&session, generation);
+        context.owner.session_lives(session, generation).await;
     } else {
-        context.owner.session_closed(request.session, request.reason).await;
+        context.owner.session_closed(session, generation, reason).await;
     }
 }
 
@@ -207,5 +218,6 @@ fn session(session: Option<api::SessionRef>) -> Result<SessionRef, Status> {
         session: Arc::from(session.session),
         worker: Arc::from(session.worker),
         queues: Arc::from(session.queues),
+        generation: session.generation,
     })
 }

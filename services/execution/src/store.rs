@@ -12,18 +12,15 @@ mod samples;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
-pub mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_engine::{Closing, Event, ExecutionState, Failure, TaskState};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::ids::ExecutionId;
-use trouble::Trouble;
 
 /// Proof of ownership: every write shows it. It is worth nothing any more once a newer owner has shut this one out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,9 +239,6 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes all changes or none. A batch that was written before is recognised and answered with success, so a
     /// commit whose answer was lost may simply be repeated.
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError>;
-
-    /// Whether commits can be written at the moment, as it changes.
-    fn trouble(&self) -> watch::Receiver<Option<Trouble>>;
 
     /// A page of executions of some shards (of all, when none is named) that are not terminal, with their tasks, by id
     /// after `after`.

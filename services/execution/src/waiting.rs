@@ -172,6 +172,7 @@ mod tests {
             session: name.into(),
             worker: name.into(),
             queues: Arc::from(["default".to_owned()]),
+            generation: 0,
         };
         let (credits, seen) = watch::channel(free);
         let (leases, handed) = mpsc::channel(1);

@@ -55,6 +55,7 @@ fn shared(session: &SessionRef) -> nexus_api::shard::v1::SessionRef {
         session: session.session.to_string(),
         worker: session.worker.to_string(),
         queues: session.queues.to_vec(),
+        generation: session.generation,
     }
 }
 

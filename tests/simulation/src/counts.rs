@@ -55,6 +55,7 @@ counts! {
     starts_refused: "Starts that were refused because a key was used with another body.",
     handovers: "Owners that gave their shards up in order.",
     resumed: "Sessions that went on under a new owner, with attempts that still ran.",
+    closed_late: "Sessions that went on elsewhere and were then called over by where they had been before.",
     silences: "Leases whose workers had not been heard of for a while, as was noted for the next owner.",
     looked_again: "Starts whose owner changed after the store was asked for their key.",
     cancels: "Executions that were cancelled.",

@@ -371,9 +371,13 @@ impl World {
         let now = self.now();
         let Some(owner) = self.owner(number) else { return };
         for session in owner.sessions.silent() {
-            if owner.sessions.close(&session) {
-                let reason = "the worker is not heard of any more".to_owned();
-                owner.core.handle(Message::SessionClosed { session, reason }, now);
+            if let Some(closing) = owner.sessions.close(&session) {
+                let closed = Message::SessionClosed {
+                    session: closing.session,
+                    generation: closing.generation,
+                    reason: "the worker is not heard of any more".to_owned(),
+                };
+                owner.core.handle(closed, now);
             }
         }
         self.after(SWEEP, Happening::Sweep(number));

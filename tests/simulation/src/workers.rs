@@ -155,7 +155,10 @@ impl World {
             resume_session: resumed,
             ..RegisterWorkerRequest::default()
         };
-        let session = owner.sessions.register(request, &ids);
+        // As the store numbers them: each higher than all before.
+        self.generations += u64::from(lives.is_some());
+        let generation = if lives.is_some() { self.generations } else { 0 };
+        let session = owner.sessions.register(request, generation, &ids);
         worker.session = session
             .and_then(|session| owner.sessions.touch(&session))
             .map(|session| (session, active));
@@ -164,7 +167,12 @@ impl World {
         }
         worker.asking = false;
         if let Some(session) = lives {
-            self.send(active, Message::SessionLives { session }, None);
+            let lives = Message::SessionLives {
+                session: session.clone(),
+                generation,
+            };
+            self.send(active, lives, None);
+            self.may_be_closed_late(number, session, generation);
         }
         self.report(number);
     }

@@ -56,6 +56,8 @@ pub enum Happening {
     Heartbeat(usize, u64),
     /// An attempt at a worker is over.
     Ended(usize, String),
+    /// A replica where a worker's session was in an earlier generation says that it is over.
+    ClosedLate(usize, u64, String, u64),
     /// A worker that was stopped or dead goes on.
     Revive(usize),
     /// A process is started if none is there.
@@ -87,6 +89,8 @@ pub struct World {
     pub stormy: bool,
     /// Leases outlive their owner, as where several replicas share the shards.
     pub lasting: bool,
+    /// How often a session went on at another owner.
+    pub generations: u64,
     /// Since when workers have been silent, as it is noted in the store.
     pub silences: BTreeMap<Arc<str>, i64>,
     queue: BTreeMap<(i64, u64), Happening>,
@@ -127,6 +131,7 @@ impl World {
             counts: Counts::default(),
             stormy: true,
             lasting: false,
+            generations: 0,
             silences: BTreeMap::new(),
             queue: BTreeMap::new(),
             numbers: 0,
@@ -256,6 +261,9 @@ impl World {
             Happening::Worker(worker) => self.worker_step(worker),
             Happening::Heartbeat(worker, life) => self.heartbeat(worker, life),
             Happening::Ended(worker, token) => self.attempt_ended(worker, &token),
+            Happening::ClosedLate(worker, life, session, generation) => {
+                self.closed_late(worker, life, session, generation);
+            }
             Happening::Revive(worker) => self.revive_worker(worker),
             Happening::Restart => {
                 let active = self.active;

@@ -21,6 +21,7 @@ use super::load::{self, Page};
 use super::messages::{Message, OwnerError};
 use super::recover::Recovered;
 use super::seats::Seats;
+use super::trouble::Troubles;
 use crate::metrics;
 use crate::notify::Told;
 use crate::store::{Change, Fence, Store, StoreError};
@@ -41,6 +42,7 @@ pub(super) struct Ends {
     /// What the membership wants; nothing ever comes when there is none.
     pub(super) control: mpsc::Receiver<Control>,
     pub(super) stays: Stays,
+    pub(super) troubles: Troubles,
     /// Grows when the fence was refused: whoever keeps the membership has to join anew.
     pub(super) lost: watch::Sender<u64>,
 }
@@ -168,6 +170,7 @@ impl Actor {
                 }
                 self.handovers.push(handover);
             }
+            Control::Drop(shards) => self.core.disown(&shards.into_iter().collect()),
             Control::Rejoin(fence) => {
                 self.in_flight = None;
                 self.core.start_over(fence, now);
@@ -230,7 +233,8 @@ impl Actor {
     fn begin_commit(&mut self) {
         if let Some((fence, changes)) = self.core.begin_commit(self.dependencies.now()) {
             let store = Arc::clone(&self.dependencies.store);
-            self.in_flight = Some(write(store, fence, changes, self.shutdown.clone()));
+            let troubles = self.ends.troubles.clone();
+            self.in_flight = Some(write(store, fence, changes, troubles, self.shutdown.clone()));
         }
     }
 
@@ -358,9 +362,16 @@ async fn finished(in_flight: &mut Option<InFlight>) -> Result<(), StoreError> {
 
 /// Writes a batch, however long the store takes to become available. Gives up only when another owner has taken over, or
 /// when the process ends.
-fn write(store: Arc<dyn Store>, fence: Fence, changes: Vec<Change>, shutdown: CancellationToken) -> InFlight {
+fn write(
+    store: Arc<dyn Store>,
+    fence: Fence,
+    changes: Vec<Change>,
+    troubles: Troubles,
+    shutdown: CancellationToken,
+) -> InFlight {
     Box::pin(async move {
         let begun = Instant::now();
+        let writing = troubles.of_a_write();
         for tries in 1.. {
             let Err(error) = store.commit(fence, &changes).await else {
                 break;
@@ -376,8 +387,9 @@ fn write(store: Arc<dyn Store>, fence: Fence, changes: Vec<Change>, shutdown: Ca
                     } else {
                         tracing::error!(%error, tries, "the store still cannot be written; trying again");
                     }
+                    writing.failed(error.to_string());
                     tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
+                        () = writing.pause(wait) => {}
                         // While the process ends there is one more try and no more.
                         () = shutdown.cancelled() => return store.commit(fence, &changes).await,
                     }

@@ -20,6 +20,8 @@ pub(crate) enum Control {
     Loaded(Page),
     /// Give shards up.
     HandOver(Handover),
+    /// Shards turned out to be another owner's, or nobody's.
+    Drop(Vec<u16>),
     /// The replica has joined under a new name and owns nothing.
     Rejoin(Fence),
 }

@@ -12,7 +12,6 @@ use super::admission::{Limits, Load};
 use super::backlog::Told;
 use super::base::Map;
 pub use super::base::Now;
-use super::closed::Closed;
 use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
@@ -20,6 +19,7 @@ use super::live::Live;
 use super::messages::{Message, TokenSubject};
 pub use super::outputs::{Output, Stats};
 use super::seats::{NoSeats, Seats};
+use super::sessions::Sessions;
 use super::shards::{Shards, shard_of_token};
 use super::timers::Timers;
 use crate::ids::{ExecutionId, Ids};
@@ -49,7 +49,7 @@ pub struct Core {
     /// Where the next round of offers begins.
     pub(super) offered_to: Option<ExecutionId>,
     pub(super) told: Told,
-    pub(super) closed: Closed,
+    pub(super) sessions: Sessions,
     /// Since when workers have been silent whose leases are about to be taken over, on the steady clock.
     pub(super) silences: Map<Arc<str>, i64>,
     /// Leases whose workers were heard of again after that had been noted otherwise.
@@ -107,7 +107,7 @@ impl Core {
             stats: Stats::default(),
             offered_to: None,
             told: Told::default(),
-            closed: Closed::default(),
+            sessions: Sessions::default(),
             silences: Map::default(),
             heard: Vec::new(),
             lost_from: None,
@@ -145,18 +145,33 @@ impl Core {
                 free_slots,
                 reply,
             } => self.report(reports, &session, free_slots, reply),
-            Message::Heartbeat { session, tokens, reply } => {
+            Message::Heartbeat {
+                session,
+                generation,
+                tokens,
+                reply,
+            } => {
+                self.sessions.lives(&session, generation, now.steady);
                 let verdicts = tokens.iter().map(|token| self.extend(token, &session)).collect();
                 drop(reply.send(verdicts));
             }
             Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),
-            Message::SessionClosed { session, reason } => self.session_closed(&session, &reason),
-            Message::SessionLives { session } => self.closed.forget(&session),
+            Message::SessionClosed {
+                session,
+                generation,
+                reason,
+            } => self.session_closed(&session, generation, &reason),
+            Message::SessionLives { session, generation } => {
+                self.sessions.lives(&session, generation, now.steady);
+            }
         }
     }
 
-    fn session_closed(&mut self, session: &str, reason: &str) {
-        self.closed.add(session, reason, self.now.steady);
+    fn session_closed(&mut self, session: &str, generation: u64, reason: &str) {
+        let newest = self.sessions.close(session, generation, self.now.steady);
+        if !newest && !planted(Bug::OldCloseObeyed) {
+            return;
+        }
         for token in self.leases.tokens_of_session(session) {
             let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
             if !decides {
@@ -268,7 +283,7 @@ impl Core {
     pub fn start_over(&mut self, fence: Fence, now: Now) {
         let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
         let (mut stays, seats) = (self.shards.clone(), Arc::clone(&self.seats));
-        let (told, closed) = (std::mem::take(&mut self.told), std::mem::take(&mut self.closed));
+        let (told, sessions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.sessions));
         let anew = if lasting {
             Self::shared(fence, ids, limits, now)
         } else {
@@ -276,7 +291,7 @@ impl Core {
         };
         *self = Self {
             told,
-            closed,
+            sessions,
             ..anew.with_seats(seats)
         };
         stays.restart(&self.shards);

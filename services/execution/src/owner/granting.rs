@@ -20,8 +20,15 @@ use crate::metrics;
 impl Core {
     /// Leases what some pointers name, as far as it is still current.
     pub(super) fn grant(&mut self, pointers: &[Pointer], session: &SessionRef, reply: oneshot::Sender<Grants>) {
-        self.closed.forget(&session.session);
         let mut grants = Grants::default();
+        if !self
+            .sessions
+            .lives(&session.session, session.generation, self.now.steady)
+        {
+            // Its worker has gone on elsewhere and would never hear of them; another one may.
+            grants.strangers.extend(pointers);
+            return drop(reply.send(grants));
+        }
         let mut durable = None;
         for pointer in pointers {
             let id = ExecutionId::from_bytes(pointer.execution);
@@ -86,8 +93,11 @@ impl Core {
         rest
     }
 
-    /// Leases one attempt, if it is still the current one.
+    /// Leases one attempt, if it is still the current one and the session has not gone on elsewhere.
     pub(super) fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
+        if self.sessions.is_old(&session.session, session.generation) {
+            return None;
+        }
         let command = Command::Grant {
             task,
             attempt,
@@ -138,7 +148,6 @@ impl Core {
         if self.is_foreign(token) {
             return Verdict::Unknown;
         }
-        self.closed.forget(session);
         let trusted = self.trusted;
         match self.leases.of_session(token, session) {
             None => Verdict::Lost,

@@ -97,6 +97,8 @@ pub struct SessionRef {
     pub worker: Arc<str>,
     /// Queues that it takes tasks from.
     pub queues: Arc<[String]>,
+    /// Grows each time the session goes on at another replica; 0 where it began.
+    pub generation: u64,
 }
 
 /// A lease with everything that is needed to make a task of it.
@@ -243,6 +245,8 @@ pub enum Message {
     Heartbeat {
         /// The worker's session.
         session: String,
+        /// The session's generation where the worker is connected.
+        generation: u64,
         /// Which.
         tokens: Vec<String>,
         /// Who waits.
@@ -257,10 +261,12 @@ pub enum Message {
         /// Who waits.
         reply: oneshot::Sender<Vec<Subject>>,
     },
-    /// Give out again what a session held.
+    /// Give out again what a session held, unless a later generation of it is known.
     SessionClosed {
         /// The session.
         session: String,
+        /// The generation that is over.
+        generation: u64,
         /// Why, for people.
         reason: String,
     },
@@ -268,5 +274,7 @@ pub enum Message {
     SessionLives {
         /// The session.
         session: String,
+        /// The generation that began.
+        generation: u64,
     },
 }

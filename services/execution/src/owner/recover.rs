@@ -11,6 +11,7 @@ use super::core::Core;
 use super::leases::Lease;
 use super::live::{Live, restore};
 use super::messages::TokenSubject;
+use super::silences::CHANCE;
 use crate::ids::ExecutionId;
 use crate::store::{ExecutionRow, LeaseKey, TaskRow};
 
@@ -110,12 +111,11 @@ impl Core {
             task,
             attempt: current.leases,
         };
-        if let Some(reason) = self.closed.reason(&key.session, steady) {
-            let reason = reason.to_owned();
-            self.lose_unheard(subject, reason);
-            return false;
+        let (mut left_of_lease, silent) = self.left_of(&key.token);
+        if self.sessions.is_closed(&key.session, steady) {
+            // It may have come back, and this owner may not have heard of it: only silence from now on proves anything.
+            left_of_lease = left_of_lease.min(CHANCE);
         }
-        let (left_of_lease, silent) = self.left_of(&key.token);
         let length = if planted(Bug::TakenOverNeverExpires) {
             i64::MAX
         } else {
@@ -132,20 +132,6 @@ impl Core {
         };
         self.leases.insert(key.token, lease);
         true
-    }
-
-    /// Ends a lease of a former owner whose worker is known to be gone.
-    fn lose_unheard(&mut self, subject: TokenSubject, reason: String) {
-        tracing::warn!(execution.id = %subject.execution, subject.task, subject.attempt, reason, "an attempt was lost");
-        crate::metrics::lost();
-        let lose = Command::Lose {
-            task: subject.task,
-            attempt: subject.attempt,
-            reason,
-            counted: true,
-        };
-        // As below: what is owed is derived at the end.
-        drop(self.decide(subject.execution, lose, true));
     }
 
     /// Ends the leases of a former owner that nobody knows any more.
@@ -229,6 +215,7 @@ mod tests {
             session: session.into(),
             worker: "w".into(),
             queues: Arc::from(["default".to_owned()]),
+            generation: 0,
         };
         let (reply, _granted) = oneshot::channel();
         let grant = Message::Grant {
@@ -254,23 +241,71 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_goes_on_under_a_new_owner_unless_its_session_is_known_to_be_over() {
-        let ids = Ids::system();
-        let closed = || Message::SessionClosed {
+    fn a_lease_of_a_closed_session_goes_on_under_a_new_owner_only_if_its_worker_is_heard_of_soon() {
+        let closed = |generation| Message::SessionClosed {
             session: "s".into(),
+            generation,
             reason: "the worker's stream broke".into(),
         };
-        let lives = || Message::SessionLives { session: "s".into() };
-        for (heard, go_on) in [(vec![], 1), (vec![closed()], 0), (vec![closed(), lives()], 1)] {
+        let lives = |generation| Message::SessionLives {
+            session: "s".into(),
+            generation,
+        };
+        let ids = Ids::system();
+        let cases = [
+            (vec![], true),
+            (vec![closed(0)], false),
+            (vec![closed(0), lives(0)], true),
+            (vec![lives(4), closed(0)], true),
+            (vec![lives(4), closed(4)], false),
+        ];
+        for (heard, full) in cases {
             let (id, plan, left) = left_behind(&ids, "s");
             let mut core = owner(2, &ids, id.shard());
             heard.into_iter().for_each(|message| core.handle(message, NOW));
-            assert_eq!(taken_over(&mut core, &plan, left), go_on);
-            let task = &core.executions[&id].execution.tasks[0];
-            let running = task.state == TaskState::Running;
-            assert_eq!(running, go_on == 1, "{:?}", task.state);
-            assert_eq!(task.infra_losses, 1 - go_on, "the loss is counted");
+            assert_eq!(taken_over(&mut core, &plan, left), 1);
+            let mut lasts = 0;
+            for second in 1..=23 {
+                let now = second * 1_000_000;
+                core.tick(Now { wall: now, steady: now });
+                let task = &core.executions[&id].execution.tasks[0];
+                lasts += u32::from(task.state == TaskState::Running);
+            }
+            let expected = if full { 19..=22 } else { 4..=7 };
+            assert!(expected.contains(&lasts), "{full}: {lasts} s");
+            let losses = core.executions[&id].execution.tasks[0].infra_losses;
+            assert_eq!(losses, 1, "the loss is counted");
         }
+    }
+
+    #[test]
+    fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
+        let ids = Ids::system();
+        let (id, plan, left) = left_behind(&ids, "s");
+        let token = left.tasks[0].lease.clone().expect("a lease").token;
+        let mut core = owner(2, &ids, id.shard());
+        let closed = Message::SessionClosed {
+            session: "s".into(),
+            generation: 0,
+            reason: "the worker's stream broke".into(),
+        };
+        core.handle(closed, NOW);
+        taken_over(&mut core, &plan, left);
+        core.serve(id.shard());
+        let at = |second: i64| Now {
+            wall: second * 1_000_000,
+            steady: second * 1_000_000,
+        };
+        let (reply, _verdicts) = oneshot::channel();
+        let heartbeat = Message::Heartbeat {
+            session: "s".into(),
+            generation: 9,
+            tokens: vec![token.to_string()],
+            reply,
+        };
+        core.handle(heartbeat, at(3));
+        (4..=20).for_each(|second| core.tick(at(second)));
+        assert_eq!(core.executions[&id].execution.tasks[0].state, TaskState::Running);
     }
 
     #[test]
@@ -282,6 +317,7 @@ mod tests {
             let (reply, _verdicts) = oneshot::channel();
             let message = Message::Heartbeat {
                 session: "s".into(),
+                generation: 0,
                 tokens: vec![token.to_owned()],
                 reply,
             };

@@ -94,6 +94,7 @@ mod tests {
                 session: "s".into(),
                 worker: "w".into(),
                 queues: Arc::from(["default".to_owned()]),
+                generation: 0,
             };
             Seat::new(session, move || {
                 free.fetch_add(1, Ordering::Relaxed);

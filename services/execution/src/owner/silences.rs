@@ -13,7 +13,7 @@ use crate::store::Silence;
 /// Two heartbeats that did not come, in microseconds.
 const SILENT: i64 = 7_000_000;
 /// What a worker that was silent under the owner before has at least, to make itself heard by the new one.
-const CHANCE: i64 = 5_000_000;
+pub(super) const CHANCE: i64 = 5_000_000;
 
 impl Core {
     /// Takes in what the owner before had noted of shards that are being loaded.

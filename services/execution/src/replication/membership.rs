@@ -1,6 +1,7 @@
 //! Keeping the membership: renewing it, taking shards that nobody owns, giving up those that others should have, and
 //! leaving in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{MEMBERSHIP, RENEWAL, Replication, Router, TRUST};
-use crate::ids::Ids;
+use crate::ids::{Ids, SHARDS};
 use crate::owner::Reins;
 use crate::owner::balance::{Moves, moves};
 use crate::owner::control::{Control, Handover};
@@ -56,8 +57,13 @@ pub(crate) struct Keeper {
     trusted_until: Instant,
     trusted: bool,
     joined: bool,
+    /// The name under which it is joining again, until that is known to be done: a join whose answer was lost is repeated
+    /// under the same name, and leaves no replica behind that nobody is.
+    rejoining: Option<Uuid>,
     /// What was seen last.
     view: View,
+    /// The shards that the owner's loop was given and not yet asked to give up.
+    held: BTreeSet<u16>,
 }
 
 impl Keeper {
@@ -95,7 +101,9 @@ impl Keeper {
             trusted_until: Instant::now() + TRUST,
             trusted: true,
             joined: true,
+            rejoining: None,
             view: View::default(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -154,7 +162,29 @@ impl Keeper {
         let wanted = moves(self.me.owner, &view);
         self.view = view.clone();
         self.router.update(self.me.owner, view);
+        self.agree().await;
         self.make(wanted).await
+    }
+
+    /// Brings what the owner's loop has to what the store says. They part when the answer to a question is lost: a shard
+    /// that was acquired and not heard of would be nobody's for ever, and so would one that was to be released.
+    async fn agree(&mut self) {
+        let (strays, lost) = differences(self.me.owner, &self.view, &self.held);
+        if !lost.is_empty() {
+            tracing::warn!(shards = ?lost, "shards are not this replica's any more");
+            self.held.retain(|shard| !lost.contains(shard));
+            self.tell(Control::Drop(lost)).await;
+        }
+        if !strays.is_empty() {
+            tracing::warn!(shards = ?strays, "shards are this replica's and it had not heard of it");
+            self.adopt(strays).await;
+        }
+    }
+
+    async fn adopt(&mut self, shards: Vec<u16>) {
+        self.held.extend(&shards);
+        self.tell(Control::Adopt(shards)).await;
+        self.router.peers().nudge();
     }
 
     /// Joins under a new name; what was owned under the old one is forgotten.
@@ -162,8 +192,14 @@ impl Keeper {
         // As a rule it is out already. If it is not, nobody has to wait for its end, and a commit that is still under way
         // under the old name is refused.
         in_time(self.replication.membership.leave(self.me.owner)).await?;
-        self.me.owner = self.ids.random();
-        let fence = in_time(self.replication.membership.join(&self.me, MEMBERSHIP)).await?;
+        let name = *self.rejoining.get_or_insert_with(|| self.ids.random());
+        let me = Replica {
+            owner: name,
+            ..self.me.clone()
+        };
+        let fence = in_time(self.replication.membership.join(&me, MEMBERSHIP)).await?;
+        (self.me, self.rejoining) = (me, None);
+        self.held.clear();
         self.tell(Control::Rejoin(fence)).await;
         // What was lost under the old name is no news any more.
         self.reins.lost.mark_unchanged();
@@ -187,6 +223,7 @@ impl Keeper {
     async fn make(&mut self, wanted: Moves) -> Result<(), StoreError> {
         let membership = Arc::clone(&self.replication.membership);
         if !wanted.give_up.is_empty() {
+            self.held.retain(|shard| !wanted.give_up.contains(shard));
             self.hand_over(&wanted.give_up).await;
             in_time(membership.release(self.me.owner, &wanted.give_up)).await?;
             kill_here("execution::membership::released");
@@ -198,8 +235,7 @@ impl Keeper {
             let taken = in_time(membership.acquire(self.me.owner, &wanted.take)).await?;
             kill_here("execution::membership::acquired");
             if !taken.is_empty() {
-                self.tell(Control::Adopt(taken)).await;
-                self.router.peers().nudge();
+                self.adopt(taken).await;
             }
             // What is shown of the shards is one look old.
             self.nudge.nudge();
@@ -245,6 +281,14 @@ impl Keeper {
     }
 }
 
+/// Shards that the store says are a replica's and that it does not hold, and those that it holds and are not its own.
+fn differences(me: Uuid, view: &View, held: &BTreeSet<u16>) -> (Vec<u16>, Vec<u16>) {
+    let mine = (0..SHARDS).zip(&view.owners).filter(|(_, owner)| **owner == Some(me));
+    let mine: BTreeSet<u16> = mine.map(|(shard, _)| shard).collect();
+    let strays = mine.difference(held).copied().collect();
+    (strays, held.difference(&mine).copied().collect())
+}
+
 /// A question to the store with a limit, so that a store that hangs does not stop the clockwork.
 async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(CALL, call).await.unwrap_or_else(|_| {
@@ -260,4 +304,31 @@ fn is_relieved(me: Uuid, view: &View) -> bool {
         .iter()
         .any(|replica| replica.owner != me && !replica.draining);
     !others || view.owners.iter().all(|owner| owner.is_some_and(|owner| owner != me))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_says_and_what_is_held_are_compared_both_ways() {
+        let (me, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut view = View {
+            owners: vec![None; usize::from(SHARDS)],
+            ..View::default()
+        };
+        (view.owners[3], view.owners[4], view.owners[5]) = (Some(me), Some(other), Some(me));
+        let differences = |held: &[u16]| differences(me, &view, &held.iter().copied().collect());
+        assert_eq!(differences(&[3, 5]), (vec![], vec![]));
+        assert_eq!(
+            differences(&[3]),
+            (vec![5], vec![]),
+            "acquired, and the answer was lost"
+        );
+        assert_eq!(
+            differences(&[3, 4, 5, 6]),
+            (vec![], vec![4, 6]),
+            "another's, and nobody's"
+        );
+    }
 }

@@ -112,12 +112,13 @@ impl Peers {
     }
 
     /// Tells the others that a session is over, or goes on here. Whom this does not reach finds out when the leases end.
-    pub(crate) fn close_session(&self, session: &str, reason: &str, moved: bool) {
+    pub(crate) fn close_session(&self, session: &str, generation: u64, reason: &str, moved: bool) {
         for peer in self.all() {
             let message = CloseSessionRequest {
                 session: session.to_owned(),
                 reason: reason.to_owned(),
                 moved,
+                generation,
             };
             tokio::spawn(async move {
                 if let Err(error) = word(peer.client().close_session(request(message, WORD))).await {

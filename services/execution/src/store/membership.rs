@@ -51,4 +51,10 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
 
     /// Takes the replica itself out; its shards are nobody's from then on.
     async fn leave(&self, owner: Uuid) -> Result<(), StoreError>;
+
+    /// Begins a new generation of a worker's session, which goes on at another replica than before. Grows with each.
+    async fn resume_session(&self, session: &str) -> Result<u64, StoreError>;
+
+    /// The newest generations of those sessions that went on anywhere in the last days.
+    async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError>;
 }

@@ -7,10 +7,8 @@ use async_trait::async_trait;
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Event, TaskState};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::trouble::{Trouble, Troubles};
 use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
 use crate::ids::ExecutionId;
 
@@ -37,7 +35,6 @@ struct State {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
-    troubles: Troubles,
 }
 
 impl MemoryStore {
@@ -187,10 +184,6 @@ impl Store for MemoryStore {
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
         self.commit_now(fence, changes)
-    }
-
-    fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
-        self.troubles.watch()
     }
 
     async fn open_executions(

@@ -7,6 +7,7 @@ mod logs;
 mod membership;
 mod purge;
 mod read;
+mod sessions;
 mod silences;
 mod statement;
 #[cfg(test)]
@@ -20,12 +21,10 @@ use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::membership::{Membership, Replica, View};
-use super::trouble::{Trouble, Troubles};
 use super::{
     Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Silence, Store, StoreError, TaskCounts, TaskDuration,
     TaskRow,
@@ -59,6 +58,12 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: include_str!("../../migrations/postgres/0004_silences.sql"),
     },
+    Migration {
+        number: 5,
+        name: "sessions",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0005_sessions.sql"),
+    },
 ];
 
 /// How long a commit is waited for. After that the replica has lost its membership if the database does not answer at all;
@@ -76,7 +81,6 @@ const READING: Budget = Budget {
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     database: Database,
-    troubles: Troubles,
 }
 
 impl PostgresStore {
@@ -87,7 +91,6 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::connect(url, SCHEMA, options).await?,
-            troubles: Troubles::default(),
         })
     }
 
@@ -134,13 +137,7 @@ impl Store for PostgresStore {
         // Given up, it may be done all the same; then it is recognised when it comes again.
         let writing = timeout(WRITING, commit::commit(&self.database, fence, changes));
         let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-        let written = writing.await.map_err(late).flatten();
-        self.troubles.note(&written);
-        written
-    }
-
-    fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
-        self.troubles.watch()
+        writing.await.map_err(late).flatten()
     }
 
     async fn open_executions(
@@ -250,5 +247,13 @@ impl Membership for PostgresStore {
 
     async fn leave(&self, owner: Uuid) -> Result<(), StoreError> {
         membership::leave(&self.database, owner).await
+    }
+
+    async fn resume_session(&self, session: &str) -> Result<u64, StoreError> {
+        sessions::resume(&self.database, session).await
+    }
+
+    async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+        sessions::generations(&self.database, sessions).await
     }
 }

@@ -11,10 +11,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use nexus_engine::{Event, TaskState};
 use nexus_storage::sqlite::{Database, Durability, Migration};
-use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::trouble::{Trouble, Troubles};
 use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
 use crate::ids::ExecutionId;
 
@@ -50,7 +48,6 @@ const LOGS: &[Migration] = &[Migration {
 pub struct SqliteStore {
     executions: Database,
     logs: Database,
-    troubles: Troubles,
 }
 
 impl SqliteStore {
@@ -62,11 +59,7 @@ impl SqliteStore {
         let executions = Database::open(&directory.join("execution.db"), Durability::Full, EXECUTIONS).await?;
         // A log line may be lost with a power cut, a state never.
         let logs = Database::open(&directory.join("logs.db"), Durability::Normal, LOGS).await?;
-        Ok(Self {
-            executions,
-            logs,
-            troubles: Troubles::default(),
-        })
+        Ok(Self { executions, logs })
     }
 
     /// Closes the files, so that nothing is left in their write-ahead logs.
@@ -88,13 +81,7 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
-        let written = commit::commit(&self.executions, fence, changes).await;
-        self.troubles.note(&written);
-        written
-    }
-
-    fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
-        self.troubles.watch()
+        commit::commit(&self.executions, fence, changes).await
     }
 
     async fn open_executions(

@@ -32,10 +32,14 @@ pub(crate) async fn heartbeat(
         let extend = ExtendLeasesRequest {
             session: session.session.to_string(),
             tokens,
+            generation: session.generation,
         };
         ask(peer, extend)
     });
-    let (mut directives, others) = tokio::join!(here(context, &session.session, mine), join_all(asked));
+    let (mut directives, others) = tokio::join!(
+        here(context, &session.session, session.generation, mine),
+        join_all(asked)
+    );
     kill_here("execution::heartbeat");
     directives.extend(others.into_iter().flatten());
     Ok(HeartbeatTasksResponse {
@@ -46,12 +50,13 @@ pub(crate) async fn heartbeat(
 }
 
 /// Extends leases that this replica can speak for.
-pub(crate) async fn here(context: &Context, session: &str, tokens: Vec<String>) -> Vec<Directive> {
+pub(crate) async fn here(context: &Context, session: &str, generation: u64, tokens: Vec<String>) -> Vec<Directive> {
     if tokens.is_empty() {
         return Vec::new();
     }
     // An owner that cannot answer says nothing: the worker asks again before its leases are over.
-    let verdicts = context.owner.heartbeat(session.to_owned(), tokens.clone()).await;
+    let asked = context.owner.heartbeat(session.to_owned(), generation, tokens.clone());
+    let verdicts = asked.await;
     let verdicts = verdicts.unwrap_or_default();
     let known = tokens
         .iter()

@@ -6,12 +6,18 @@ use nexus_api::time::duration;
 use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, RegisterWorkerRequest, RegisterWorkerResponse,
 };
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::MAX_OUTPUT;
-use crate::Context;
+use crate::error::status;
 use crate::owner::{LEASE, MAX_LOG};
 use crate::sessions::{self, HEARTBEAT};
+use crate::store::StoreError;
+use crate::{Context, ending};
+
+/// How long the store may take to number a session.
+const CALL: std::time::Duration = std::time::Duration::from_secs(2);
 
 const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
@@ -32,19 +38,29 @@ pub(crate) async fn register(
         return Err(ApiError::field("queues", format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes")).into());
     }
     let (name, queues) = (request.name.clone(), request.queues.clone());
-    let resumed = !request.resume_session.is_empty();
-    let session = context.sessions.register(request, &context.ids).ok_or_else(|| {
-        ApiError::new(ErrorReason::Overloaded, "too many workers are registered")
-            .retry_after(std::time::Duration::from_secs(10))
-    })?;
-    if resumed {
-        context
-            .router
-            .peers()
-            .close_session(&session, "the worker is here now", true);
-        context.owner.session_lives(session.clone()).await;
+    let resumed = sessions::resumed(&request).map(ToOwned::to_owned);
+    let generation = match &resumed {
+        Some(session) => next_generation(context, session).await?,
+        None => 0,
+    };
+    let session = context
+        .sessions
+        .register(request, generation, &context.ids)
+        .ok_or_else(|| {
+            ApiError::new(ErrorReason::Overloaded, "too many workers are registered")
+                .retry_after(std::time::Duration::from_secs(10))
+        })?;
+    if resumed.is_some() {
+        let peers = context.router.peers();
+        peers.close_session(&session, generation, "the worker is here now", true);
+        context.owner.session_lives(session.clone(), generation).await;
     }
-    tracing::info!(worker = name, ?queues, resumed, "a worker registered");
+    tracing::info!(
+        worker = name,
+        ?queues,
+        resumed = resumed.is_some(),
+        "a worker registered"
+    );
     let heartbeat = i64::try_from(HEARTBEAT.as_micros()).unwrap_or(i64::MAX);
     Ok(RegisterWorkerResponse {
         session,
@@ -60,8 +76,20 @@ pub(crate) async fn deregister(
     request: DeregisterWorkerRequest,
 ) -> Result<DeregisterWorkerResponse, Status> {
     // Ending a session twice is no error.
-    if context.sessions.close(&request.session) {
-        sessions::over(context, request.session, "the worker ended without finishing it").await;
+    if let Some(closing) = context.sessions.close(&request.session) {
+        let over = ending::over(context.clone(), vec![closing], "the worker ended without finishing it");
+        // Goes on when the worker does not wait for it.
+        drop(tokio::spawn(over).await);
     }
     Ok(DeregisterWorkerResponse {})
+}
+
+/// The generation in which a session goes on here. Its number proves that this is the newest word on the session.
+async fn next_generation(context: &Context, session: &str) -> Result<u64, Status> {
+    let Some(membership) = &context.membership else {
+        return Ok(context.sessions.next_generation());
+    };
+    let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
+    let asked = timeout(CALL, membership.resume_session(session)).await;
+    asked.map_err(late).flatten().map_err(status)
 }

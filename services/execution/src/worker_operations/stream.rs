@@ -19,10 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{heartbeat, lease, poll, report, session};
-use crate::Context;
 use crate::owner::{Granted, SessionRef};
-use crate::sessions;
 use crate::waiting::{Desk, HANDED, Open};
+use crate::{Context, ending};
 
 /// Messages that wait for a slow worker at most.
 const OUTBOX: usize = 256;
@@ -103,8 +102,8 @@ async fn broken(context: &Context, session: &str, stream: u64) {
         return;
     }
     sleep(RETURN).await;
-    if context.sessions.close_broken(session, stream) {
-        sessions::over(context, session.to_owned(), "the worker's stream broke").await;
+    if let Some(closing) = context.sessions.close_broken(session, stream) {
+        ending::over(context.clone(), vec![closing], "the worker's stream broke").await;
     }
 }
 

@@ -9,14 +9,74 @@ impl World {
             return;
         };
         self.counts.streams_broken += 1;
-        let open = self
-            .owner(of)
-            .is_some_and(|owner| owner.sessions.close(&session.session));
-        if open {
-            let reason = "the worker's stream broke".to_owned();
-            let session = session.session.to_string();
-            self.send(of, Message::SessionClosed { session, reason }, None);
+        let closed = self.owner(of).and_then(|owner| owner.sessions.close(&session.session));
+        if let Some(closing) = closed {
+            let closed = Message::SessionClosed {
+                session: closing.session,
+                generation: closing.generation,
+                reason: "the worker's stream broke".to_owned(),
+            };
+            self.send(of, closed, None);
         }
+    }
+
+    /// The replica at which a session was before comes back after a while, having been frozen or cut off, and says that
+    /// the session is over.
+    pub(super) fn may_be_closed_late(&mut self, number: usize, session: String, generation: u64) {
+        if self.faulty(3) {
+            let wait = self.rng.i64(SECOND / 10..15 * SECOND);
+            let life = self.workers[number].life;
+            self.after(wait, Happening::ClosedLate(number, life, session, generation - 1));
+        }
+    }
+
+    /// An old word that a session is over changes nothing: what its worker was told to go on with just before, it is told
+    /// to go on with just after.
+    pub fn closed_late(&mut self, number: usize, life: u64, session: String, generation: u64) {
+        let worker = &self.workers[number];
+        let Some((current, of)) = worker.session.clone() else {
+            return;
+        };
+        if worker.life != life || *current.session != *session {
+            return;
+        }
+        let tokens: Vec<String> = worker.running.keys().cloned().collect();
+        let Some(before) = self.asked(of, &current, &tokens) else {
+            return;
+        };
+        let now = self.now();
+        if let Some(owner) = self.owner(of) {
+            let reason = "the worker's stream broke".to_owned();
+            let closed = Message::SessionClosed {
+                session,
+                generation,
+                reason,
+            };
+            owner.core.handle(closed, now);
+        }
+        let after = self.asked(of, &current, &tokens).unwrap_or_default();
+        self.counts.closed_late += 1;
+        self.checker.require(before == after, "I13 old words", || {
+            format!("worker {number} was told {before:?}, and after an old word that it is gone {after:?}")
+        });
+        self.pump(of);
+    }
+
+    /// What a worker is told about its leases at once; nothing when nobody is there to ask.
+    fn asked(&mut self, of: u64, session: &SessionRef, tokens: &[String]) -> Option<Vec<Verdict>> {
+        let now = self.now();
+        let owner = self
+            .owner(of)
+            .filter(|owner| !owner.loading && owner.paused_until <= now.steady)?;
+        let (reply, mut verdicts) = oneshot::channel();
+        let heartbeat = Message::Heartbeat {
+            session: session.session.to_string(),
+            generation: session.generation,
+            tokens: tokens.to_vec(),
+            reply,
+        };
+        owner.core.handle(heartbeat, now);
+        verdicts.try_recv().ok()
     }
 
     pub fn fault_of_a_worker(&mut self) {

@@ -29,6 +29,7 @@ impl World {
         let (reply, answer) = oneshot::channel();
         let message = Message::Heartbeat {
             session: session.session.to_string(),
+            generation: session.generation,
             tokens: tokens.clone(),
             reply,
         };

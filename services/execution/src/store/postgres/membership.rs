@@ -74,7 +74,8 @@ pub(super) async fn renew(store: &Database, replica: &Replica, lease: Duration) 
 /// before, so what has gone is left out by hand.
 const RENEW: &str = "
     WITH mine AS (
-        UPDATE replicas SET address = $2, draining = $3, expires_at = clock_timestamp() + $4 * interval '1 second'
+        -- Under one name nobody who drains stops draining: a word to the contrary was under way for long.
+        UPDATE replicas SET address = $2, draining = draining OR $3, expires_at = clock_timestamp() + $4 * interval '1 second'
         WHERE owner = $1 RETURNING owner
     ), gone AS (
         DELETE FROM replicas WHERE owner <> $1 AND expires_at < clock_timestamp() RETURNING owner

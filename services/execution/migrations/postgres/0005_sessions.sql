@@ -1,0 +1,9 @@
+-- Where workers' sessions went on: a session that comes to another replica gets a higher generation. A replica that was
+-- away meanwhile asks before it says that a session is over. Sessions that never moved have no row.
+CREATE SEQUENCE session_generations;
+CREATE TABLE sessions (
+    session    text COLLATE "C" PRIMARY KEY,
+    generation bigint      NOT NULL,
+    resumed_at timestamptz NOT NULL
+);
+CREATE INDEX sessions_resumed ON sessions (resumed_at);

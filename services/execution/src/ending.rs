@@ -1,0 +1,71 @@
+//! The end of workers' sessions at this replica. It may have been away, frozen or cut off, while a worker went on at
+//! another replica; so it asks which generation is the newest before it says that a session is over.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::Context;
+use crate::owner::LEASE;
+use crate::sessions::Closing;
+use crate::store::StoreError;
+use crate::store::membership::Membership;
+
+/// How long one question to the store may take, and the wait before it is asked again.
+const CALL: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Sessions have ended here. Those that did not go on at another replica are over: what they held is given out again, here
+/// and at the other replicas.
+pub(crate) async fn over(context: Context, closed: Vec<Closing>, reason: &'static str) {
+    for Closing { session, generation } in newest(&context, closed).await {
+        context
+            .router
+            .peers()
+            .close_session(&session, generation, reason, false);
+        context
+            .owner
+            .session_closed(session, generation, reason.to_owned())
+            .await;
+    }
+}
+
+/// Those of which no later generation is known. None while the store cannot be asked: their leases end by themselves, and
+/// nobody else could be given them meanwhile.
+async fn newest(context: &Context, closed: Vec<Closing>) -> Vec<Closing> {
+    let Some(membership) = &context.membership else {
+        return closed;
+    };
+    let sessions: Vec<String> = closed.iter().map(|closing| closing.session.clone()).collect();
+    let known = match generations(membership.as_ref(), &sessions).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!(%error, "it cannot be asked where workers went on; what they held is given out when their leases end");
+            return Vec::new();
+        }
+    };
+    let is_newest = |closing: &Closing| {
+        let later = known
+            .iter()
+            .any(|(session, generation)| *session == closing.session && *generation > closing.generation);
+        if later {
+            tracing::info!("a worker has gone on at another replica");
+        }
+        !later
+    };
+    closed.into_iter().filter(is_newest).collect()
+}
+
+async fn generations(membership: &dyn Membership, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+    let lease = Duration::from_micros(u64::try_from(LEASE).unwrap_or_default());
+    let until = Instant::now() + lease;
+    loop {
+        let asked = timeout(CALL, membership.session_generations(sessions)).await;
+        let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
+        match asked.map_err(late).flatten() {
+            Ok(known) => return Ok(known),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => sleep(AGAIN).await,
+        }
+    }
+}
