@@ -43,6 +43,8 @@ struct Role {
     services: &'static [&'static str],
     /// Why it is not ready.
     reason: Option<String>,
+    /// What is wrong although it is ready.
+    remark: Option<String>,
 }
 
 /// What a process says at a moment.
@@ -52,6 +54,8 @@ pub struct Report {
     pub ready: bool,
     /// Each role, and why it is not ready.
     pub roles: Vec<(&'static str, Option<String>)>,
+    /// Roles that are ready, and what is wrong all the same.
+    pub remarks: Vec<(&'static str, String)>,
 }
 
 impl Readiness {
@@ -61,6 +65,7 @@ impl Readiness {
         let role = Role {
             services,
             reason: Some("it is starting".to_owned()),
+            remark: None,
         };
         self.inner.state.lock().roles.insert(name, role);
         self.inner.changed.send_replace(());
@@ -85,7 +90,10 @@ impl Readiness {
             false => role.reason.clone(),
         };
         let roles: Vec<_> = state.roles.iter().map(|(name, role)| (*name, said(role))).collect();
+        let remark = |(name, role): (&&'static str, &Role)| Some((*name, role.remark.clone()?));
+        let remarks = state.roles.iter().filter(|(_, role)| said(role).is_none());
         Report {
+            remarks: remarks.filter_map(remark).collect(),
             ready: !state.draining && roles.iter().all(|(_, reason)| reason.is_none()),
             roles,
         }
@@ -151,6 +159,22 @@ impl RoleReadiness {
         self.say(Some(reason.into()));
     }
 
+    /// Says what is wrong while the role can serve all the same, for `/readyz`; nothing when nothing is.
+    pub fn remark(&self, remark: Option<String>) {
+        let mut state = self.readiness.inner.state.lock();
+        let Some(role) = state.roles.get_mut(self.name) else {
+            return;
+        };
+        if role.remark == remark {
+            return;
+        }
+        match &remark {
+            Some(remark) => tracing::warn!(role = self.name, remark, "the role is ready, and something is wrong"),
+            None => tracing::info!(role = self.name, "nothing is wrong any more"),
+        }
+        role.remark = remark;
+    }
+
     fn say(&self, reason: Option<String>) {
         let inner = &self.readiness.inner;
         let before = match inner.state.lock().roles.get_mut(self.name) {
@@ -185,6 +209,15 @@ mod tests {
         assert_eq!(report.roles[0], ("execution", Some("the database is away".to_owned())));
         assert_eq!(report.roles[1], ("worker", None));
         execution.ready();
+        execution.remark(Some("definitions cannot be reached".to_owned()));
+        let report = readiness.report();
+        assert!(report.ready, "it can do without");
+        assert_eq!(
+            report.remarks,
+            [("execution", "definitions cannot be reached".to_owned())]
+        );
+        execution.remark(None);
+        assert!(readiness.report().remarks.is_empty());
         readiness.drain();
         assert!(!readiness.report().ready);
     }

@@ -1,19 +1,23 @@
 //! Connections as they come in. The loop never ends because of an error: a process that has no descriptors left waits
 //! and goes on. Each connection holds a place until it is closed; beyond the limit new ones are closed at once, so that
-//! balancers go elsewhere.
+//! balancers go elsewhere. One peer has a part of the places at most, and a connection that does not begin to speak loses
+//! its own: whoever opens many and says nothing keeps nobody out.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -22,6 +26,10 @@ use crate::tls::ServerTls;
 
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection may take to say the first words of HTTP/2. From then on it has to answer signs of life.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of those words: the preface and the head of a first frame (RFC 9113, 3.4).
+const HELLO: usize = 24 + 9;
 /// The wait after an error of the listener, which doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -38,22 +46,94 @@ pub(crate) fn describe() {
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     wire: Wire,
+    /// The end of its patience, until it has spoken.
+    hello: Option<Pin<Box<Sleep>>>,
+    heard: usize,
     _place: Place,
 }
 
-struct Place(#[expect(dead_code, reason = "held until the connection is closed")] OwnedSemaphorePermit);
+impl Connection {
+    fn new(wire: Wire, place: Place) -> Self {
+        Self {
+            wire,
+            hello: Some(Box::pin(sleep(HELLO_LIMIT))),
+            heard: 0,
+            _place: place,
+        }
+    }
 
-impl Place {
-    fn take(places: &Arc<Semaphore>) -> Option<Self> {
-        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+    /// Whether its time to begin to speak is over.
+    fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        let over = |limit: &mut Pin<Box<Sleep>>| limit.as_mut().poll(context).is_ready();
+        self.hello.as_mut().is_some_and(over)
+    }
+
+    fn hear(&mut self, bytes: usize) {
+        self.heard += bytes;
+        if self.heard >= HELLO {
+            self.hello = None;
+        }
+    }
+}
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) all: usize,
+    pub(crate) of_one_peer: usize,
+}
+
+/// The places of all connections, and how many each peer has.
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    of_peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most: Most,
+}
+
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    places: Places,
+    peer: IpAddr,
+}
+
+impl Places {
+    fn new(most: Most) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(most.all.min(Semaphore::MAX_PERMITS))),
+            of_peers: Arc::default(),
+            most,
+        }
+    }
+
+    /// Takes one, or says which limit is in the way.
+    fn take(&self, peer: IpAddr) -> Result<Place, &'static str> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| "limit")?;
+        let mut of_peers = self.of_peers.lock();
+        let taken = of_peers.entry(peer).or_default();
+        if *taken >= self.most.of_one_peer {
+            return Err("peer_limit");
+        }
+        *taken += 1;
         metrics::gauge!(OPEN).increment(1.0);
-        Some(Self(permit))
+        Ok(Place {
+            _permit: permit,
+            places: self.clone(),
+            peer,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         metrics::gauge!(OPEN).decrement(1.0);
+        let mut of_peers = self.places.of_peers.lock();
+        if let Some(taken) = of_peers.get_mut(&self.peer) {
+            *taken -= 1;
+            if *taken == 0 {
+                of_peers.remove(&self.peer);
+            }
+        }
     }
 }
 
@@ -62,7 +142,7 @@ impl Drop for Place {
 pub(crate) fn accept(
     listener: TcpListener,
     tls: Option<ServerTls>,
-    most: usize,
+    most: Most,
     closing: CancellationToken,
 ) -> impl futures::Stream<Item = Result<Connection, Infallible>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(64);
@@ -77,12 +157,12 @@ pub(crate) fn accept(
     connections.map(Ok).chain(futures::stream::pending())
 }
 
-async fn serve(listener: TcpListener, tls: Option<ServerTls>, most: usize, ready: mpsc::Sender<Connection>) {
-    let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+async fn serve(listener: TcpListener, tls: Option<ServerTls>, most: Most, ready: mpsc::Sender<Connection>) {
+    let places = Places::new(most);
     let mut wait = FIRST_WAIT;
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match listener.accept().await {
+            Ok((socket, peer)) => (socket, peer.ip().to_canonical()),
             Err(error) => {
                 // EMFILE and the like: others have to close first. A connection that broke in the queue costs a moment.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -93,16 +173,19 @@ async fn serve(listener: TcpListener, tls: Option<ServerTls>, most: usize, ready
             }
         };
         wait = FIRST_WAIT;
-        let Some(place) = Place::take(&places) else {
-            metrics::counter!(REFUSED, "reason" => "limit").increment(1);
-            tracing::debug!(most, "a connection was closed: limits.max_connections are open");
-            continue;
+        let place = match places.take(peer) {
+            Ok(place) => place,
+            Err(reason) => {
+                metrics::counter!(REFUSED, "reason" => reason).increment(1);
+                tracing::debug!(%peer, reason, ?most, "a connection was closed: too many are open");
+                continue;
+            }
         };
         let (tls, ready) = (tls.clone(), ready.clone());
         tokio::spawn(async move {
             if let Some(wire) = shake_hands(socket, tls).await {
                 // Refused when the server ends.
-                let _ended = ready.send(Connection { wire, _place: place }).await;
+                let _ended = ready.send(Connection::new(wire, place)).await;
             }
         });
     }
@@ -137,7 +220,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.wire).poll_read(context, buffer);
+        if matches!(read, Poll::Ready(Ok(()))) {
+            self.hear(buffer.filled().len() - before);
+        } else if read.is_pending() && self.is_silent(context) {
+            metrics::counter!(REFUSED, "reason" => "silent").increment(1);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

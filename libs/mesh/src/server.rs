@@ -27,6 +27,8 @@ pub struct ServerOptions {
     pub max_concurrent_streams: u32,
     /// Connections at a time; more are closed at once.
     pub max_connections: usize,
+    /// Connections of one address at a time; more are closed at once.
+    pub max_connections_per_peer: usize,
     /// Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.
     pub max_in_flight: usize,
     /// Largest metadata of a call, in bytes.
@@ -41,6 +43,7 @@ impl Default for ServerOptions {
             tls: None,
             max_concurrent_streams: 256,
             max_connections: 10_000,
+            max_connections_per_peer: 2_500,
             max_in_flight: 10_000,
             max_metadata_bytes: 16 << 10,
             keepalive: KEEPALIVE,
@@ -147,7 +150,10 @@ impl Listener {
         let incoming = incoming::accept(
             self.listener,
             options.tls.clone(),
-            options.max_connections,
+            incoming::Most {
+                all: options.max_connections,
+                of_one_peer: options.max_connections_per_peer,
+            },
             ending.accepting,
         );
         Server::builder()

@@ -77,6 +77,14 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Something went wrong with a database that has a name.
+    #[error("{place}: {error}")]
+    At {
+        /// Which one: schema, host, port and name.
+        place: std::sync::Arc<str>,
+        /// What went wrong.
+        error: Box<Error>,
+    },
     /// A setting cannot be used.
     #[error("{what}")]
     Setting {
@@ -103,7 +111,20 @@ fn summary(kind: ErrorKind, source: &sqlx::Error) -> String {
         ErrorKind::Corrupt => "the database file is damaged",
         ErrorKind::Other => "the database failed",
     };
-    words.to_owned()
+    // What the database itself says of a transient trouble is for logs; that it cannot be reached, and why, is for whoever
+    // has to do something about it.
+    match source {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::Configuration(_) => {
+            format!("{words}: {source}")
+        }
+        sqlx::Error::Database(answer) if kind == ErrorKind::Other || kind == ErrorKind::Transient => {
+            match answer.code() {
+                Some(code) => format!("{words}: {} (SQLSTATE {code})", answer.message()),
+                None => format!("{words}: {}", answer.message()),
+            }
+        }
+        _ => words.to_owned(),
+    }
 }
 
 /// Whether TLS could not be agreed on. The driver tells it as a broken connection, in the words of rustls.
@@ -117,6 +138,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Database { kind, .. } => *kind,
+            Self::At { error, .. } => error.kind(),
             Self::Unsettled { .. } => ErrorKind::Transient,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             _ => ErrorKind::Other,
@@ -127,13 +149,32 @@ impl Error {
     /// was done.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(
-            self,
-            Self::Database {
-                kind: ErrorKind::Transient,
-                ..
-            }
-        )
+        match self {
+            Self::Database { kind, .. } => *kind == ErrorKind::Transient,
+            Self::At { error, .. } => error.is_retriable(),
+            _ => false,
+        }
+    }
+
+    /// The same error with the name of the database that it is about.
+    #[must_use]
+    pub fn at(self, place: &std::sync::Arc<str>) -> Self {
+        match self {
+            Self::Database { .. } | Self::Unsettled { .. } => Self::At {
+                place: std::sync::Arc::clone(place),
+                error: Box::new(self),
+            },
+            named => named,
+        }
+    }
+
+    /// What went wrong, without where: for callers, whom it does not concern.
+    #[must_use]
+    pub fn placeless(&self) -> &Self {
+        match self {
+            Self::At { error, .. } => error,
+            other => other,
+        }
     }
 
     /// No answer came in time.
@@ -149,8 +190,11 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
             cause = error.source();
         }
         text

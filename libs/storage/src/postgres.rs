@@ -78,7 +78,7 @@ pub struct Database {
     reader: PgPool,
     schema: String,
     /// Where it is, for people.
-    shown: String,
+    shown: Arc<str>,
 }
 
 impl Database {
@@ -89,12 +89,17 @@ impl Database {
     /// When the address or the schema's name cannot be used, or no connection can be had in time.
     pub async fn connect(url: &str, schema: &str, options: Options) -> Result<Self, Error> {
         let connect = connect_options(url, schema, &options)?;
-        let shown = format!(
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            let what = "the database's address must begin with postgres://".to_owned();
+            return Err(Error::Setting { what });
+        }
+        let shown: Arc<str> = format!(
             "schema {schema} of {}:{}/{}",
             connect.get_host(),
             connect.get_port(),
             connect.get_database().unwrap_or_default()
-        );
+        )
+        .into();
         let settings: Arc<str> = settings(schema, &options).into();
         let pool = |connections: u32, asks: bool| {
             let settings = Arc::clone(&settings);
@@ -146,7 +151,9 @@ impl Database {
             total: options.reach_timeout,
             ..Budget::default()
         };
-        retry(budget, reach).await?;
+        retry(budget, reach)
+            .await
+            .map_err(|error: Error| error.at(&database.shown))?;
         Ok(database)
     }
 
@@ -164,6 +171,12 @@ impl Database {
             timeout(BEGINNING, transactions.begin()).await.map_err(late)?
         });
         begun.await.map_err(|_| Error::timed_out())?.map_err(Error::from)
+    }
+
+    /// Where it is, for people: schema, host, port and name.
+    #[must_use]
+    pub fn place(&self) -> &Arc<str> {
+        &self.shown
     }
 
     /// Connections for reading.

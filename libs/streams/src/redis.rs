@@ -25,6 +25,7 @@ mod keeper;
 mod link;
 mod local;
 pub mod lock;
+pub mod mark;
 mod metrics;
 mod reader;
 mod scripts;

@@ -31,7 +31,7 @@ impl From<StoreError> for ApiError {
                     ErrorKind::Transient | ErrorKind::Full | ErrorKind::ReadOnly => ErrorReason::StorageUnavailable,
                     _ => ErrorReason::Internal,
                 };
-                let message = format!("{cause}; repeat the call, and see the server's log");
+                let message = format!("{}; repeat the call, and see the server's log", cause.placeless());
                 Self::new(reason, message).retry_after(Duration::from_secs(1))
             }
         }

@@ -5,6 +5,7 @@
 //! - Nobody is told of a change before it is stored.
 //! - Nothing on the way of a task reads the database: state is in memory, and one commit carries many executions.
 
+mod condition;
 mod connected;
 mod convert;
 mod ending;
@@ -43,11 +44,12 @@ pub use owner::{Limits, OwnerError, Recovered};
 pub use replication::{Connect, Replication};
 pub use retention::{Always, Retention, Turn};
 
+use condition::Signs;
 use connected::Connected;
 use notify::Notifier;
 use owner::Owner;
 use plans::Plans;
-use replication::{Idle, Keeper, Nudge, Peers, Router, Watched, Ways};
+use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways};
 use results::Results;
 use sessions::Sessions;
 use store::Store;
@@ -108,7 +110,7 @@ pub(crate) struct Context {
 #[derive(Clone)]
 pub struct Execution {
     context: Context,
-    standing: watch::Receiver<bool>,
+    condition: watch::Receiver<Option<String>>,
 }
 
 impl std::fmt::Debug for Execution {
@@ -167,6 +169,14 @@ impl Execution {
         let lending = Arc::clone(&replication.lending);
         let membership = Arc::clone(&replication.membership);
         let (standing, stands) = watch::channel(true);
+        let (problem, addressed) =
+            watch::channel(Some("it is not known yet whether its address leads to it".to_owned()));
+        let own = OwnAddress {
+            address: replication.address.clone(),
+            connect: Arc::clone(&replication.connect),
+            router: router.clone(),
+        };
+        tokio::spawn(own.watch(problem, ends.shutdown.clone()));
         let ways = Ways {
             router: router.clone(),
             reins,
@@ -188,6 +198,7 @@ impl Execution {
             nudge,
             lending,
             stands,
+            addressed,
         };
         let service = parts.assemble(dependencies, owner, router, ends, Some(sharing));
         Ok((service, left, finished))
@@ -215,10 +226,10 @@ impl Execution {
             .max_encoding_message_size(MAX_REQUEST)
     }
 
-    /// Whether the replica's membership is fresh, now and later.
+    /// Why the replica cannot do its work, now and later; nothing while it can.
     #[must_use]
-    pub fn standing(&self) -> watch::Receiver<bool> {
-        self.standing.clone()
+    pub fn condition(&self) -> watch::Receiver<Option<String>> {
+        self.condition.clone()
     }
 
     /// In how many shards calls are answered by this replica.
@@ -242,6 +253,7 @@ struct Sharing {
     nudge: Nudge,
     lending: Arc<dyn Lend>,
     stands: watch::Receiver<bool>,
+    addressed: watch::Receiver<Option<String>>,
 }
 
 /// What owner and service have in common.
@@ -289,9 +301,17 @@ impl Parts {
         ends: Ends,
         sharing: Option<Sharing>,
     ) -> Execution {
-        let standing = sharing
-            .as_ref()
-            .map_or_else(|| watch::channel(true).1, |sharing| sharing.stands.clone());
+        let (stands, addressed) = sharing.as_ref().map_or_else(
+            || (watch::channel(true).1, watch::channel(None).1),
+            |sharing| (sharing.stands.clone(), sharing.addressed.clone()),
+        );
+        let signs = Signs {
+            standing: stands,
+            trouble: owner.troubles().watch(),
+            address: addressed,
+        };
+        let (told, condition) = watch::channel(Some("it is starting".to_owned()));
+        tokio::spawn(signs.watch(told, ends.shutdown.clone()));
         let (nudge, lending, membership) = match sharing {
             Some(sharing) => (Some(sharing.nudge), Some(sharing.lending), Some(sharing.membership)),
             None => (None, None, None),
@@ -320,6 +340,6 @@ impl Parts {
             shutdown: ends.shutdown,
         };
         tokio::spawn(sessions::sweep(context.clone()));
-        Execution { context, standing }
+        Execution { context, condition }
     }
 }

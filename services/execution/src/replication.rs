@@ -4,6 +4,7 @@ mod feeds;
 mod idle;
 mod lending;
 mod membership;
+mod own_address;
 mod peers;
 mod routing;
 pub(crate) mod words;
@@ -18,6 +19,7 @@ pub(crate) use feeds::{Watched, follow};
 pub(crate) use idle::Idle;
 pub(crate) use lending::{borrow, lend};
 pub(crate) use membership::{Keeper, Nudge, Ways};
+pub(crate) use own_address::OwnAddress;
 pub(crate) use peers::{DIRECTIVES, Peer, Peers, direct, request};
 pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
 

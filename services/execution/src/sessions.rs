@@ -1,6 +1,7 @@
 //! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,8 +27,13 @@ const SILENCE: i64 = LEASE;
 const FROZEN: i64 = 8_000_000;
 /// Characters of a session's name.
 const SESSION_LENGTH: usize = 32;
-/// Sessions that may be open at a time.
+/// Sessions that may be open at a time, those of them that are kept free for workers that go on with one, and those that
+/// one address may have.
 const MAX_SESSIONS: usize = 10_000;
+const KEPT_FREE: usize = 1_000;
+const OF_ONE_PEER: usize = 5_000;
+/// A session that nobody has used for so many microseconds after it was opened never was one. It holds nothing.
+const UNUSED: i64 = 15_000_000;
 
 struct Session {
     worker: Arc<str>,
@@ -39,6 +45,75 @@ struct Session {
     newest: u64,
     /// Grows each time it goes on at another replica.
     generation: u64,
+    /// The address that it was opened from; none within the process.
+    peer: Option<IpAddr>,
+    /// It was asked for since it was opened.
+    used: bool,
+}
+
+/// The open sessions.
+#[derive(Default)]
+struct Open {
+    sessions: BTreeMap<String, Session>,
+    /// Those that were not used when they were opened, oldest first; some may have been used or closed since.
+    unused: VecDeque<String>,
+    of_peers: HashMap<IpAddr, usize>,
+}
+
+impl Open {
+    fn insert(&mut self, id: String, session: Session) {
+        self.remove(&id);
+        if let Some(peer) = session.peer {
+            *self.of_peers.entry(peer).or_default() += 1;
+        }
+        self.unused.push_back(id.clone());
+        self.sessions.insert(id, session);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        if let Some(peer) = session.peer
+            && let Some(number) = self.of_peers.get_mut(&peer)
+        {
+            *number -= 1;
+            if *number == 0 {
+                self.of_peers.remove(&peer);
+            }
+        }
+        Some(session)
+    }
+
+    /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
+    /// none.
+    fn make_room(&mut self, before: i64) -> bool {
+        while let Some(id) = self.unused.front() {
+            let opened = self
+                .sessions
+                .get(id)
+                .filter(|session| !session.used)
+                .map(|session| session.heard_of);
+            if opened.is_some_and(|opened| opened >= before) {
+                return false;
+            }
+            let id = self.unused.pop_front().unwrap_or_default();
+            if opened.is_some() {
+                self.remove(&id);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Why no session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// Too many are open.
+    #[error("{MAX_SESSIONS} workers are registered, which is the most that a replica takes")]
+    All,
+    /// Too many of one address are open.
+    #[error("{OF_ONE_PEER} workers of this address are registered, which is the most that a replica takes of one")]
+    Peer,
 }
 
 /// A session that is to be closed, and in which of its generations.
@@ -69,7 +144,7 @@ pub(crate) fn resumed(request: &RegisterWorkerRequest) -> Option<&str> {
 /// The sessions of workers.
 #[derive(Clone)]
 pub struct Sessions {
-    open: Arc<Mutex<BTreeMap<String, Session>>>,
+    open: Arc<Mutex<Open>>,
     /// How many streams there have been. A session may leave and come back under its name: were streams counted in the
     /// session, the end of one from before would be taken for the end of the one from after.
     streams: Arc<AtomicU64>,
@@ -85,7 +160,7 @@ pub struct Sessions {
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions")
-            .field("open", &self.open.lock().len())
+            .field("open", &self.open.lock().sessions.len())
             .finish()
     }
 }
@@ -104,22 +179,44 @@ impl Sessions {
         }
     }
 
-    /// Opens a session; a request id that came before gives the session that it opened. `None` when too many are open.
-    /// One that goes on does so in `generation`.
-    #[must_use]
-    pub fn register(&self, request: RegisterWorkerRequest, generation: u64, ids: &Ids) -> Option<String> {
+    /// Opens a session; a request id that came before gives the session that it opened. One that goes on does so in
+    /// `generation`. Sessions that were never used make room for new ones.
+    ///
+    /// # Errors
+    /// When too many are open.
+    pub fn register(
+        &self,
+        request: RegisterWorkerRequest,
+        generation: u64,
+        peer: Option<IpAddr>,
+        ids: &Ids,
+    ) -> Result<String, Full> {
         let mut open = self.open.lock();
         let known = open
+            .sessions
             .iter()
             .find(|(_, session)| !request.request_id.is_empty() && session.request_id == request.request_id);
         if let Some((id, _)) = known {
-            return Some(id.clone());
-        }
-        if open.len() >= MAX_SESSIONS {
-            return None;
+            return Ok(id.clone());
         }
         // Whoever knows a session's name holds its right; it goes on wherever the worker comes to.
-        let id = resumed(&request).map_or_else(|| ids.secret(), ToOwned::to_owned);
+        let resumed = resumed(&request);
+        let most = if resumed.is_some() {
+            MAX_SESSIONS
+        } else {
+            MAX_SESSIONS - KEPT_FREE
+        };
+        if open.sessions.len() >= most && !open.make_room(i64::MAX) {
+            return Err(Full::All);
+        }
+        let of_peer = peer
+            .and_then(|peer| open.of_peers.get(&peer))
+            .copied()
+            .unwrap_or_default();
+        if of_peer >= OF_ONE_PEER && !open.make_room(i64::MAX) {
+            return Err(Full::Peer);
+        }
+        let id = resumed.map_or_else(|| ids.secret(), ToOwned::to_owned);
         let queues = if request.queues.is_empty() {
             vec!["default".to_owned()]
         } else {
@@ -134,17 +231,21 @@ impl Sessions {
             // None yet: the end of a stream from before it came back is not its end.
             newest: 0,
             generation,
+            peer,
+            // What goes on has been used elsewhere, and holds leases.
+            used: generation > 0,
         };
         open.insert(id.clone(), session);
-        Some(id)
+        Ok(id)
     }
 
     /// A session, if it is open; being asked for counts as being heard of.
     #[must_use]
     pub fn touch(&self, id: &str) -> Option<SessionRef> {
         let mut open = self.open.lock();
-        let session = open.get_mut(id)?;
+        let session = open.sessions.get_mut(id)?;
         session.heard_of = (self.steady)();
+        session.used = true;
         Some(SessionRef {
             session: Arc::from(id),
             worker: Arc::clone(&session.worker),
@@ -163,7 +264,7 @@ impl Sessions {
     pub(crate) fn moved(&self, id: &str, generation: u64) {
         let mut open = self.open.lock();
         let older = |session: &Session| generation == 0 || session.generation < generation;
-        if open.get(id).is_some_and(older) {
+        if open.sessions.get(id).is_some_and(older) {
             open.remove(id);
         }
     }
@@ -176,7 +277,7 @@ impl Sessions {
     /// Sends to a session through its stream from now on; gives the stream's number.
     pub(crate) fn attach(&self, id: &str, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
         let mut open = self.open.lock();
-        open.get_mut(id).map_or(0, |session| {
+        open.sessions.get_mut(id).map_or(0, |session| {
             session.stream = Some(stream);
             session.newest = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
             session.newest
@@ -186,7 +287,7 @@ impl Sessions {
     /// Closes a session whose stream has broken, unless it has a newer one or is gone.
     pub(crate) fn close_broken(&self, id: &str, stream: u64) -> Option<Closing> {
         let mut open = self.open.lock();
-        let broken = open.get(id).is_some_and(|session| session.newest == stream);
+        let broken = open.sessions.get(id).is_some_and(|session| session.newest == stream);
         broken.then(|| open.remove(id)).flatten().map(|gone| gone.closing(id))
     }
 
@@ -215,7 +316,7 @@ impl Sessions {
 
     /// Tells a worker that is here; gives the directive back when it is not.
     pub(crate) fn pass_on(&self, id: &str, directive: Directive) -> Option<Directive> {
-        let stream = match self.open.lock().get(id) {
+        let stream = match self.open.lock().sessions.get(id) {
             Some(session) => session.stream.clone(),
             None => return Some(directive),
         };
@@ -237,11 +338,15 @@ impl Sessions {
         let now = (self.steady)();
         let mut open = self.open.lock();
         if now - self.looked_at.swap(now, Ordering::Relaxed) > FROZEN {
-            for session in open.values_mut() {
+            for session in open.sessions.values_mut() {
                 session.heard_of = now;
             }
         }
-        let silent = open.iter().filter(|(_, session)| now - session.heard_of > SILENCE);
+        while open.make_room(now - UNUSED) {}
+        let silent = open
+            .sessions
+            .iter()
+            .filter(|(_, session)| now - session.heard_of > SILENCE);
         silent.map(|(id, _)| id.clone()).collect()
     }
 }
@@ -295,7 +400,7 @@ mod tests {
             name: "w".into(),
             ..RegisterWorkerRequest::default()
         };
-        let here = sessions.register(request, 0, &Ids::system()).expect("room");
+        let here = sessions.register(request, 0, None, &Ids::system()).expect("room");
         let (stream, mut streamed) = mpsc::channel(4);
         sessions.attach(&here, stream);
         let (elsewhere, mut passed_on) = mpsc::channel(4);
@@ -325,7 +430,9 @@ mod tests {
                 resume_session: name.into(),
                 ..RegisterWorkerRequest::default()
             };
-            sessions.register(request, generation, &Ids::system()).expect("room")
+            sessions
+                .register(request, generation, None, &Ids::system())
+                .expect("room")
         };
         assert_eq!(resume(5), name);
         sessions.moved(name, 4);
@@ -339,6 +446,43 @@ mod tests {
                 session: name.into(),
                 generation: 7
             })
+        );
+    }
+
+    #[test]
+    fn sessions_that_nobody_uses_keep_nobody_out() {
+        let now = Arc::new(AtomicI64::new(0));
+        let clock = Arc::clone(&now);
+        let sessions = Sessions::new(Arc::new(move || clock.load(Ordering::Relaxed)));
+        let ids = Ids::system();
+        let open = |peer: u8| {
+            let peer = IpAddr::from([10, 0, 0, peer]);
+            sessions.register(RegisterWorkerRequest::default(), 0, Some(peer), &ids)
+        };
+        let used = open(1).expect("room");
+        assert!(sessions.touch(&used).is_some());
+        let flood: Vec<_> = (0..2 * MAX_SESSIONS)
+            .map(|number| open(u8::from(number % 2 == 0)))
+            .collect();
+        assert!(flood.iter().all(Result::is_ok), "each makes room for the next");
+        assert!(sessions.open.lock().sessions.len() <= MAX_SESSIONS - KEPT_FREE);
+        assert!(sessions.touch(&used).is_some(), "who is used stays");
+        now.store(UNUSED + 1, Ordering::Relaxed);
+        assert!(sessions.silent().is_empty());
+        assert_eq!(sessions.open.lock().sessions.len(), 1, "the others never were any");
+        let proven = (0..OF_ONE_PEER).map(|_| open(7).expect("room"));
+        proven.for_each(|id| assert!(sessions.touch(&id).is_some()));
+        assert_eq!(open(7), Err(Full::Peer), "one address more than its part");
+        let others = (OF_ONE_PEER + 1..MAX_SESSIONS - KEPT_FREE).map(|_| open(8).expect("room"));
+        others.for_each(|id| assert!(sessions.touch(&id).is_some()));
+        assert_eq!(open(9), Err(Full::All));
+        let request = RegisterWorkerRequest {
+            resume_session: "0123456789abcdef0123456789abcdef".into(),
+            ..RegisterWorkerRequest::default()
+        };
+        assert!(
+            sessions.register(request, 3, None, &ids).is_ok(),
+            "room is kept for who goes on"
         );
     }
 }

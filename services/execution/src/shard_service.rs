@@ -87,4 +87,10 @@ impl ShardService for Service {
         let answer = operations::lend(&self.0, &request.into_inner());
         Ok(Response::new(answer))
     }
+
+    async fn identify_replica(&self, _: Request<api::IdentifyReplicaRequest>) -> Answer<api::IdentifyReplicaResponse> {
+        let me = self.0.router.me();
+        let replica = me.map_or_else(Vec::new, |me| me.as_bytes().to_vec());
+        Ok(Response::new(api::IdentifyReplicaResponse { replica }))
+    }
 }

@@ -27,7 +27,8 @@ impl WorkerService for Service {
         &self,
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
-        register::register(&self.0, request.into_inner())
+        let peer = request.remote_addr().map(|address| address.ip().to_canonical());
+        register::register(&self.0, request.into_inner(), peer)
             .await
             .map(Response::new)
     }

@@ -5,9 +5,12 @@
 //! the roles drain, workers first; the server lets the last calls finish; the roles close. A second signal ends it at once.
 
 mod definitions;
+mod dependencies;
 mod execution;
 mod frame;
 pub(crate) mod migrate;
+mod namespace;
+mod patience;
 mod role;
 mod worker;
 
@@ -220,11 +223,16 @@ fn telemetry(config: &Config, readiness: &Readiness) -> Result<nexus_telemetry::
     let readiness = readiness.clone();
     let probe: nexus_telemetry::Probe = std::sync::Arc::new(move || {
         let report = readiness.report();
-        let word = |reason: Option<String>| reason.unwrap_or_else(|| "ready".to_owned());
+        let remark = |name: &str| report.remarks.iter().find(|(role, _)| *role == name);
+        let word = |name: &str, reason: &Option<String>| match (reason, remark(name)) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some((_, remark))) => format!("ready, but {remark}"),
+            (None, None) => "ready".to_owned(),
+        };
         let roles = report
             .roles
-            .into_iter()
-            .map(|(name, reason)| (name.to_owned(), word(reason).into()));
+            .iter()
+            .map(|(name, reason)| ((*name).to_owned(), word(name, reason).into()));
         (report.ready, serde_json::Value::Object(roles.collect()))
     });
     let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
@@ -263,6 +271,7 @@ fn server_options(config: &Config) -> Result<ServerOptions, ServeError> {
         tls,
         max_concurrent_streams: config.limits.max_concurrent_streams,
         max_connections: config.limits.max_connections,
+        max_connections_per_peer: config.limits.max_connections_per_peer,
         max_in_flight: config.limits.max_in_flight,
         ..ServerOptions::default()
     })

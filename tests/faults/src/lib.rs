@@ -19,7 +19,7 @@ pub use mesh::{MeshArena, chaos_seconds, one_of_few, whole_set};
 pub use points::{During, OWNER_POINTS, POINTS, Point};
 pub use process::{Nexus, Outside, binary, signal};
 pub use report::{MeshTally, Recovery, Tally};
-pub use workflows::{CHAIN, DATA, FAN, FAR, FAR_ONCE, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, WEB, Workflow};
+pub use workflows::{CHAIN, DATA, FAN, FAR, FAR_ONCE, NOTHING, ONCE, PAY_FIRST, RETRY, SLOW, STOPPED, WEB, Workflow};
 
 use std::time::{Duration, Instant};
 

@@ -190,6 +190,20 @@ impl Load {
         self.ending.store(true, Ordering::Relaxed);
     }
 
+    /// Lets clients work again after [`Load::end`].
+    pub fn go_on(&self) {
+        self.ending.store(false, Ordering::Relaxed);
+    }
+
+    /// One execution from its start to its end; how long after a moment its start was answered.
+    pub async fn started_after(&self, workflow: &Workflow, moment: Instant) -> Duration {
+        let id = self.start(workflow).await;
+        let took = moment.elapsed();
+        self.wait(&id).await;
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        took
+    }
+
     /// Lets clients finish, and waits until they and whatever else is owed have.
     ///
     /// # Panics

@@ -95,6 +95,13 @@ pub const PAY_FIRST: Workflow = Workflow {
     source: || bash("pay", "    delivery: at_most_once\n", "sleep 0.1"),
 };
 
+/// A task that does nothing, for starts by the thousand.
+pub const NOTHING: Workflow = Workflow {
+    name: "nothing",
+    cancelled: false,
+    source: || "  only: {noop: {output: 1}}\n".to_owned(),
+};
+
 /// Somebody cancels this one while it sleeps.
 pub const STOPPED: Workflow = Workflow {
     name: "stopped",

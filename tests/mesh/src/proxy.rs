@@ -43,6 +43,7 @@ struct Weather {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    target: SocketAddr,
     weather: watch::Sender<Weather>,
     held: Arc<AtomicU64>,
     opened: Arc<AtomicU64>,
@@ -70,6 +71,7 @@ impl Proxy {
         ));
         Ok(Self {
             port,
+            target,
             weather,
             held,
             opened,
@@ -128,6 +130,12 @@ impl Proxy {
             weather.age += u64::from(weather.target.is_none());
             weather.target = Some(target);
         });
+    }
+
+    /// The machine is there again: new connections lead to it. Those from before lead nowhere still, as where so many
+    /// packets were dropped that nobody repeats them any more.
+    pub fn come_back(&self) {
+        self.lead(self.target);
     }
 
     /// How often bytes were held back by a cut.

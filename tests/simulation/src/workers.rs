@@ -158,7 +158,7 @@ impl World {
         // As the store numbers them: each higher than all before.
         self.generations += u64::from(lives.is_some());
         let generation = if lives.is_some() { self.generations } else { 0 };
-        let session = owner.sessions.register(request, generation, &ids);
+        let session = owner.sessions.register(request, generation, None, &ids).ok();
         worker.session = session
             .and_then(|session| owner.sessions.touch(&session))
             .map(|session| (session, active));

@@ -44,7 +44,7 @@ impl Database {
             return Ok(());
         }
         Err(Error::Behind {
-            path: self.shown.clone(),
+            path: self.shown.to_string(),
             found: applied.last().map_or(0, |last| last.number),
             known: migrations.last().map_or(0, |migration| migration.number),
         })
@@ -88,7 +88,7 @@ impl Database {
             .execute(&mut *connection)
             .await?;
         transaction.commit().await?;
-        tracing::info!(place = self.shown, migration.number, migration.name, "migrated");
+        tracing::info!(place = &*self.shown, migration.number, migration.name, "migrated");
         Ok(true)
     }
 

@@ -7,3 +7,7 @@ CREATE TABLE sessions (
     resumed_at timestamptz NOT NULL
 );
 CREATE INDEX sessions_resumed ON sessions (resumed_at);
+
+-- Names this mesh, so that another one that uses the same Redis and namespace by mistake is noticed.
+CREATE TABLE mesh (id uuid PRIMARY KEY);
+INSERT INTO mesh (id) VALUES (gen_random_uuid());

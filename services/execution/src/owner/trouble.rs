@@ -31,7 +31,7 @@ pub(crate) struct Troubles {
 
 impl Troubles {
     /// A write begins. What is noted of it is forgotten when this is dropped.
-    pub(super) fn of_a_write(&self) -> Writing {
+    pub(crate) fn of_a_write(&self) -> Writing {
         Writing(self.clone())
     }
 
@@ -74,11 +74,11 @@ impl Troubles {
 
 /// The trouble of one write.
 #[derive(Debug)]
-pub(super) struct Writing(Troubles);
+pub(crate) struct Writing(Troubles);
 
 impl Writing {
     /// It failed and will be tried again.
-    pub(super) fn failed(&self, reason: String) {
+    pub(crate) fn failed(&self, reason: String) {
         self.0.current.send_modify(|trouble| {
             let (since, tries) = trouble
                 .as_ref()

@@ -110,6 +110,22 @@ impl PostgresStore {
         Ok(self.database.verify(MIGRATIONS).await?)
     }
 
+    /// What names this mesh: the same for all replicas over one database, and no other's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mesh(&self) -> Result<String, StoreError> {
+        self.named(retry(READING, || read::mesh(&self.database)).await)
+    }
+
+    /// Adds to an error which database it is about.
+    fn named<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.map_err(|error| match error {
+            StoreError::Database(error) => StoreError::Database(error.at(self.database.place())),
+            other => other,
+        })
+    }
+
     /// Closes all connections.
     pub async fn close(&self) {
         self.database.close().await;
@@ -130,14 +146,14 @@ impl Retriable for StoreError {
 #[async_trait]
 impl Store for PostgresStore {
     async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
-        membership::claim(&self.database, owner).await
+        self.named(membership::claim(&self.database, owner).await)
     }
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
         // Given up, it may be done all the same; then it is recognised when it comes again.
         let writing = timeout(WRITING, commit::commit(&self.database, fence, changes));
         let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-        writing.await.map_err(late).flatten()
+        self.named(writing.await.map_err(late).flatten())
     }
 
     async fn open_executions(
@@ -146,27 +162,27 @@ impl Store for PostgresStore {
         after: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
-        retry(READING, || read::open_executions(&self.database, shards, after, limit)).await
+        self.named(retry(READING, || read::open_executions(&self.database, shards, after, limit)).await)
     }
 
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
-        retry(READING, || read::request(&self.database, key)).await
+        self.named(retry(READING, || read::request(&self.database, key)).await)
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        retry(READING, || read::execution(&self.database, id)).await
+        self.named(retry(READING, || read::execution(&self.database, id)).await)
     }
 
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
-        retry(READING, || read::execution_state(&self.database, id)).await
+        self.named(retry(READING, || read::execution_state(&self.database, id)).await)
     }
 
     async fn counted(&self, id: ExecutionId) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
-        retry(READING, || read::counted(&self.database, id)).await
+        self.named(retry(READING, || read::counted(&self.database, id)).await)
     }
 
     async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
-        retry(READING, || read::ids_with_prefix(&self.database, digits)).await
+        self.named(retry(READING, || read::ids_with_prefix(&self.database, digits)).await)
     }
 
     async fn list(
@@ -175,15 +191,15 @@ impl Store for PostgresStore {
         before: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
-        retry(READING, || read::list(&self.database, filter, before, limit)).await
+        self.named(retry(READING, || read::list(&self.database, filter, before, limit)).await)
     }
 
     async fn task_counts(&self, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, TaskState, u32)>, StoreError> {
-        retry(READING, || read::task_counts(&self.database, ids)).await
+        self.named(retry(READING, || read::task_counts(&self.database, ids)).await)
     }
 
     async fn tasks(&self, id: ExecutionId, from: u32, limit: u32) -> Result<Vec<TaskRow>, StoreError> {
-        retry(READING, || read::tasks(&self.database, id, from, limit)).await
+        self.named(retry(READING, || read::tasks(&self.database, id, from, limit)).await)
     }
 
     async fn history(
@@ -193,67 +209,67 @@ impl Store for PostgresStore {
         after: u64,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        retry(READING, || read::history(&self.database, id, task, after, limit)).await
+        self.named(retry(READING, || read::history(&self.database, id, task, after, limit)).await)
     }
 
     async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
-        retry(READING, || read::durations(&self.database, workflow, executions)).await
+        self.named(retry(READING, || read::durations(&self.database, workflow, executions)).await)
     }
 
     async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
-        retry(READING, || silences::note(&self.database, silences)).await
+        self.named(retry(READING, || silences::note(&self.database, silences)).await)
     }
 
     async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
-        retry(READING, || silences::forget(&self.database, tokens)).await
+        self.named(retry(READING, || silences::forget(&self.database, tokens)).await)
     }
 
     async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
-        retry(READING, || silences::list(&self.database, shards)).await
+        self.named(retry(READING, || silences::list(&self.database, shards)).await)
     }
 
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
         // Lines that are there already are left alone, so this too may be done again.
-        retry(READING, || logs::append(&self.database, lines)).await
+        self.named(retry(READING, || logs::append(&self.database, lines)).await)
     }
 
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
-        retry(READING, || logs::list(&self.database, query)).await
+        self.named(retry(READING, || logs::list(&self.database, query)).await)
     }
 
     async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
         // What is gone already is not found again.
-        retry(READING, || purge::purge(&self.database, finished_before, limit)).await
+        self.named(retry(READING, || purge::purge(&self.database, finished_before, limit)).await)
     }
 }
 
 #[async_trait]
 impl Membership for PostgresStore {
     async fn join(&self, replica: &Replica, lease: Duration) -> Result<Fence, StoreError> {
-        membership::join(&self.database, replica, lease).await
+        self.named(membership::join(&self.database, replica, lease).await)
     }
 
     async fn renew(&self, replica: &Replica, lease: Duration) -> Result<View, StoreError> {
-        membership::renew(&self.database, replica, lease).await
+        self.named(membership::renew(&self.database, replica, lease).await)
     }
 
     async fn acquire(&self, owner: Uuid, shards: &[u16]) -> Result<Vec<u16>, StoreError> {
-        membership::acquire(&self.database, owner, shards).await
+        self.named(membership::acquire(&self.database, owner, shards).await)
     }
 
     async fn release(&self, owner: Uuid, shards: &[u16]) -> Result<(), StoreError> {
-        membership::release(&self.database, owner, shards).await
+        self.named(membership::release(&self.database, owner, shards).await)
     }
 
     async fn leave(&self, owner: Uuid) -> Result<(), StoreError> {
-        membership::leave(&self.database, owner).await
+        self.named(membership::leave(&self.database, owner).await)
     }
 
     async fn resume_session(&self, session: &str) -> Result<u64, StoreError> {
-        sessions::resume(&self.database, session).await
+        self.named(sessions::resume(&self.database, session).await)
     }
 
     async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
-        sessions::generations(&self.database, sessions).await
+        self.named(sessions::generations(&self.database, sessions).await)
     }
 }

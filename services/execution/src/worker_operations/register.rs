@@ -1,5 +1,7 @@
 //! Opens and closes a worker's session.
 
+use std::net::IpAddr;
+
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::time::duration;
@@ -26,6 +28,7 @@ const MAX_SLOTS: u32 = 10_000;
 pub(crate) async fn register(
     context: &Context,
     request: RegisterWorkerRequest,
+    peer: Option<IpAddr>,
 ) -> Result<RegisterWorkerResponse, Status> {
     if request.slots == 0 || request.slots > MAX_SLOTS {
         return Err(ApiError::field("slots", format!("must be 1 to {MAX_SLOTS}, it is {}", request.slots)).into());
@@ -43,13 +46,11 @@ pub(crate) async fn register(
         Some(session) => next_generation(context, session).await?,
         None => 0,
     };
-    let session = context
-        .sessions
-        .register(request, generation, &context.ids)
-        .ok_or_else(|| {
-            ApiError::new(ErrorReason::Overloaded, "too many workers are registered")
-                .retry_after(std::time::Duration::from_secs(10))
-        })?;
+    let opened = context.sessions.register(request, generation, peer, &context.ids);
+    let session = opened.map_err(|full| {
+        ApiError::new(ErrorReason::Overloaded, format!("{full}; repeat the call in 10 s"))
+            .retry_after(std::time::Duration::from_secs(10))
+    })?;
     if resumed.is_some() {
         let peers = context.router.peers();
         peers.close_session(&session, generation, "the worker is here now", true);

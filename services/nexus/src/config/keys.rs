@@ -228,6 +228,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Connections at a time; more are closed at once.",
     ),
     key(
+        "limits.max_connections_per_peer",
+        Count,
+        "Connections of one address at a time; more are closed at once. Raise it where many come through one proxy.",
+    ),
+    key(
         "limits.max_in_flight",
         Count,
         "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.",

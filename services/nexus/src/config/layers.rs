@@ -115,12 +115,30 @@ impl Effective {
                 nexus_mesh::transport::check(address).map_err(|error| self.wrong(key, format!("is wrong: {error}")))?;
             }
         }
+        let speaks = |url: &Option<super::types::Secret>, schemes: &[&str]| {
+            let scheme = |url: &super::types::Secret| {
+                let (scheme, _) = url.expose().split_once("://").unwrap_or_default();
+                schemes.contains(&scheme)
+            };
+            url.as_ref().is_none_or(scheme)
+        };
+        if !speaks(&config.database.url, &["postgres", "postgresql"]) {
+            let wrong = "must begin with postgres:// (NEXUS keeps its state in Postgres and nowhere else)";
+            return Err(self.wrong("database.url", wrong));
+        }
+        if !speaks(&config.redis.url, &["redis", "rediss", "redis+unix", "unix"]) {
+            return Err(self.wrong("redis.url", "must begin with redis://, or rediss:// for TLS"));
+        }
         let least_one = [
             (
                 "limits.max_concurrent_streams",
                 config.limits.max_concurrent_streams as usize,
             ),
             ("limits.max_connections", config.limits.max_connections),
+            (
+                "limits.max_connections_per_peer",
+                config.limits.max_connections_per_peer,
+            ),
             ("limits.max_in_flight", config.limits.max_in_flight),
             ("database.max_connections", config.database.max_connections as usize),
             ("execution.max_live", config.execution.max_live),

@@ -211,6 +211,7 @@ impl Tls {
 pub(crate) struct Limits {
     pub(crate) max_concurrent_streams: u32,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_peer: usize,
     pub(crate) max_in_flight: usize,
 }
 
@@ -265,6 +266,7 @@ impl Default for Config {
             limits: Limits {
                 max_concurrent_streams: 256,
                 max_connections: 10_000,
+                max_connections_per_peer: 2_500,
                 max_in_flight: 10_000,
             },
             drain: Drain {

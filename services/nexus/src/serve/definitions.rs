@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_definitions::Definitions;
+use nexus_definitions::store::StoreError;
 use nexus_definitions::store::postgres::PostgresStore;
 use nexus_mesh::{system_clock, transport};
 use tonic::service::{Routes, RoutesBuilder};
 
 use super::ServeError;
 use super::frame::{Frame, Local};
+use super::patience::until_there;
 use super::role::Role;
 
 const ROLE: &str = "definitions";
@@ -18,12 +20,17 @@ const ROLE: &str = "definitions";
 pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
     let readiness = frame.readiness(ROLE, &["nexus.definitions.v1.DefinitionsService"]);
     let (url, options) = frame.database(ROLE)?;
-    let store = PostgresStore::connect(&url, options).await.map_err(refused)?;
-    if frame.config().database.migrate {
-        store.migrate().await.map_err(refused)?;
-    } else {
-        store.verify().await.map_err(refused)?;
-    }
+    let open = async || {
+        let store = PostgresStore::connect(&url, options.clone()).await?;
+        if frame.config().database.migrate {
+            store.migrate().await?;
+        } else {
+            store.verify().await?;
+        }
+        Ok(store)
+    };
+    let opened = until_there(&readiness, "its database", open).await;
+    let store = opened.map_err(|error: StoreError| refused(error))?;
     let service = Definitions::new(Arc::new(store.clone()), system_clock());
     frame.offer(Local::Definitions, transport::in_process(Routes::new(service.server())));
     readiness.ready();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_execution::store::StoreError;
 use nexus_execution::store::postgres::PostgresStore;
 use nexus_execution::{Connect, Dependencies, Ends, Execution, Ids, Limits, Replication, Retention, Turn};
 use nexus_mesh::health::RoleReadiness;
@@ -19,7 +20,10 @@ use tonic::service::{Routes, RoutesBuilder};
 use crate::config::Config;
 
 use super::ServeError;
+use super::dependencies::{self, Dependency};
 use super::frame::{Frame, Local};
+use super::namespace::{self, Namespace};
+use super::patience::until_there;
 use super::role::Role;
 
 const ROLE: &str = "execution";
@@ -31,18 +35,22 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// ready while its membership is fresh.
 pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
     nexus_execution::metrics::describe();
+    namespace::describe();
     let config = frame.config();
     let readiness = frame.readiness(ROLE, SERVICES);
     let (url, options) = frame.database(ROLE)?;
-    let store = PostgresStore::connect(&url, options)
-        .await
-        .map_err(|error| broken("its database", error))?;
-    let schema = if config.database.migrate {
-        store.migrate().await
-    } else {
-        store.verify().await
+    let open = async || {
+        let store = PostgresStore::connect(&url, options.clone()).await?;
+        if config.database.migrate {
+            store.migrate().await?;
+        } else {
+            store.verify().await?;
+        }
+        let mesh = store.mesh().await?;
+        Ok((store, mesh))
     };
-    schema.map_err(|error| broken("its database", error))?;
+    let opened = until_there(&readiness, "its database", open).await;
+    let (store, mesh) = opened.map_err(|error: StoreError| broken("its database", error))?;
     let redis = RedisOptions {
         namespace: config.redis.namespace.clone(),
         tls: config.redis.tls(),
@@ -86,7 +94,15 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
         .add_service(service.execution_server())
         .add_service(service.worker_server());
     frame.offer(Local::Execution, transport::in_process(routes.routes()));
-    tokio::spawn(tell(service.standing(), readiness));
+    let (clash, clashes) = watch::channel(None);
+    let namespace = Namespace {
+        name: config.redis.namespace.clone(),
+        mesh,
+        link: dispatch.link(),
+    };
+    tokio::spawn(namespace.watch(clash, ends.shutdown.clone()));
+    let answered = definitions_answer(frame, &readiness, &ends.shutdown)?;
+    tokio::spawn(namespace::tell(readiness, service.condition(), answered, clashes));
     Ok(Box::new(Running {
         service,
         store,
@@ -136,18 +152,24 @@ fn broken(what: &str, error: impl std::fmt::Display) -> ServeError {
     ServeError::Role { role: ROLE, problem }
 }
 
-/// Keeps readiness what the membership is.
-async fn tell(mut standing: watch::Receiver<bool>, readiness: RoleReadiness) {
-    loop {
-        if *standing.borrow_and_update() {
-            readiness.ready();
-        } else {
-            readiness.not_ready("its membership cannot be renewed: the database does not answer");
-        }
-        if standing.changed().await.is_err() {
-            return;
-        }
+/// Whether the definitions service has answered; at once where it is a role of this process.
+fn definitions_answer(
+    frame: &Frame,
+    readiness: &RoleReadiness,
+    shutdown: &CancellationToken,
+) -> Result<watch::Receiver<bool>, ServeError> {
+    let (answered, answers) = watch::channel(frame.is_local(Local::Definitions));
+    if *answers.borrow() {
+        return Ok(answers);
     }
+    dependencies::describe();
+    let definitions = Dependency {
+        name: "definitions",
+        address: frame.config().definitions.address.clone().unwrap_or_default(),
+        transport: frame.definitions()?,
+    };
+    tokio::spawn(definitions.watch(readiness.clone(), answered, shutdown.clone()));
+    Ok(answers)
 }
 
 struct Running {

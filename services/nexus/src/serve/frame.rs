@@ -88,6 +88,12 @@ impl Frame {
         local.push((service, transport));
     }
 
+    /// Whether a role of this process offers a service.
+    pub(crate) fn is_local(&self, service: Local) -> bool {
+        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        local.iter().any(|(offered, _)| *offered == service)
+    }
+
     /// The way to the definitions service: in this process, or over all replicas.
     pub(crate) fn definitions(&self) -> Result<Transport, ServeError> {
         self.way("definitions.address", Local::Definitions, false)

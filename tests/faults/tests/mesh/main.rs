@@ -5,10 +5,12 @@ mod clocks;
 mod failover;
 mod freezes;
 mod kills;
+mod outages;
 mod partitions;
 mod points;
 mod postgres;
 mod redis;
+mod returns;
 mod rolling;
 mod soak;
 mod three;
@@ -44,11 +46,29 @@ struct Running {
 impl Running {
     /// Applies the workflows and lets clients work.
     async fn begin(arena: &MeshArena, test: &str) -> Self {
+        Self::begin_with(arena, test, MIX, CLIENTS).await
+    }
+
+    /// The same with clients of some workflows.
+    async fn begin_with(arena: &MeshArena, test: &str, mix: Mix, clients: u64) -> Self {
         let mut chance = Chance::of_run(test);
         let load = arena.load();
-        load.apply(MIX).await;
-        let clients = load.run(CLIENTS, MIX, chance.below(u64::MAX));
+        load.apply(mix).await;
+        let clients = load.run(clients, mix, chance.below(u64::MAX));
         Self { load, clients }
+    }
+
+    /// Lets clients finish what they have begun and begin nothing more.
+    async fn pause(&mut self) {
+        self.load.settle(std::mem::take(&mut self.clients)).await;
+        self.load.go_on();
+    }
+
+    /// Lets clients work that were paused.
+    fn go_on(&mut self) {
+        if self.clients.is_empty() {
+            self.clients = self.load.run(1, &[CHAIN], 1);
+        }
     }
 
     /// The same, with a client of tasks for outside workers.

@@ -372,3 +372,11 @@ fn event(row: &PgRow) -> Result<Event, StoreError> {
     let sequence = row.try_get::<i64, _>(0).map_err(database)?.cast_unsigned();
     codec::event(sequence, row.try_get(1).map_err(database)?, &columns)
 }
+
+/// The name of the mesh: a number of its own, and the database's name, since a copy has the same number.
+pub(super) async fn mesh(store: &Database) -> Result<String, StoreError> {
+    sqlx::query_scalar("SELECT id::text || '@' || current_database() FROM mesh LIMIT 1")
+        .fetch_one(store.reader())
+        .await
+        .map_err(database)
+}
