@@ -7,6 +7,7 @@
 
 mod actor;
 mod admission;
+mod aside;
 mod backlog;
 pub mod balance;
 mod base;

@@ -185,17 +185,24 @@ impl Actor {
         let now = self.dependencies.now();
         let mut recovered = Recovered::default();
         self.core.know_silences(page.silences, now);
-        for (row, tasks, plan) in page.executions {
-            if self.core.is_marked(&page.marks, row.id.shard()) {
-                revive(&mut self.core, row, tasks, plan, &mut recovered, now);
+        let mut aside = Vec::new();
+        for stored in page.executions {
+            let shard = stored.0.id.shard();
+            if self.core.is_marked(&page.marks, shard, page.late) {
+                let mark = page.marks.iter().find(|(marked, _)| *marked == shard).copied();
+                let late = revive(&mut self.core, stored, &mut recovered, now);
+                aside.extend(mark.zip(late).map(|(mark, (row, tasks))| (mark, row, tasks)));
             }
+        }
+        if !aside.is_empty() {
+            load::later(&self.dependencies, aside, &self.ends.stays);
         }
         if recovered != Recovered::default() {
             tracing::info!(?recovered, "executions were taken over");
         }
         if page.last {
             for (shard, _) in &page.marks {
-                if self.core.is_marked(&page.marks, *shard) {
+                if self.core.is_marked(&page.marks, *shard, false) {
                     self.core.serve(*shard);
                 }
             }
@@ -318,36 +325,50 @@ impl Actor {
     /// Loads every live execution into memory.
     async fn load_all(&mut self) -> Result<Recovered, OwnerError> {
         let mut recovered = Recovered::default();
-        let mut after = None;
+        let (mut after, mut asked, mut aside) = (None, load::Asked::default(), Vec::new());
         loop {
-            let page = load::page(&self.dependencies, &[], after).await?;
-            let Some((last, ..)) = page.last() else {
-                return Ok(recovered);
-            };
+            let page = load::page(&self.dependencies, &[], after, &mut asked).await?;
+            let Some((last, ..)) = page.last() else { break };
             after = Some(last.id);
-            for (row, tasks, plan) in page {
+            for stored in page {
                 let now = self.dependencies.now();
-                revive(&mut self.core, row, tasks, plan, &mut recovered, now);
+                let mark = self.core.marks(&[stored.0.id.shard()]);
+                let late = revive(&mut self.core, stored, &mut recovered, now);
+                aside.extend(
+                    mark.into_iter()
+                        .zip(late)
+                        .map(|(mark, (row, tasks))| (mark, row, tasks)),
+                );
             }
         }
+        if !aside.is_empty() {
+            load::later(&self.dependencies, aside, &self.ends.stays);
+        }
+        Ok(recovered)
     }
 }
 
-/// Takes one execution into memory. One that cannot go on must not keep the others from it.
+/// Takes one execution into memory, or gives it back when its revision cannot be had at present. One that cannot go on
+/// must not keep the others from it.
 fn revive(
     core: &mut Core,
-    row: crate::store::ExecutionRow,
-    tasks: Vec<crate::store::TaskRow>,
-    plan: Result<Arc<nexus_engine::Plan>, String>,
+    (row, tasks, plan): load::Stored,
     recovered: &mut Recovered,
     now: super::base::Now,
-) {
+) -> Option<(crate::store::ExecutionRow, Vec<crate::store::TaskRow>)> {
     let id = row.id;
-    let revived = plan.and_then(|plan| core.revive(row, tasks, plan, recovered, now));
-    if let Err(error) = revived {
+    let leased: Vec<_> = tasks.iter().filter_map(|task| task.lease.clone()).collect();
+    let (problem, aside) = match plan {
+        Ok(plan) => (core.revive(row, tasks, plan, recovered, now).err()?, None),
+        Err(load::Missing::Ever(problem)) => (problem, None),
+        Err(load::Missing::Now(problem)) => (problem, Some((row, tasks))),
+    };
+    core.put_aside(id, leased, &problem);
+    if aside.is_none() {
         recovered.broken += 1;
-        tracing::error!(execution = %id, %error, "an execution cannot go on");
+        tracing::error!(execution = %id, problem, "an execution cannot go on");
     }
+    aside
 }
 
 /// Waits for the commit in flight; for ever when there is none.

@@ -99,6 +99,10 @@ impl Core {
         if !self.serves(id.shard()) {
             return drop(reply.send(Err(OwnerError::NotOwner(id.shard()))));
         }
+        if let Some(problem) = self.aside.reason(id) {
+            let problem = format!("execution {id} cannot be cancelled at present: {problem}");
+            return drop(reply.send(Err(OwnerError::Definitions(problem))));
+        }
         match self.decide(id, Command::Cancel { reason }, true) {
             Ok(effects) => {
                 self.release_later(id, effects);
@@ -141,9 +145,9 @@ impl Core {
         }
     }
 
-    /// Whether a lease belongs to a shard of another owner. What is no token is nobody's, and so stale here.
+    /// Whether a lease belongs to a shard of another owner, or to an execution that is not in memory. What is no token is nobody's, and so stale here.
     pub(super) fn is_foreign(&self, token: &str) -> bool {
-        shard_of_token(token).is_some_and(|shard| !self.serves(shard))
+        shard_of_token(token).is_some_and(|shard| !self.serves(shard)) || self.aside.holds_token(token)
     }
 
     /// Records one report and tells what it was about; nothing when its lease is over. Tasks that it frees go to the

@@ -9,6 +9,7 @@ use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
 
 use super::admission::{Limits, Load};
+use super::aside::Aside;
 use super::backlog::Told;
 use super::base::Map;
 pub use super::base::Now;
@@ -50,6 +51,7 @@ pub struct Core {
     pub(super) offered_to: Option<ExecutionId>,
     pub(super) told: Told,
     pub(super) sessions: Sessions,
+    pub(super) aside: Aside,
     /// Since when workers have been silent whose leases are about to be taken over, on the steady clock.
     pub(super) silences: Map<Arc<str>, i64>,
     /// Leases whose workers were heard of again after that had been noted otherwise.
@@ -108,6 +110,7 @@ impl Core {
             offered_to: None,
             told: Told::default(),
             sessions: Sessions::default(),
+            aside: Aside::default(),
             silences: Map::default(),
             heard: Vec::new(),
             lost_from: None,

@@ -1,5 +1,7 @@
-//! Loading what is live from the store, a page at a time, with the revisions that it runs.
+//! Loading what is live from the store, a page at a time, with the revisions that it runs. An execution whose revision
+//! cannot be had at present holds nobody up: it is put aside, and follows when its revision can be had.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Code;
 
 use super::Dependencies;
-use super::control::Control;
+use super::control::{Control, Stays};
 use super::messages::OwnerError;
 use crate::ids::ExecutionId;
 use crate::plans::Plans;
@@ -16,14 +18,30 @@ use crate::store::{ExecutionRow, Silence, TaskRow};
 
 /// Executions loaded at a time.
 const PAGE: u32 = 200;
-/// How often a revision that cannot be had at present is asked for, and how long the first wait is; it doubles.
-const REVISION_TRIES: u32 = 8;
+/// How often a revision that cannot be had at present is asked for before its executions are put aside, and the wait
+/// between.
+const REVISION_TRIES: u32 = 3;
 const REVISION_WAIT: Duration = Duration::from_millis(50);
+/// The first and the longest wait before the revisions of what was put aside are asked for again; it doubles.
+const LATER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How long a load that failed waits for its next try.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A stored execution, its tasks, and what it runs or why it cannot.
-pub(crate) type Stored = (ExecutionRow, Vec<TaskRow>, Result<Arc<Plan>, String>);
+pub(crate) type Stored = (ExecutionRow, Vec<TaskRow>, Result<Arc<Plan>, Missing>);
+
+/// Why a revision is not there.
+#[derive(Debug, Clone)]
+pub(crate) enum Missing {
+    /// It cannot be had at present.
+    Now(String),
+    /// It does not exist, or cannot run.
+    Ever(String),
+}
+
+/// What was asked for in one load and could not be had, so that a thousand executions of it wait for it once.
+#[derive(Default)]
+pub(super) struct Asked(HashMap<(String, u32), Missing>);
 
 /// A shard and the stay of the owner in it for which it is loaded.
 pub(crate) type Mark = (u16, u64);
@@ -37,6 +55,8 @@ pub(crate) struct Page {
     pub(super) silences: Vec<Silence>,
     /// Nothing follows.
     pub(super) last: bool,
+    /// It holds what was put aside before; its shards may be served already.
+    pub(super) late: bool,
     /// Dropped once the page is in memory; the next one is not read before.
     pub(super) taken: oneshot::Sender<()>,
 }
@@ -46,13 +66,13 @@ pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
     let dependencies = dependencies.clone();
     tokio::spawn(async move {
         let shards: Vec<u16> = marks.iter().map(|(shard, _)| *shard).collect();
-        let mut after = None;
+        let (mut after, mut asked) = (None, Asked::default());
         let mut silences = dependencies.store.silences(&shards).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "it is not known which workers are silent; their leases begin anew");
             Vec::new()
         });
         loop {
-            let executions = match page(&dependencies, &shards, after).await {
+            let executions = match page(&dependencies, &shards, after, &mut asked).await {
                 Ok(executions) => executions,
                 Err(error) => {
                     tracing::error!(%error, "shards cannot be loaded; trying again");
@@ -68,6 +88,7 @@ pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
                 executions,
                 silences: std::mem::take(&mut silences),
                 last,
+                late: false,
                 taken,
             };
             if pages.send(Control::Loaded(page)).await.is_err() || last {
@@ -84,32 +105,91 @@ pub(super) async fn page(
     dependencies: &Dependencies,
     shards: &[u16],
     after: Option<ExecutionId>,
+    asked: &mut Asked,
 ) -> Result<Vec<Stored>, OwnerError> {
     let rows = dependencies.store.open_executions(shards, after, PAGE).await?;
     let mut page = Vec::with_capacity(rows.len());
     for (row, tasks) in rows {
-        let plan = plan(&dependencies.plans, &row.workflow, row.revision).await?;
+        let plan = asked.plan(&dependencies.plans, &row.workflow, row.revision).await;
         page.push((row, tasks, plan));
     }
     Ok(page)
 }
 
-/// A revision made ready to run. One that does not exist or cannot run is a problem of its executions alone; one that
-/// cannot be had at present is asked for again, since leaving its executions out would strand them.
-async fn plan(plans: &Plans, workflow: &str, revision: u32) -> Result<Result<Arc<Plan>, String>, OwnerError> {
-    let mut wait = REVISION_WAIT;
-    let mut tries = 1;
-    loop {
-        match plans.revision(workflow, revision).await {
-            Ok(loaded) => return Ok(Ok(Arc::clone(&loaded.plan))),
-            Err(error) if !is_passing(error.code()) => return Ok(Err(error.to_string())),
-            Err(error) if tries == REVISION_TRIES => return Err(OwnerError::Definitions(error.to_string())),
-            Err(error) => tracing::warn!(%error, "a revision cannot be had at present"),
+impl Asked {
+    /// A revision made ready to run.
+    async fn plan(&mut self, plans: &Plans, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
+        let key = (workflow.to_owned(), revision);
+        if let Some(missing) = self.0.get(&key) {
+            return Err(missing.clone());
         }
-        tokio::time::sleep(wait).await;
-        wait *= 2;
-        tries += 1;
+        let mut tries = 1;
+        loop {
+            let missing = match plan(plans, workflow, revision).await {
+                Err(Missing::Now(_)) if tries < REVISION_TRIES => {
+                    tokio::time::sleep(REVISION_WAIT).await;
+                    tries += 1;
+                    continue;
+                }
+                Err(missing) => missing,
+                there => return there,
+            };
+            tracing::warn!(
+                workflow,
+                revision,
+                ?missing,
+                "a revision is missing; its executions are put aside"
+            );
+            self.0.insert(key, missing.clone());
+            return Err(missing);
+        }
     }
+}
+
+async fn plan(plans: &Plans, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
+    match plans.revision(workflow, revision).await {
+        Ok(loaded) => Ok(Arc::clone(&loaded.plan)),
+        Err(error) if is_passing(error.code()) => Err(Missing::Now(error.message().to_owned())),
+        Err(error) => Err(Missing::Ever(error.message().to_owned())),
+    }
+}
+
+/// Brings what was put aside back once its revisions can be had, as long as its shards are still in the same stay.
+pub(super) fn later(dependencies: &Dependencies, mut aside: Vec<(Mark, ExecutionRow, Vec<TaskRow>)>, stays: &Stays) {
+    let (plans, stays) = (dependencies.plans.clone(), stays.clone());
+    let pages = stays.pages();
+    tokio::spawn(async move {
+        let (mut wait, longest) = LATER;
+        while !aside.is_empty() && !pages.is_closed() {
+            tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+            wait = (wait * 2).min(longest);
+            // A shard that is not served any more has been loaded by somebody else, or is being loaded anew.
+            aside.retain(|((shard, stay), ..)| stays.stay(*shard) == *stay);
+            let mut asked = Asked::default();
+            let mut left = Vec::new();
+            for (mark, row, tasks) in std::mem::take(&mut aside) {
+                let plan = asked.plan(&plans, &row.workflow, row.revision).await;
+                if matches!(plan, Err(Missing::Now(_))) {
+                    left.push((mark, row, tasks));
+                    continue;
+                }
+                let (taken, in_memory) = oneshot::channel();
+                let page = Page {
+                    marks: vec![mark],
+                    executions: vec![(row, tasks, plan)],
+                    silences: Vec::new(),
+                    last: false,
+                    late: true,
+                    taken,
+                };
+                if pages.send(Control::Loaded(page)).await.is_err() {
+                    return;
+                }
+                let _dropped = in_memory.await;
+            }
+            aside = left;
+        }
+    });
 }
 
 fn is_passing(code: Code) -> bool {

@@ -71,6 +71,7 @@ impl Core {
         }
         execution.rebuild();
         recovered.executions += 1;
+        self.aside.forget(|aside| aside == id);
         let mut live = Live::new(id, execution, row.labels, row.traceparent);
         live.bytes = bytes;
         self.load.add(live.size());

@@ -122,6 +122,7 @@ impl Core {
             }
         }
         self.leases.forget(gone);
+        self.aside.forget(gone);
         self.keys.forget_of(gone);
         self.pending.forget(gone);
     }
@@ -132,9 +133,11 @@ impl Core {
         shards.iter().map(|shard| (*shard, stay(shard))).collect()
     }
 
-    /// Whether a shard is being loaded and still in the stay that it was marked with.
-    pub(super) fn is_marked(&self, marks: &[(u16, u64)], shard: u16) -> bool {
-        self.holding(shard) == Holding::Loading
+    /// Whether a shard is being loaded, or may be served already where something comes late, and still in the stay that it
+    /// was marked with.
+    pub(super) fn is_marked(&self, marks: &[(u16, u64)], shard: u16, late: bool) -> bool {
+        let holding = self.holding(shard);
+        (holding == Holding::Loading || late && holding == Holding::Serving)
             && marks.contains(&(
                 shard,
                 self.shards.stays.get(shard as usize).copied().unwrap_or_default(),
