@@ -30,6 +30,7 @@ pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};
 pub use failure::{Failure, FailureKind};
 pub use plan::{Plan, PlanError, TaskPlan};
+pub use progress::END_RULE;
 pub use retry::{backoff, splitmix};
 pub use rules::{Tally, Verdict, judge};
 pub use state::{Closing, Execution, ExecutionState, Output, Task, TaskState};

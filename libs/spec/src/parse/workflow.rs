@@ -9,7 +9,7 @@ use super::findings::{Finding, Findings};
 use super::reader::{Fields, Missing, Path, Shape, entries, fields};
 use super::tasks::{self, PRIORITIES, RawTask};
 use super::values::Values;
-use super::{MAX_DESCRIPTION, MAX_TASKS, references};
+use super::{MAX_DESCRIPTION, MAX_TASKS, handles, references};
 use crate::codes;
 use crate::expr::Template;
 use crate::model::{Defaults, Retry, Workflow};
@@ -56,7 +56,8 @@ const WORKFLOW: Shape = Shape {
         },
         Missing {
             key: "on_failure",
-            instead: "add a task with trigger_rule: one_failed",
+            instead: "add a task with handles: [...], the tasks whose failure it repairs, or with needs: [...], \
+                      trigger_rule: one_failed and handles: [] if it only tells of failures",
         },
         Missing {
             key: "title",
@@ -150,6 +151,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         value
     });
     let graph = references::check(&tasks, &expressions, findings);
+    handles::check(&tasks, findings);
     let complete = tasks
         .into_iter()
         .map(|(id, raw)| Some((id, raw.task?)))
