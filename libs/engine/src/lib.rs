@@ -31,7 +31,7 @@ pub use event::{Event, EventKind, Fact};
 pub use failure::{Failure, FailureKind};
 pub use plan::{Plan, PlanError, TaskPlan};
 pub use progress::END_RULE;
-pub use retry::{backoff, splitmix};
+pub use retry::{LONGEST_ASKED_WAIT, backoff, splitmix};
 pub use rules::{Tally, Verdict, judge};
 pub use state::{Closing, Execution, ExecutionState, Output, Task, TaskState};
 pub use transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};

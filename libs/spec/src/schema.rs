@@ -57,7 +57,7 @@ pub fn schema() -> Value {
     amend(
         &mut schema,
         "/definitions/Retry/properties/backoff_coefficient",
-        &json!({"minimum": 1}),
+        &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
         &mut schema,

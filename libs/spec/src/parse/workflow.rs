@@ -309,17 +309,17 @@ pub(super) fn read_retry(owner: &Fields<'_>, path: Path<'_>, findings: &mut Find
         findings,
     };
     let usual = Retry::default();
-    let attempts = values.integer("max_attempts", 1, 1_000);
+    let attempts = values.integer("max_attempts", (1, 1_000), i64::from(usual.max_attempts));
     let retry = Retry {
         max_attempts: attempts
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or(usual.max_attempts),
         initial_interval: values.span("initial_interval").unwrap_or(usual.initial_interval),
         backoff_coefficient: values
-            .float("backoff_coefficient", 1.0, 1_000.0)
+            .float("backoff_coefficient", (1.0, 1_000.0), usual.backoff_coefficient)
             .unwrap_or(usual.backoff_coefficient),
         max_interval: values.span("max_interval"),
-        jitter: values.float("jitter", 0.0, 1.0).unwrap_or(usual.jitter),
+        jitter: values.float("jitter", (0.0, 1.0), usual.jitter).unwrap_or(usual.jitter),
         non_retryable_errors: values
             .texts("non_retryable_errors")
             .into_iter()
