@@ -80,7 +80,7 @@ fn an_alarm_leaves_a_failure_a_failure_and_a_repair_does_not() {
     assert_eq!(as_json(&repaired)["state"], "SUCCEEDED");
 
     write(&dev, "nightly.yaml", &pipeline(alarms[0]));
-    for command in [&["validate", "nightly.yaml"][..], &["apply", "nightly.yaml"]] {
+    for command in [&["validate", "nightly.yaml"][..], &["apply", "-f", "nightly.yaml"]] {
         let checked = nexus(&dev, command);
         assert_eq!(code(&checked), 0, "a warning keeps no file from being applied");
         let said = stdout(&checked) + &stderr(&checked);

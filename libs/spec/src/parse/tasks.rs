@@ -209,7 +209,7 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         .then(|| names(&mut values, "handles", "handled", codes::DOUBLE_HANDLES));
     let condition = condition(&mut values, expressions);
     let rule = values.word::<TriggerRule>("trigger_rule", TRIGGER_RULES);
-    raw.rule_place = rule.and(fields.get("trigger_rule").map(|entry| entry.place));
+    raw.rule_place = rule.and_then(|_| fields.get("trigger_rule").map(|entry| entry.place));
     raw.rule = rule.unwrap_or_else(|| raw.usual_rule());
     let retry = read_retry(&fields, path, values.findings);
     let times = times(&mut values);
