@@ -180,3 +180,118 @@ async fn raw_garbage_on_the_port_harms_nobody() {
     }
     assert_alive(&dev).await;
 }
+
+/// What a server answers to the body of a call, over a socket of its own: the code, or none when there was no answer.
+async fn answer_to(channel: &mut tonic::transport::Channel, path: &str, body: Vec<u8>) -> tonic::Status {
+    use tonic::codegen::{Service, http};
+    let request = http::Request::post(format!("http://nexus{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(axum::body::Body::from(body)))
+        .expect("request");
+    std::future::poll_fn(|context| channel.poll_ready(context))
+        .await
+        .expect("connection");
+    let mut answer = channel.call(request).await.expect("an answer");
+    if let Some(status) = tonic::Status::from_header_map(answer.headers()) {
+        return status;
+    }
+    // A stream ends with its status.
+    loop {
+        let body = std::pin::Pin::new(answer.body_mut());
+        let mut body = body;
+        let frame = std::future::poll_fn(|context| tonic::codegen::Body::poll_frame(body.as_mut(), context)).await;
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    return tonic::Status::from_header_map(trailers).expect("a status");
+                }
+            }
+            Some(Err(status)) => return status,
+            None => return tonic::Status::unknown("no status"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn malformed_messages_of_every_method_are_the_callers_fault() {
+    let dev = Dev::start();
+    let endpoint = tonic::transport::Endpoint::from_shared(dev.address().to_owned()).expect("address");
+    let mut channel = endpoint.connect().await.expect("connection");
+    let frame = |flag: u8, length: u32, body: &[u8]| {
+        let mut bytes = vec![flag];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(body);
+        bytes
+    };
+    let bodies = [
+        ("no protobuf", frame(0, 4, &[0xff, 0xff, 0xff, 0xff])),
+        ("a flag that is none", frame(7, 1, &[0])),
+        ("compressed with nothing", frame(1, 1, &[0])),
+        ("a length that is not kept", frame(0, 100, &[8])),
+        ("a length beyond all bounds", frame(0, u32::MAX, &[8])),
+        ("nothing at all", Vec::new()),
+    ];
+    let mut asked = 0;
+    for service in nexus_api::json::pool().services() {
+        // The frame has those of others; replicas' own is not served here.
+        if !service.full_name().starts_with("nexus.") || service.full_name().starts_with("nexus.shard.") {
+            continue;
+        }
+        for method in service.methods() {
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            for (what, body) in &bodies {
+                // An empty stream is no mistake of the one who sends it.
+                if method.is_client_streaming() {
+                    continue;
+                }
+                let status = answer_to(&mut channel, &path, body.clone()).await;
+                assert_eq!(
+                    status.code(),
+                    tonic::Code::InvalidArgument,
+                    "{path}, {what}: {status:?}"
+                );
+                assert!(reason_of(&status).is_some(), "{path}, {what}: {status:?}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 100, "{asked}");
+    assert_alive(&dev).await;
+}
+
+#[tokio::test]
+async fn values_that_are_nested_too_deeply_are_refused_where_they_come_in() {
+    let dev = Dev::start();
+    let nested = |deep: usize| format!("{}1{}", "[".repeat(deep), "]".repeat(deep));
+    let source = "name: deep\nparams: {type: object}\ntasks:\n  make: {python: {args: {deep: '{{ params.deep }}', extra: \
+                  '{{ params.extra }}'}, code: \"def main(deep, extra):\\n    for _ in range(extra):\\n        deep = \
+                  [deep]\\n    return deep\\n\"}}\n  pass: {noop: {output: '{{ tasks.make.output }}'}}\n\
+                  output: '{{ tasks.pass.output }}'\n";
+    let params = |deep: usize, extra: usize| format!("{{\"deep\":{},\"extra\":{extra}}}", nested(deep));
+    let fits = dev.run(source, &params(99, 1)).await;
+    assert_eq!(fits.output, nested(100), "{fits:?}");
+    let over = dev.run(source, &params(99, 2)).await;
+    assert_eq!(over.state(), execution::State::Failed);
+    let error = dev.task(&over.id, "make").await.error.expect("error");
+    assert!(
+        error.r#type == "InvalidOutput" && error.message.contains("101 deep, at most 100"),
+        "{error:?}"
+    );
+    let far = dev.run(source, &params(1, 900)).await;
+    assert_eq!(far.state(), execution::State::Failed);
+    for deep in [100, 5_000] {
+        let status = dev
+            .executions()
+            .start_execution(StartExecutionRequest {
+                workflow: "deep".into(),
+                params: params(deep, 0),
+                ..Default::default()
+            })
+            .await
+            .expect_err("too deep");
+        assert_eq!(reason_of(&status), Some(ErrorReason::InvalidParams));
+        assert!(status.message().contains("at most 100"), "{status:?}");
+    }
+    assert_alive(&dev).await;
+}

@@ -42,6 +42,55 @@ const GOOD: &str = "name: good\nparams: {type: object, properties: {n: {type: in
                     tasks:\n  a: {noop: {output: {n: '{{ params.n }}', s: '{{ params.s | default(none) }}'}}}\n\
                     output: '{{ tasks.a.output }}'\n";
 
+/// A pipeline whose `load` fails with what the task `react` is.
+fn pipeline(react: &str) -> String {
+    format!(
+        "name: nightly\ntasks:\n  load: {{bash: {{run: 'echo no table >&2; exit 7'}}}}\n  react: {{{react}, bash: {{run: 'true'}}}}\n"
+    )
+}
+
+#[test]
+fn an_alarm_leaves_a_failure_a_failure_and_a_repair_does_not() {
+    let dev = Dev::start();
+    let run = |react: &str| {
+        write(&dev, "nightly.yaml", &pipeline(react));
+        nexus(&dev, &["run", "-f", "nightly.yaml", "--wait", "-o", "json"])
+    };
+    let alarms = [
+        "needs: [load], trigger_rule: one_failed",
+        "needs: [load], trigger_rule: one_failed, handles: []",
+        "needs: [load], trigger_rule: all_failed",
+        "needs: [load], trigger_rule: all_done",
+    ];
+    for react in alarms {
+        let ended = run(react);
+        assert_eq!(code(&ended), 3, "{react}: {}", stderr(&ended));
+        let execution = as_json(&ended);
+        assert_eq!(execution["state"], "FAILED");
+        let message = execution["error"]["message"].as_str().expect("message");
+        assert!(
+            message.starts_with("task load failed") && message.contains("no table"),
+            "{message}"
+        );
+        let states = &execution["task_counts"];
+        assert_eq!(states["SUCCEEDED"], 1, "{react}: the alarm was sent: {execution}");
+    }
+    let repaired = run("handles: [load]");
+    assert_eq!(code(&repaired), 0, "{}", stderr(&repaired));
+    assert_eq!(as_json(&repaired)["state"], "SUCCEEDED");
+
+    write(&dev, "nightly.yaml", &pipeline(alarms[0]));
+    for command in [&["validate", "nightly.yaml"][..], &["apply", "-f", "nightly.yaml"]] {
+        let checked = nexus(&dev, command);
+        assert_eq!(code(&checked), 0, "a warning keeps no file from being applied");
+        let said = stdout(&checked) + &stderr(&checked);
+        assert!(
+            said.contains("NX1208") && said.contains("handles: [load]"),
+            "{command:?}: {said}"
+        );
+    }
+}
+
 #[test]
 fn run_ends_with_the_state_of_the_execution() {
     let dev = Dev::start();

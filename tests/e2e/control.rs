@@ -97,7 +97,7 @@ tasks:
   skipped: {if: params.go, noop: {}}
   behind_skip: {needs: [skipped], noop: {}}
   anyway: {needs: [skipped], trigger_rule: none_failed, noop: {}}
-  handler: {needs: [fails], trigger_rule: one_failed, noop: {output: "{{ tasks.fails.error.message }}"}}
+  handler: {handles: [fails], noop: {output: "{{ tasks.fails.error.message }}"}}
   behind: {needs: [fails], noop: {}}
   forgiven: {continue_on_error: true, bash: {run: exit 1}}
   after_forgiven: {needs: [forgiven], noop: {output: "{{ tasks.forgiven.state }}"}}

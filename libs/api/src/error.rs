@@ -85,7 +85,7 @@ impl ApiError {
             R::EtagMismatch | R::StaleAttempt => Code::Aborted,
             R::ExecutionClosed | R::WorkerUnknown => Code::FailedPrecondition,
             R::Overloaded => Code::ResourceExhausted,
-            R::StorageUnavailable | R::NotOwner | R::ShuttingDown => Code::Unavailable,
+            R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted => Code::Unavailable,
             R::DeadlineExceeded => Code::DeadlineExceeded,
             R::Internal | R::Unspecified => Code::Internal,
         }

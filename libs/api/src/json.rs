@@ -14,6 +14,38 @@ use crate::DESCRIPTOR_SET;
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).expect("the embedded descriptor set is well-formed"));
 
+/// How deep JSON from outside may be nested: parameters, outputs. Readers give up at 128, and what is passed on or shown
+/// stands in something.
+pub const MAX_DEPTH: usize = 100;
+
+/// How deep the lists and maps of a JSON text are nested; for any text, without a stack and without a value.
+#[must_use]
+pub fn depth(text: &str) -> usize {
+    let (mut open, mut deepest) = (0_usize, 0_usize);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                open += 1;
+                deepest = deepest.max(open);
+            }
+            b']' | b'}' if !in_text => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Says that JSON is nested too deeply, when it is.
+#[must_use]
+pub fn too_deep(text: &str) -> Option<String> {
+    let depth = depth(text);
+    (depth > MAX_DEPTH).then(|| format!("is nested {depth} deep, at most {MAX_DEPTH} are taken"))
+}
+
 /// Fields that carry JSON as text; they are shown as JSON.
 const PAYLOAD_FIELDS: &[&str] = &["params", "output", "details"];
 
@@ -155,6 +187,26 @@ mod tests {
         let keys: Vec<&String> = json["tasks"][0].as_object().expect("task").keys().collect();
         assert!(keys.iter().any(|key| *key == "error") && keys.iter().any(|key| *key == "output"));
         assert_eq!(json["tasks"][0]["state"], "STATE_UNSPECIFIED");
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_texts() {
+        for (text, deep) in [
+            ("", 0),
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{}],"b":[]}"#, 3),
+            (r#""[[[""#, 0),
+        ] {
+            assert_eq!(depth(text), deep, "{text}");
+        }
+        assert_eq!(depth(r#"["\"[[", "\\", [1]]"#), 2);
+        let nested = |deep: usize| format!("{}1{}", "[".repeat(deep), "]".repeat(deep));
+        assert_eq!(too_deep(&nested(MAX_DEPTH)), None);
+        let told = too_deep(&nested(MAX_DEPTH + 1)).expect("too deep");
+        assert!(told.contains("101") && told.contains("100"), "{told}");
+        assert_eq!(depth(&nested(5_000)), 5_000);
+        assert_eq!(depth(&"]".repeat(9)), 0);
     }
 
     #[test]

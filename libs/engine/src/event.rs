@@ -38,6 +38,8 @@ pub enum Fact {
         output: Option<Output>,
         /// Why it did not succeed.
         failure: Option<Failure>,
+        /// By which rule it was concluded: [`crate::END_RULE`], or 1 where an earlier version concluded it.
+        rule: u32,
     },
     /// A task is ready for a worker.
     TaskScheduled {

@@ -1,7 +1,7 @@
 //! A revision made ready to run: tasks by position, edges both ways, expressions compiled. Built once per revision and
 //! shared by all its executions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use nexus_spec::expr::{Condition, ExprError, Template};
 use nexus_spec::model::{Delivery, Priority, Retry, TriggerRule, Workflow};
@@ -37,6 +37,10 @@ pub struct TaskPlan {
     pub needs: Vec<u32>,
     /// Positions of the tasks that need it.
     pub dependants: Vec<u32>,
+    /// Positions of the tasks whose failure it handles; it needs all of them.
+    pub handles: Vec<u32>,
+    /// Positions of the tasks that handle its failure.
+    pub handlers: Vec<u32>,
     /// How the needed tasks must have ended.
     pub rule: TriggerRule,
     /// `if`.
@@ -112,10 +116,12 @@ impl Plan {
             tasks.push(TaskPlan::new(workflow, id, &index)?);
         }
         for position in 0..tasks.len() {
+            let number = u32::try_from(position).unwrap_or(u32::MAX);
             for needed in tasks[position].needs.clone() {
-                tasks[needed as usize]
-                    .dependants
-                    .push(u32::try_from(position).unwrap_or(u32::MAX));
+                tasks[needed as usize].dependants.push(number);
+            }
+            for handled in tasks[position].handles.clone() {
+                tasks[handled as usize].handlers.push(number);
             }
         }
         let output = workflow
@@ -144,7 +150,7 @@ impl Plan {
 
     /// Marks the tasks that expressions refer to.
     fn mark_wanted(&mut self) {
-        let mut wanted = std::collections::BTreeSet::new();
+        let mut wanted = BTreeSet::new();
         for task in &self.tasks {
             wanted.extend(task.input.references().tasks.iter().cloned());
             let condition = task
@@ -206,22 +212,31 @@ impl TaskPlan {
             task: id.to_owned(),
             source: Box::new(source),
         };
-        let mut needs = Vec::new();
-        for needed in workflow.dependencies(id) {
-            let position = index.get(&needed).ok_or_else(|| PlanError::UnknownTask {
+        let position_of = |needed: &String| {
+            let position = index.get(needed).copied();
+            position.ok_or_else(|| PlanError::UnknownTask {
                 workflow: workflow.name.clone(),
                 task: id.to_owned(),
                 needed: needed.clone(),
-            })?;
-            needs.push(*position);
-        }
+            })
+        };
+        let needs = workflow
+            .dependencies(id)
+            .iter()
+            .map(position_of)
+            .collect::<Result<_, _>>()?;
+        // What is named twice is handled once, and nothing handles itself: it waits for what it handles.
+        let handled: BTreeSet<&String> = task.handled().iter().filter(|handled| *handled != id).collect();
+        let handles = handled.into_iter().map(position_of).collect::<Result<_, _>>()?;
         let effective = workflow.effective(task);
         Ok(Self {
             id: id.to_owned(),
             kind: task.kind.key(),
             needs,
             dependants: Vec::new(),
-            rule: task.trigger_rule,
+            handles,
+            handlers: Vec::new(),
+            rule: task.rule(),
             condition: task
                 .condition
                 .as_deref()

@@ -59,6 +59,10 @@ bugs! {
     AtMostOnceRepeated,
     /// A needed task's failure does not keep a task from running.
     FailureIgnored,
+    /// A task that ran because of a failure and succeeded counts as its repair.
+    AlarmTakenForRepair,
+    /// A task that handles several failures runs at the first of them.
+    HandlerTooEarly,
     /// A join does not wait for all that it needs.
     JoinTooEarly,
     /// A cancelled execution still gives out tasks.

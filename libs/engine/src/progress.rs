@@ -3,17 +3,25 @@
 
 use std::sync::Arc;
 
+use nexus_spec::model::TriggerRule;
+
 use crate::commands::Decision;
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
+use crate::planted::{Bug, planted};
 use crate::rules::{Verdict, judge};
 use crate::state::{Closing, Execution, ExecutionState, Output, TaskState};
 
+/// The rule by which executions are concluded, as it stands in their last event. 1, of before `handles`: a failure was
+/// handled when a task that needs it under `one_failed` or `all_failed` succeeded. 2: when a task that names it in
+/// `handles` succeeded. What has ended stays as it ended, so readers of histories know both.
+pub const END_RULE: u32 = 2;
+
 /// Goes on after a task has ended.
 pub(crate) fn after(decision: &mut Decision<'_>, task: u32) {
-    if fails_fast(decision.execution, task) {
-        let id = &decision.execution.plan.tasks[task as usize].id;
+    if let Some(culprit) = fails_fast(decision.execution, task) {
+        let id = &decision.execution.plan.tasks[culprit as usize].id;
         let reason = format!("task {id} failed and the workflow says fail_fast");
         crate::commands::close(decision, Closing::FailFast, reason);
         return;
@@ -34,7 +42,7 @@ pub(crate) fn advance(decision: &mut Decision<'_>) {
     {
         if let Some(end) = judge_task(decision, task) {
             decision.record(end);
-            if fails_fast(decision.execution, task) {
+            if fails_fast(decision.execution, task).is_some() {
                 return after(decision, task);
             }
             let dependants = plan.tasks[task as usize].dependants.iter().copied();
@@ -163,7 +171,12 @@ pub(crate) fn finish_if_done(decision: &mut Decision<'_>) {
 
 /// How an execution without open tasks ends.
 fn conclude(execution: &Execution) -> Fact {
-    let finished = |state, output, failure| Fact::ExecutionFinished { state, output, failure };
+    let finished = |state, output, failure| Fact::ExecutionFinished {
+        state,
+        output,
+        failure,
+        rule: END_RULE,
+    };
     let reason = &execution.closing_reason;
     match execution.closing {
         Some(Closing::Cancelled) => {
@@ -195,22 +208,31 @@ fn conclude(execution: &Execution) -> Fact {
     }
 }
 
-/// Whether a task's end must end the whole execution at once.
-fn fails_fast(execution: &Execution, task: u32) -> bool {
-    execution.plan.fail_fast && execution.closing.is_none() && has_failed(execution, task)
-        // A task that handles the failure must get the chance to run.
-        && !execution.plan.tasks[task as usize].dependants.iter().any(|dependant| handles(execution, *dependant))
+/// The failure that must end the whole execution now that a task has ended: its own, or one that waited for it.
+fn fails_fast(execution: &Execution, task: u32) -> Option<u32> {
+    let plan = &execution.plan;
+    if !plan.fail_fast || execution.closing.is_some() {
+        return None;
+    }
+    let needs = plan.tasks[task as usize].needs.iter().copied();
+    let waited = needs.filter(|needed| reacts(execution, task, *needed));
+    std::iter::once(task).chain(waited).find(|failed| {
+        // A task that repairs the failure, or tells of it, must get the chance to run.
+        let mut dependants = plan.tasks[*failed as usize].dependants.iter().copied();
+        has_failed(execution, *failed)
+            && !is_handled(execution, *failed)
+            && !dependants.any(|dependant| {
+                let ended = execution.tasks[dependant as usize].state.is_terminal();
+                !ended && reacts(execution, dependant, *failed)
+            })
+    })
 }
 
 /// The earliest failure that nothing handled, told as the execution's.
 fn first_unhandled(execution: &Execution) -> Option<Failure> {
-    let unhandled = (0_u32..).zip(&execution.tasks).filter(|(position, _)| {
-        let dependants = &execution.plan.tasks[*position as usize].dependants;
-        let handled = dependants.iter().any(|dependant| {
-            handles(execution, *dependant) && execution.tasks[*dependant as usize].state == TaskState::Succeeded
-        });
-        has_failed(execution, *position) && !handled
-    });
+    let unhandled = (0_u32..)
+        .zip(&execution.tasks)
+        .filter(|(position, _)| has_failed(execution, *position) && !is_handled(execution, *position));
     let (position, task) = unhandled.min_by_key(|(_, task)| task.finished_at)?;
     let id = &execution.plan.tasks[position as usize].id;
     let cause = task.failure.clone().unwrap_or_default();
@@ -228,8 +250,25 @@ fn has_failed(execution: &Execution, task: u32) -> bool {
     failed && !execution.plan.tasks[task as usize].continue_on_error
 }
 
-/// Whether a task exists to handle failures: its rule asks for one.
-fn handles(execution: &Execution, task: u32) -> bool {
-    use nexus_spec::model::TriggerRule::{AllFailed, OneFailed};
-    matches!(execution.plan.tasks[task as usize].rule, AllFailed | OneFailed)
+/// Whether a task that names this one in `handles` succeeded. One that only ran because of the failure has told of it,
+/// and a failure that was told of is still one.
+fn is_handled(execution: &Execution, task: u32) -> bool {
+    let succeeded = |handler: &u32| {
+        let state = execution.tasks[*handler as usize].state;
+        matches!(state, TaskState::Succeeded | TaskState::Cached)
+    };
+    let plan = &execution.plan.tasks[task as usize];
+    plan.handlers.iter().any(succeeded)
+        || (planted(Bug::AlarmTakenForRepair)
+            && plan.dependants.iter().any(|alarm| {
+                let rule = execution.plan.tasks[*alarm as usize].rule;
+                matches!(rule, TriggerRule::OneFailed | TriggerRule::AllFailed) && succeeded(alarm)
+            }))
+}
+
+/// Whether a task is there for the failure of another, which it needs.
+fn reacts(execution: &Execution, task: u32, failed: u32) -> bool {
+    let rule = execution.plan.tasks[task as usize].rule;
+    matches!(rule, TriggerRule::OneFailed | TriggerRule::AllFailed)
+        || execution.plan.tasks[failed as usize].handlers.contains(&task)
 }

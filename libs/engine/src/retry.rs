@@ -5,6 +5,10 @@ use nexus_spec::model::Retry;
 use crate::failure::{Failure, FailureKind};
 use crate::planted::{Bug, planted};
 
+/// The longest wait that a failure may ask for before the next attempt, in microseconds: 7 days. Who reports a failure
+/// cannot keep an execution from ever ending; a workflow's own policy may wait longer.
+pub const LONGEST_ASKED_WAIT: i64 = 7 * 24 * 3_600 * 1_000_000;
+
 /// The wait before the attempt after number `attempt` (from 1), in microseconds:
 /// `min(initial_interval × backoff_coefficient^(attempt−1), max_interval)`, changed by at most `jitter` of itself.
 /// The chance comes from `seed`, so the same failure always waits equally long, also in a replay.

@@ -5,10 +5,11 @@
 //!   code disagree.
 //! - Under `all_success` a skip is judged only once everything has ended, a failure at once: so the verdict does not
 //!   depend on the order in which the needed tasks end.
-//! - A leaf with `all_done` does not hide a failure before it: what counts as handled is the execution's affair.
+//! - No rule hides a failure: what counts as handled is the execution's affair.
 
 use nexus_spec::model::TriggerRule;
 
+use crate::plan::TaskPlan;
 use crate::planted::{Bug, planted};
 
 /// How the needed tasks have ended so far. A failure that `continue_on_error` forgave counts as a success.
@@ -22,6 +23,21 @@ pub struct Tally {
     pub failed: u32,
     /// How many were skipped.
     pub skipped: u32,
+    /// How many of those whose failure the task handles have not ended.
+    pub awaited: u32,
+}
+
+impl Tally {
+    /// The tally of a task before any that it needs has ended.
+    #[must_use]
+    pub fn before(plan: &TaskPlan) -> Self {
+        let count = |tasks: &[u32]| u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        Self {
+            total: count(&plan.needs),
+            awaited: count(&plan.handles),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a rule says.
@@ -38,8 +54,18 @@ pub enum Verdict {
 }
 
 /// Judges a rule over a tally.
+///
+/// A task that handles failures does not run before everything that it handles has ended, whatever its rule: nobody
+/// repairs a failure that is yet to come.
 #[must_use]
 pub fn judge(rule: TriggerRule, tally: Tally) -> Verdict {
+    match verdict(rule, tally) {
+        Verdict::Run if tally.awaited > 0 && !planted(Bug::HandlerTooEarly) => Verdict::Wait,
+        verdict => verdict,
+    }
+}
+
+fn verdict(rule: TriggerRule, tally: Tally) -> Verdict {
     use TriggerRule as R;
     use Verdict::{Run, Skip, UpstreamFailed, Wait};
     let Tally {
@@ -47,6 +73,7 @@ pub fn judge(rule: TriggerRule, tally: Tally) -> Verdict {
         succeeded,
         failed,
         skipped,
+        awaited: _,
     } = tally;
     let done = succeeded + failed + skipped == total
         || (planted(Bug::JoinTooEarly) && succeeded + failed + skipped + 1 == total && succeeded > 0);
@@ -91,7 +118,23 @@ mod tests {
             succeeded,
             failed,
             skipped,
+            awaited: 0,
         }
+    }
+
+    #[test]
+    fn a_handler_runs_only_when_all_that_it_handles_has_ended() {
+        let early = Tally {
+            awaited: 1,
+            ..tally(0, 1, 0, 1)
+        };
+        assert_eq!(judge(R::OneFailed, tally(0, 1, 0, 1)), Run);
+        assert_eq!((judge(R::OneFailed, early), judge(R::Always, early)), (Wait, Wait));
+        assert_eq!(
+            judge(R::AllSuccess, early),
+            UpstreamFailed,
+            "what runs never need not wait"
+        );
     }
 
     /// One line a rule; columns: all succeeded, all failed, all skipped, one of each, success + open, failure + open,

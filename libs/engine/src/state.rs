@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::backlog::{Backlog, SLICE};
 use crate::event::{Event, Fact};
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::plan::{Plan, TaskPlan};
 use crate::planted::{Bug, planted};
 use crate::rules::{Tally, Verdict, judge};
 use crate::transitions::{execution_may, task_may};
@@ -180,9 +180,9 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task that nothing has happened to, with so many needed tasks.
+    /// A task that nothing has happened to.
     #[must_use]
-    pub fn new(needs: u32) -> Self {
+    pub fn new(plan: &TaskPlan) -> Self {
         Self {
             state: TaskState::Waiting,
             leases: 0,
@@ -197,10 +197,7 @@ impl Task {
             finished_at: None,
             next_at: None,
             worker: None,
-            tally: Tally {
-                total: needs,
-                ..Tally::default()
-            },
+            tally: Tally::before(plan),
         }
     }
 
@@ -264,11 +261,7 @@ impl Execution {
     /// An execution that nothing has happened to yet.
     #[must_use]
     pub fn new(id: String, plan: Arc<Plan>, params: Arc<Value>, seed: u64, created_at: i64) -> Self {
-        let tasks: Vec<Task> = plan
-            .tasks
-            .iter()
-            .map(|task| Task::new(u32::try_from(task.needs.len()).unwrap_or(u32::MAX)))
-            .collect();
+        let tasks: Vec<Task> = plan.tasks.iter().map(Task::new).collect();
         Self {
             id,
             params,
@@ -295,10 +288,7 @@ impl Execution {
     pub fn rebuild(&mut self) {
         let plan = Arc::clone(&self.plan);
         for (task, planned) in self.tasks.iter_mut().zip(&plan.tasks) {
-            task.tally = Tally {
-                total: u32::try_from(planned.needs.len()).unwrap_or(u32::MAX),
-                ..Tally::default()
-            };
+            task.tally = Tally::before(planned);
         }
         self.open = 0;
         for position in 0..self.tasks.len() {
@@ -382,7 +372,9 @@ impl Execution {
                 self.closing = Some(*closing);
                 self.closing_reason.clone_from(reason);
             }
-            Fact::ExecutionFinished { state, output, failure } => {
+            Fact::ExecutionFinished {
+                state, output, failure, ..
+            } => {
                 self.move_execution(*state, &event.fact);
                 self.finished_at = Some(event.at);
                 self.output.clone_from(output);
@@ -467,6 +459,10 @@ impl Execution {
                 }
                 _ => tally.failed += 1,
             }
+        }
+        for handler in &planned.handlers {
+            let tally = &mut self.tasks[*handler as usize].tally;
+            tally.awaited = tally.awaited.saturating_sub(1);
         }
     }
 }

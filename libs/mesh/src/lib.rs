@@ -5,6 +5,7 @@
 //! A generated client runs over a [`Transport`], which is either a network channel or the other service's routes in
 //! the same process: near and far are the same code.
 
+mod answers;
 mod balance;
 pub mod clock;
 pub mod deadline;

@@ -9,6 +9,7 @@ use tonic::service::RoutesBuilder;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use crate::answers::AnswerLayer;
 use crate::deadline::DeadlineLayer;
 use crate::dial::KEEPALIVE;
 use crate::incoming;
@@ -163,6 +164,7 @@ impl Listener {
             .http2_keepalive_timeout(Some(options.keepalive.1))
             .layer(ServerSpanLayer)
             .layer(MeasureLayer)
+            .layer(AnswerLayer)
             .layer(ShedLayer::new(options.max_in_flight))
             .layer(DeadlineLayer::server(LONGEST_CALL))
             .add_routes(services.routes())

@@ -41,6 +41,9 @@ codes! {
     CYCLE = "NX1205", "Tasks wait for each other";
     DOUBLE_NEED = "NX1206", "A task is needed twice";
     IDLE_TRIGGER_RULE = "NX1207", "A trigger rule has no effect";
+    UNHANDLED = "NX1208", "A failure stays one although a task reacts to it";
+    IDLE_HANDLER = "NX1209", "A task can never handle what it names";
+    DOUBLE_HANDLES = "NX1210", "A task is handled twice by the same task";
     VERBATIM_EXPRESSION = "NX1301", "An expression inside code";
     BAD_EXPRESSION = "NX1302", "An expression cannot be read";
     UNKNOWN_PARAM = "NX1303", "Unknown parameter";

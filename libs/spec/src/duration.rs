@@ -110,7 +110,10 @@ impl FromStr for Span {
         };
         let micros = micros.ok_or_else(|| SpanError(explain(text)))?;
         if micros > i128::from(Self::MAX.0) {
-            return Err(SpanError(format!("{text:?} is longer than ten years")));
+            return Err(SpanError(format!(
+                "{text:?} is longer than {}, ten years, the longest span",
+                Self::MAX
+            )));
         }
         i64::try_from(micros).map(Self).map_err(|_| SpanError(explain(text)))
     }

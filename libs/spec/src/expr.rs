@@ -31,7 +31,7 @@ pub const MAX_SOURCE: usize = 4 * 1024;
 /// Largest rendered value, in bytes of JSON text (about).
 pub const MAX_OUTPUT: usize = 1024 * 1024;
 /// Deepest nesting of a value that is compiled or rendered.
-pub const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 120;
 /// How much work one evaluation may be: every instruction and every 64 bytes of data cost one.
 pub const FUEL: u64 = 50_000;
 

@@ -121,8 +121,8 @@ impl Task {
 }
 
 impl Workflow {
-    /// The tasks that must end before a task may start: those it needs and those its expressions refer to, each once,
-    /// in the order of the file. Empty for an unknown task. Names of tasks that do not exist are left out.
+    /// The tasks that must end before a task may start: those it needs, those it handles and those its expressions refer
+    /// to, each once, in the order of the file. Empty for an unknown task. Names of tasks that do not exist are left out.
     #[must_use]
     pub fn dependencies(&self, task: &str) -> Vec<String> {
         let Some(found) = self.tasks.get(task) else {
@@ -132,6 +132,7 @@ impl Workflow {
         let positions: BTreeSet<usize> = found
             .needs
             .iter()
+            .chain(found.handled())
             .chain(&references.tasks)
             .filter(|name| *name != task)
             .filter_map(|name| self.tasks.get_index_of(name.as_str()))

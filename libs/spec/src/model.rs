@@ -72,6 +72,11 @@ pub struct Task {
     /// Tasks that must end first; tasks that an expression refers to need not be repeated here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// Tasks whose failure this task repairs. It runs after them, when one of them failed unless `trigger_rule` says
+    /// otherwise, and once it SUCCEEDED their failures are no failures of the execution. An empty list says that it
+    /// repairs nothing: it only tells of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handles: Option<Vec<String>>,
     /// Bare expression; the task is skipped when it is false.
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
@@ -108,6 +113,24 @@ pub struct Task {
     /// What it does.
     #[serde(flatten)]
     pub kind: Kind,
+}
+
+impl Task {
+    /// The tasks whose failure this task repairs.
+    #[must_use]
+    pub fn handled(&self) -> &[String] {
+        self.handles.as_deref().unwrap_or_default()
+    }
+
+    /// How the tasks that it needs must have ended: its own word, or that of a task which handles failures.
+    #[must_use]
+    pub fn rule(&self) -> TriggerRule {
+        match self.trigger_rule {
+            // Under this rule it would never see a failure, so nobody can have meant it.
+            TriggerRule::AllSuccess if !self.handled().is_empty() => TriggerRule::OneFailed,
+            rule => rule,
+        }
+    }
 }
 
 /// What a task does: the one kind key of the file.

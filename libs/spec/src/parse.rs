@@ -2,6 +2,7 @@
 
 mod expressions;
 pub(crate) mod findings;
+mod handles;
 mod kinds;
 mod python;
 mod reader;

@@ -41,6 +41,11 @@ pub fn schema() -> Value {
     );
     amend(
         &mut schema,
+        "/definitions/Task/properties/handles",
+        &json!({"uniqueItems": true}),
+    );
+    amend(
+        &mut schema,
         "/definitions/Task/properties/if",
         &json!({"type": ["string", "boolean"]}),
     );
@@ -52,7 +57,7 @@ pub fn schema() -> Value {
     amend(
         &mut schema,
         "/definitions/Retry/properties/backoff_coefficient",
-        &json!({"minimum": 1}),
+        &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
         &mut schema,
@@ -189,7 +194,9 @@ mod tests {
                 json!({"bash": {"run": "true", "env": {"A": "b"}}, "trigger_rule": "always", "delivery": "at_most_once"}),
             ),
         ];
-        for document in good {
+        let repair = json!({"name": "w", "tasks": {"a": {"noop": {}}, "b": {"handles": ["a"], "noop": {}},
+                            "c": {"needs": ["a"], "handles": [], "noop": {}}}});
+        for document in good.into_iter().chain([repair]) {
             let problems: Vec<String> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
             assert!(problems.is_empty(), "{document}: {problems:?}");
             assert!(parse(&document.to_string(), "").workflow.is_some(), "{document}");
@@ -213,6 +220,7 @@ mod tests {
             task(json!({"noop": {}, "timeout": 90})),
             task(json!({"noop": {}, "retry": {"max_attempts": 0}})),
             task(json!({"noop": {}, "trigger_rule": "all_succeeded"})),
+            task(json!({"noop": {}, "handles": "b"})),
         ];
         for document in bad {
             assert!(!validator.is_valid(&document), "{document}");

@@ -2,6 +2,7 @@
 
 mod lines;
 mod page;
+mod plain;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 pub use page::Probe;
+pub use plain::{colours, plain};
 
 const BUILD_INFO: &str = "nexus_build_info";
 /// How often samples are folded into their histograms.
@@ -135,18 +137,8 @@ pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
-        let layer = tracing_subscriber::fmt::layer()
-            .fmt_fields(JsonFields::new())
-            .event_format(lines::JsonLines);
-        Box::new(layer.with_writer(std::io::stderr).with_filter(filter))
-    } else {
-        Box::new(
-            tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_filter(filter),
-        )
-    };
+    let coloured = colours(std::io::stderr().is_terminal(), |name| std::env::var(name).ok());
+    let lines = lines_to(json, coloured, std::io::stderr).with_filter(filter);
     let tracer = options
         .otlp_endpoint
         .as_deref()
@@ -164,6 +156,21 @@ pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
         .map_err(|_| TelemetryError::Twice)?;
     let metrics = record_metrics(options)?;
     Ok(Telemetry { tracer, metrics })
+}
+
+/// The layer that writes log lines.
+fn lines_to<W>(json: bool, coloured: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    if json {
+        let layer = tracing_subscriber::fmt::layer()
+            .fmt_fields(JsonFields::new())
+            .event_format(lines::JsonLines);
+        return Box::new(layer.with_writer(writer));
+    }
+    let layer = tracing_subscriber::fmt::layer().fmt_fields(plain::PlainFields);
+    Box::new(layer.with_ansi(coloured).with_writer(writer))
 }
 
 fn record_metrics(options: &Options) -> Result<PrometheusHandle, TelemetryError> {

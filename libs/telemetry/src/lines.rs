@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::plain::is_control;
+
 /// Writes an event as one JSON object.
 pub(crate) struct JsonLines;
 
@@ -51,7 +53,15 @@ where
             line.insert("trace_id".into(), trace.to_string().into());
         }
         let text = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{text}")
+        // JSON writes out what is below a space; what a terminal obeys besides stands only within texts.
+        for c in text.chars() {
+            if is_control(c) {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            } else {
+                writer.write_char(c)?;
+            }
+        }
+        writeln!(writer)
     }
 }
 

@@ -40,7 +40,7 @@ pub struct DevArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_live: Option<u32>,
     /// How long executions are kept after their end, such as `30d`; for ever when not said
-    #[arg(long, value_name = "TIME", value_parser = crate::config::span)]
+    #[arg(long, value_name = "TIME", value_parser = crate::config::bounded_span)]
     pub retention: Option<Duration>,
     /// Which log lines are written, such as `info` or `nexus_execution=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]

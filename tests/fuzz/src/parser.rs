@@ -9,6 +9,7 @@ pub(crate) const WORDS: &[&str] = &[
     "  a:\n",
     "    noop: {}\n",
     "    needs: [a]\n",
+    "    handles: [a]\n",
     "    bash: {run: \"true\"}\n",
     "    python: {code: \"def main(): pass\"}\n",
     "    http: {url: \"https://x.dev\"}\n",

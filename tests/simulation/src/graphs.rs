@@ -1,4 +1,4 @@
-//! Random workflows: graphs, trigger rules, conditions, retries, limits and deliveries of every sort.
+//! Random workflows: graphs, trigger rules, handlers, conditions, retries, limits and deliveries of every sort.
 
 use std::sync::Arc;
 
@@ -70,6 +70,7 @@ fn task(rng: &mut Rng, task: u32, tasks: u32, shape: u32) -> Map<String, Value> 
             chosen -= weight;
         }
         fields.insert("trigger_rule".into(), json!(rule));
+        handles(rng, &needs, &mut fields);
     }
     if rng.u32(0..10) == 0 {
         fields.insert("if".into(), json!("params.n > 3"));
@@ -107,6 +108,19 @@ fn task(rng: &mut Rng, task: u32, tasks: u32, shape: u32) -> Map<String, Value> 
     fields.insert("needs".into(), json!(needs));
     fields.insert("noop".into(), output);
     fields
+}
+
+/// Makes a task a repair now and then, of some of the tasks that it needs, mostly under the rule of repairs. Failures
+/// that are handled must be frequent enough to be told from those that are not.
+fn handles(rng: &mut Rng, needs: &[String], fields: &mut Map<String, Value>) {
+    if rng.u32(0..6) > 0 {
+        return;
+    }
+    let handled: Vec<&String> = needs.iter().filter(|_| rng.u32(0..3) > 0).collect();
+    fields.insert("handles".into(), json!(handled));
+    if rng.u32(0..4) > 0 {
+        fields.remove("trigger_rule");
+    }
 }
 
 /// Tasks before this one: a chain, a star, layers, or anything.

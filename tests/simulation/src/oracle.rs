@@ -44,9 +44,19 @@ fn ends(execution: &Execution, task: u32) -> Vec<End> {
     execution.plan.tasks[task as usize].needs.iter().map(end).collect()
 }
 
-/// What becomes of a task, by how the tasks that it needs stand.
+/// What becomes of a task, by how the tasks that it needs stand. One that handles failures runs after all of those
+/// that it handles.
 #[must_use]
 pub fn fate(execution: &Execution, task: u32) -> Fate {
+    let mut handled = execution.plan.tasks[task as usize].handles.iter();
+    let all_over = handled.all(|handled| execution.tasks[*handled as usize].state.is_terminal());
+    match by_the_rule(execution, task) {
+        Fate::Runs if !all_over => Fate::Open,
+        fate => fate,
+    }
+}
+
+fn by_the_rule(execution: &Execution, task: u32) -> Fate {
     let ends = ends(execution, task);
     let any = |end| ends.contains(&end);
     let all = |end| ends.iter().all(|other| *other == end);
@@ -82,20 +92,16 @@ pub fn fate(execution: &Execution, task: u32) -> Fate {
 }
 
 /// Whether an execution whose tasks have all ended by themselves has succeeded: every task that failed is forgiven, or
-/// handled by one that asks for failures and succeeded.
+/// named in `handles` of one that succeeded.
 #[must_use]
 pub fn succeeded(execution: &Execution) -> bool {
-    (0..execution.tasks.len()).all(|task| {
-        let state = execution.tasks[task].state;
-        let failed = matches!(state, TaskState::Failed | TaskState::TimedOut | TaskState::Unknown);
-        !failed || execution.plan.tasks[task].continue_on_error || is_handled(execution, task)
-    })
-}
-
-fn is_handled(execution: &Execution, task: usize) -> bool {
-    let mut plans = execution.plan.tasks.iter().zip(&execution.tasks);
-    plans.any(|(plan, state)| {
-        let asks = matches!(plan.rule, TriggerRule::OneFailed | TriggerRule::AllFailed);
-        asks && plan.needs.contains(&(u32::try_from(task).unwrap_or(u32::MAX))) && state.state == TaskState::Succeeded
+    let tasks = || execution.plan.tasks.iter().zip(&execution.tasks);
+    let repaired: Vec<u32> = tasks()
+        .filter(|(_, task)| matches!(task.state, TaskState::Succeeded | TaskState::Cached))
+        .flat_map(|(plan, _)| plan.handles.iter().copied())
+        .collect();
+    (0..).zip(tasks()).all(|(position, (plan, task))| {
+        let failed = matches!(task.state, TaskState::Failed | TaskState::TimedOut | TaskState::Unknown);
+        !failed || plan.continue_on_error || repaired.contains(&position)
     })
 }

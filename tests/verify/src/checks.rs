@@ -2,6 +2,7 @@
 
 mod attempts;
 mod calls;
+mod ends;
 mod history;
 mod order;
 mod rest;
@@ -28,6 +29,7 @@ pub(crate) fn all(case: &Case, findings: &mut Findings) {
         history::replay(id, stored, &folded, findings);
         attempts::bounds(case, id, stored, &folded, findings);
         order::rules(case, id, stored, findings);
+        ends::fits(case, id, stored, findings);
         results::stored(id, stored, &folded, findings);
         rest::terminal(case, id, stored, findings);
         if findings.breaches().iter().any(|breach| breach.execution == *id) {

@@ -10,6 +10,8 @@ pub(crate) struct TaskDocument {
     pub(crate) id: String,
     /// Positions of the tasks that it needs.
     pub(crate) needs: BTreeSet<usize>,
+    /// Positions of the tasks that it handles.
+    pub(crate) handles: BTreeSet<usize>,
     pub(crate) rule: String,
     pub(crate) at_most_once: bool,
     pub(crate) continue_on_error: bool,
@@ -34,10 +36,9 @@ impl Document {
         let position = |id: &str| ids.iter().position(|known| *known == id);
         let default_attempts = document["defaults"]["retry"]["max_attempts"].as_i64();
         let read = |(id, task): (&String, &Value)| {
-            let mut needed: BTreeSet<String> = BTreeSet::new();
-            if let Some(needs) = task["needs"].as_array() {
-                needed.extend(needs.iter().filter_map(Value::as_str).map(str::to_owned));
-            }
+            let handled = names(&task["handles"]);
+            let mut needed = names(&task["needs"]);
+            needed.extend(handled.iter().cloned());
             let mut expressions = Vec::new();
             gather(task, "", &mut expressions);
             for expression in &expressions {
@@ -46,7 +47,11 @@ impl Document {
             TaskDocument {
                 id: id.clone(),
                 needs: needed.iter().filter_map(|id| position(id)).collect(),
-                rule: task["trigger_rule"].as_str().unwrap_or("all_success").to_owned(),
+                handles: handled.iter().filter_map(|id| position(id)).collect(),
+                rule: match task["trigger_rule"].as_str() {
+                    None | Some("all_success") if !handled.is_empty() => "one_failed".to_owned(),
+                    rule => rule.unwrap_or("all_success").to_owned(),
+                },
                 at_most_once: task["delivery"] == "at_most_once",
                 continue_on_error: task["continue_on_error"] == true,
                 max_attempts: task["retry"]["max_attempts"].as_i64().or(default_attempts).unwrap_or(1),
@@ -61,6 +66,12 @@ impl Document {
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
         self.tasks.iter().position(|task| task.id == id)
     }
+}
+
+/// A list of names; empty for none.
+fn names(value: &Value) -> BTreeSet<String> {
+    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
 }
 
 /// Every expression of a task: what stands in double braces, and the bare `if`. Scripts hold none.
@@ -111,12 +122,17 @@ mod tests {
                 "a":{"noop":null},
                 "b":{"needs":["a"],"delivery":"at_most_once","retry":{"max_attempts":2},
                      "bash":{"run":"echo tasks.c","env":{"W":"{{ params.witness }}"}}},
+                "d":{"handles":["a","b"],"noop":null},
                 "c":{"if":"tasks.b.output.n > 1","trigger_rule":"all_done","noop":{"output":["x {{ tasks.a.output }}"]}}}}"#,
         )
         .expect("document");
-        let [a, b, c] = document.tasks.as_slice() else { panic!() };
+        let [a, b, d, c] = document.tasks.as_slice() else {
+            panic!()
+        };
         assert_eq!((a.max_attempts, a.needs.len(), a.witnessed), (4, 0, false));
         assert_eq!((b.max_attempts, b.needs.clone()), (2, BTreeSet::from([0])));
+        assert_eq!((d.rule.as_str(), &d.needs), ("one_failed", &BTreeSet::from([0, 1])));
+        assert_eq!((&d.handles, a.handles.len()), (&d.needs, 0));
         assert!(b.at_most_once && b.witnessed && !c.witnessed);
         assert_eq!((c.rule.as_str(), c.needs.clone()), ("all_done", BTreeSet::from([0, 1])));
     }

@@ -22,6 +22,10 @@ pub(crate) mod number {
     pub(crate) const RUNNING: i64 = 2;
     pub(crate) const IS_CANCELLING: i64 = 4;
     pub(crate) const FIRST_TERMINAL: i64 = 5;
+    pub(crate) const SUCCEEDED: i64 = 5;
+    pub(crate) const FAILED: i64 = 6;
+    pub(crate) const CANCELLED: i64 = 7;
+    pub(crate) const TIMED_OUT: i64 = 8;
 
     pub(crate) const TASK_IS_WAITING: i64 = 1;
     pub(crate) const TASK_IS_SCHEDULED: i64 = 2;

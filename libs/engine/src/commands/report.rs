@@ -5,7 +5,7 @@ use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
 use crate::progress;
-use crate::retry::{backoff, may_retry, splitmix};
+use crate::retry::{LONGEST_ASKED_WAIT, backoff, may_retry, splitmix};
 use crate::state::{Execution, Output, TaskState};
 
 pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outcome: Outcome) -> Result<(), Rejection> {
@@ -88,8 +88,10 @@ pub(super) fn wait(execution: &Execution, task: u32, failure: Option<&Failure>) 
     let policy = &execution.plan.tasks[task as usize].retry;
     let made = execution.tasks[task as usize].user_attempts();
     let seed = splitmix(execution.seed ^ u64::from(task));
+    // Bounded here too: failures that were stored before there was a bound still wait.
     let asked = failure.and_then(|failure| failure.next_retry_delay);
-    asked.unwrap_or_else(|| backoff(policy, made, seed)).max(0)
+    let asked = asked.map(|asked| asked.clamp(0, LONGEST_ASKED_WAIT));
+    asked.unwrap_or_else(|| backoff(policy, made, seed))
 }
 
 /// Ends a task and lets the tasks that need it go on.

@@ -3,6 +3,7 @@
 mod attempts;
 mod ending;
 mod flow;
+mod handlers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -251,7 +251,9 @@ fn read_http(values: &mut Values<'_, '_>) -> Option<Http> {
         body: values.text("body").map(str::to_owned),
         expect: expect(values),
         max_size: values.size("max_size", 1, MOST_BODY),
-        redirects: values.integer("redirects", 0, 20).and_then(|n| u8::try_from(n).ok()),
+        redirects: values
+            .integer("redirects", (0, 20), 0)
+            .and_then(|n| u8::try_from(n).ok()),
         url: url?.to_owned(),
     })
 }
@@ -352,7 +354,7 @@ fn read_sql(values: &mut Values<'_, '_>) -> Option<Sql> {
         check_binds(statement, node, values);
     }
     let max_rows = values
-        .integer("max_rows", 1, 100_000)
+        .integer("max_rows", (1, 100_000), 1_000)
         .and_then(|n| u32::try_from(n).ok());
     Some(Sql {
         connection: connection.map(str::to_owned),

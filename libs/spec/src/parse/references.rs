@@ -9,6 +9,7 @@ use super::expressions::{Expressions, Use};
 use super::findings::{Finding, Findings};
 use super::tasks::RawTask;
 use crate::codes;
+use crate::model::TriggerRule;
 use crate::source::Place;
 use crate::suggest::nearest;
 
@@ -17,13 +18,11 @@ pub(super) fn check(tasks: &[(String, RawTask)], expressions: &Expressions, find
     let known: HashSet<&str> = tasks.iter().map(|(id, _)| id.as_str()).collect();
     let mut edges: Vec<(&str, &str)> = Vec::new();
     for (id, task) in tasks {
-        for used in task.needs.iter().chain(&task.uses) {
+        for used in task.edges() {
             if used.task == *id {
-                let finding = Finding::error(
-                    codes::SELF_REFERENCE,
-                    used.place,
-                    format!("task {id:?} waits for itself"),
-                );
+                let handled = task.handles.iter().flatten().any(|handled| handled.path == used.path);
+                let does = if handled { "handles" } else { "waits for" };
+                let finding = Finding::error(codes::SELF_REFERENCE, used.place, format!("task {id:?} {does} itself"));
                 findings.add(
                     finding
                         .path(used.path.clone())
@@ -36,9 +35,9 @@ pub(super) fn check(tasks: &[(String, RawTask)], expressions: &Expressions, find
                 findings.add(finding);
             }
         }
-        if let Some(place) = task.trigger_rule
-            && task.needs.is_empty()
-            && task.uses.is_empty()
+        if let Some(place) = task.rule_place
+            && !matches!(task.rule, TriggerRule::AllSuccess | TriggerRule::Always)
+            && task.edges().next().is_none()
         {
             let message = format!("trigger_rule has no effect: task {id:?} waits for nothing");
             let finding = Finding::warning(codes::IDLE_TRIGGER_RULE, place, message);
@@ -107,8 +106,7 @@ fn break_here(tasks: &[(String, RawTask)], cycle: &[String]) -> String {
     let (Some(first), Some(last)) = (cycle.first(), cycle.last()) else {
         return String::new();
     };
-    let reference =
-        find(tasks, first).and_then(|task| task.needs.iter().chain(&task.uses).find(|used| used.task == *last));
+    let reference = find(tasks, first).and_then(|task| task.edges().find(|used| used.task == *last));
     match reference {
         Some(used) => format!(
             "one of them must not wait; {first} waits for {last} on line {}",

@@ -1,12 +1,14 @@
 //! Reads a task: what holds for every kind. The kinds themselves are in [`super::kinds`].
 
+use std::collections::HashSet;
+
 use super::expressions::{Expressions, Use};
 use super::findings::{Finding, Findings};
 use super::kinds;
 use super::reader::{Fields, Missing, Path, Shape, fields};
 use super::values::Values;
 use super::workflow::{description, read_retry};
-use crate::codes;
+use crate::codes::{self, Code};
 use crate::duration::Span;
 use crate::model::{Delivery, ResultCache, Task, TriggerRule};
 use crate::source::{Data, Entry, Place};
@@ -36,6 +38,7 @@ const TASK: Shape = Shape {
     keys: &[
         "description",
         "needs",
+        "handles",
         "if",
         "trigger_rule",
         "timeout",
@@ -96,7 +99,8 @@ const TASK: Shape = Shape {
         },
         Missing {
             key: "on_failure",
-            instead: "add a task with needs and trigger_rule: one_failed",
+            instead: "add a task with handles: [this task] if it repairs the failure, or with needs: [this task], \
+                      trigger_rule: one_failed and handles: [] if it only tells of it",
         },
         Missing {
             key: "depends_on",
@@ -139,7 +143,42 @@ pub(super) struct RawTask {
     pub(super) place: Place,
     pub(super) needs: Vec<Use>,
     pub(super) uses: Vec<Use>,
-    pub(super) trigger_rule: Option<Place>,
+    /// The tasks that it handles; nothing when it does not say.
+    pub(super) handles: Option<Vec<Use>>,
+    /// How what it needs must have ended.
+    pub(super) rule: TriggerRule,
+    /// Where that is said, when it is.
+    pub(super) rule_place: Option<Place>,
+    pub(super) continue_on_error: bool,
+}
+
+impl RawTask {
+    /// Every place where it names a task that must end before it.
+    pub(super) fn edges(&self) -> impl Iterator<Item = &Use> {
+        self.needs.iter().chain(self.handles.iter().flatten()).chain(&self.uses)
+    }
+
+    /// The rule of a task that does not name one.
+    fn usual_rule(&self) -> TriggerRule {
+        let handles = self.handles.iter().flatten().next();
+        handles.map_or_else(TriggerRule::default, |_| TriggerRule::OneFailed)
+    }
+
+    /// What the document says that it needs. What it handles is written out there too, as its rule is: a version that
+    /// does not know `handles` then still runs the task where it should.
+    fn needed(&self) -> Vec<String> {
+        let mut known = HashSet::new();
+        let named = self.needs.iter().chain(self.handles.iter().flatten());
+        named
+            .filter(|used| known.insert(used.task.as_str()))
+            .map(|used| used.task.clone())
+            .collect()
+    }
+
+    fn handled(&self) -> Option<Vec<String>> {
+        let handles = self.handles.as_ref()?;
+        Some(handles.iter().map(|handled| handled.task.clone()).collect())
+    }
 }
 
 pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions, findings: &mut Findings) -> RawTask {
@@ -149,7 +188,10 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         place: entry.place,
         needs: Vec::new(),
         uses: Vec::new(),
-        trigger_rule: None,
+        handles: None,
+        rule: TriggerRule::default(),
+        rule_place: None,
+        continue_on_error: false,
     };
     let Some(fields) = fields(&entry.value, &TASK, path, findings) else {
         return raw;
@@ -161,14 +203,14 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
     };
     values.check_id("task id", &entry.key, entry.place, path.to_string());
     let description = description(&mut values);
-    raw.needs = needs(&mut values);
+    raw.needs = names(&mut values, "needs", "needed", codes::DOUBLE_NEED);
+    raw.handles = fields
+        .has("handles")
+        .then(|| names(&mut values, "handles", "handled", codes::DOUBLE_HANDLES));
     let condition = condition(&mut values, expressions);
-    let trigger_rule = values
-        .word::<TriggerRule>("trigger_rule", TRIGGER_RULES)
-        .unwrap_or_default();
-    if !matches!(trigger_rule, TriggerRule::AllSuccess | TriggerRule::Always) {
-        raw.trigger_rule = fields.get("trigger_rule").map(|entry| entry.place);
-    }
+    let rule = values.word::<TriggerRule>("trigger_rule", TRIGGER_RULES);
+    raw.rule_place = rule.and_then(|_| fields.get("trigger_rule").map(|entry| entry.place));
+    raw.rule = rule.unwrap_or_else(|| raw.usual_rule());
     let retry = read_retry(&fields, path, values.findings);
     let times = times(&mut values);
     let queue = queue(&mut values);
@@ -177,15 +219,16 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         .word::<Delivery>("delivery", &["at_least_once", "at_most_once"])
         .unwrap_or_default();
     let cache = read_cache(&fields, path, values.findings);
-    let continue_on_error = values.flag("continue_on_error");
+    raw.continue_on_error = values.flag("continue_on_error");
     let kind =
         kind_entry(entry, &fields, path, findings).and_then(|kind| kinds::read(kind, path, expressions, findings));
     raw.uses = expressions.take_uses();
     raw.task = kind.map(|kind| Task {
         description,
-        needs: raw.needs.iter().map(|need| need.task.clone()).collect(),
+        needs: raw.needed(),
+        handles: raw.handled(),
         condition,
-        trigger_rule,
+        trigger_rule: raw.rule,
         timeout: times.attempt,
         schedule_to_start_timeout: times.start,
         total_timeout: times.total,
@@ -194,7 +237,7 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         priority,
         delivery,
         cache,
-        continue_on_error,
+        continue_on_error: raw.continue_on_error,
         kind,
     });
     raw
@@ -223,23 +266,25 @@ fn kind_entry<'n>(task: &Entry, fields: &Fields<'n>, path: Path<'_>, findings: &
     Some(first)
 }
 
-fn needs(values: &mut Values<'_, '_>) -> Vec<Use> {
-    let mut needs: Vec<Use> = Vec::new();
-    for (i, (task, node)) in values.texts("needs").into_iter().enumerate() {
-        let path = values.path.then("needs").then(&i.to_string()).to_string();
-        if needs.iter().any(|known| known.task == task) {
-            let message = format!("{task:?} is needed twice");
-            let finding = Finding::warning(codes::DOUBLE_NEED, node.place, message).path(path);
+/// A list of tasks' names, each once.
+fn names(values: &mut Values<'_, '_>, key: &str, done: &str, twice: Code) -> Vec<Use> {
+    let mut names: Vec<Use> = Vec::new();
+    let mut known = HashSet::new();
+    for (i, (task, node)) in values.texts(key).into_iter().enumerate() {
+        let path = values.path.then(key).then(&i.to_string()).to_string();
+        if !known.insert(task) {
+            let message = format!("{task:?} is {done} twice");
+            let finding = Finding::warning(twice, node.place, message).path(path);
             values.findings.add(finding.fix("remove one of the two"));
             continue;
         }
-        needs.push(Use {
+        names.push(Use {
             task: task.to_owned(),
             place: node.place,
             path,
         });
     }
-    needs
+    names
 }
 
 fn condition(values: &mut Values<'_, '_>, expressions: &mut Expressions) -> Option<String> {

@@ -1,5 +1,7 @@
 //! What a file is taken for, and what is said about files that are wrong.
 
+mod handles;
+
 use std::fmt::Write;
 
 use super::*;

@@ -100,7 +100,8 @@ impl<'n> Values<'_, 'n> {
         Some(span)
     }
 
-    pub(super) fn integer(&mut self, key: &str, least: i64, most: i64) -> Option<i64> {
+    /// A whole number between bounds. `usual` is what holds when nothing is said.
+    pub(super) fn integer(&mut self, key: &str, (least, most): (i64, i64), usual: i64) -> Option<i64> {
         let node = self.fields.value(key)?;
         let number = match &node.data {
             Data::Number(number) => number.as_i64(),
@@ -109,7 +110,7 @@ impl<'n> Values<'_, 'n> {
         match number {
             Some(number) if (least..=most).contains(&number) => Some(number),
             Some(number) => {
-                let message = format!("{key} must be from {least} to {most}, not {number}");
+                let message = format!("{key} must be from {least} to {most} ({usual} when not said), not {number}");
                 self.say(key, Finding::error(codes::OUT_OF_BOUNDS, node.place, message));
                 None
             }
@@ -120,7 +121,8 @@ impl<'n> Values<'_, 'n> {
         }
     }
 
-    pub(super) fn float(&mut self, key: &str, least: f64, most: f64) -> Option<f64> {
+    /// A number between bounds. `usual` is what holds when nothing is said.
+    pub(super) fn float(&mut self, key: &str, (least, most): (f64, f64), usual: f64) -> Option<f64> {
         let node = self.fields.value(key)?;
         let number = match &node.data {
             Data::Number(number) => number.as_f64(),
@@ -129,7 +131,7 @@ impl<'n> Values<'_, 'n> {
         match number {
             Some(number) if (least..=most).contains(&number) => Some(number),
             Some(number) => {
-                let message = format!("{key} must be from {least} to {most}, not {number}");
+                let message = format!("{key} must be from {least} to {most} ({usual} when not said), not {number}");
                 self.say(key, Finding::error(codes::OUT_OF_BOUNDS, node.place, message));
                 None
             }

@@ -9,7 +9,7 @@ use super::findings::{Finding, Findings};
 use super::reader::{Fields, Missing, Path, Shape, entries, fields};
 use super::tasks::{self, PRIORITIES, RawTask};
 use super::values::Values;
-use super::{MAX_DESCRIPTION, MAX_TASKS, references};
+use super::{MAX_DESCRIPTION, MAX_TASKS, handles, references};
 use crate::codes;
 use crate::expr::Template;
 use crate::model::{Defaults, Retry, Workflow};
@@ -56,7 +56,8 @@ const WORKFLOW: Shape = Shape {
         },
         Missing {
             key: "on_failure",
-            instead: "add a task with trigger_rule: one_failed",
+            instead: "add a task with handles: [...], the tasks whose failure it repairs, or with needs: [...], \
+                      trigger_rule: one_failed and handles: [] if it only tells of failures",
         },
         Missing {
             key: "title",
@@ -150,6 +151,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         value
     });
     let graph = references::check(&tasks, &expressions, findings);
+    handles::check(&tasks, findings);
     let complete = tasks
         .into_iter()
         .map(|(id, raw)| Some((id, raw.task?)))
@@ -307,17 +309,17 @@ pub(super) fn read_retry(owner: &Fields<'_>, path: Path<'_>, findings: &mut Find
         findings,
     };
     let usual = Retry::default();
-    let attempts = values.integer("max_attempts", 1, 1_000);
+    let attempts = values.integer("max_attempts", (1, 1_000), i64::from(usual.max_attempts));
     let retry = Retry {
         max_attempts: attempts
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or(usual.max_attempts),
         initial_interval: values.span("initial_interval").unwrap_or(usual.initial_interval),
         backoff_coefficient: values
-            .float("backoff_coefficient", 1.0, 1_000.0)
+            .float("backoff_coefficient", (1.0, 1_000.0), usual.backoff_coefficient)
             .unwrap_or(usual.backoff_coefficient),
         max_interval: values.span("max_interval"),
-        jitter: values.float("jitter", 0.0, 1.0).unwrap_or(usual.jitter),
+        jitter: values.float("jitter", (0.0, 1.0), usual.jitter).unwrap_or(usual.jitter),
         non_retryable_errors: values
             .texts("non_retryable_errors")
             .into_iter()

@@ -12,6 +12,9 @@ use super::export::stored;
 use super::revisions::read;
 use crate::Context;
 
+/// The longest duration of a task that is drawn, in seconds: ten years, as spans of a file. Sums of it stay numbers.
+const LONGEST: f64 = 315_360_000.0;
+
 pub(crate) async fn graph(
     context: &Context,
     request: GetWorkflowGraphRequest,
@@ -21,9 +24,9 @@ pub(crate) async fn graph(
     if let Some((task, seconds)) = request
         .expected_seconds
         .iter()
-        .find(|(_, s)| !s.is_finite() || **s < 0.0)
+        .find(|(_, seconds)| !(0.0..=LONGEST).contains(*seconds))
     {
-        let problem = format!("{task} has {seconds}; a duration is a number of seconds, at least 0");
+        let problem = format!("{task} has {seconds}; a duration is 0 to {LONGEST} seconds (ten years)");
         return Err(ApiError::field("expected_seconds", problem).into());
     }
     let graph = graph_of(&workflow)?;

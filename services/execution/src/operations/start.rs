@@ -266,6 +266,10 @@ fn digest(text: &str) -> String {
 fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
     let text = if text.is_empty() { "{}" } else { text };
     let invalid = |problem: String| ApiError::new(ErrorReason::InvalidParams, problem);
+    if let Some(problem) = nexus_api::json::too_deep(text) {
+        let error = invalid(format!("params: the JSON {problem}"));
+        return Err(error.violation("params", problem).into());
+    }
     let given: Value = serde_json::from_str(text)
         .map_err(|error| invalid(format!("params are no JSON: {error}")).violation("params", error.to_string()))?;
     if !given.is_object() {

@@ -143,6 +143,9 @@ struct Data {
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     counted: bool,
+    /// By which rule an execution was concluded. Versions before there were two wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rule: Option<u32>,
 }
 
 /// Writes an event down. Outputs stay out: they stand with their task and execution.
@@ -160,12 +163,15 @@ pub fn event_columns(event: &Event) -> EventColumns {
                 ..Data::default()
             },
         ),
-        Fact::ExecutionFinished { state, failure, .. } => (
+        Fact::ExecutionFinished {
+            state, failure, rule, ..
+        } => (
             4,
             0,
             execution_state_number(*state),
             Data {
                 failure: failure.clone(),
+                rule: (*rule > 1).then_some(*rule),
                 ..Data::default()
             },
         ),
@@ -257,6 +263,7 @@ pub fn event(sequence: u64, at: i64, columns: &EventColumns) -> Result<Event, St
                 state,
                 output: None,
                 failure: data.failure,
+                rule: data.rule.unwrap_or(1),
             }
         }
         5 => Fact::TaskScheduled { task: task()?, attempt },
@@ -311,6 +318,13 @@ mod tests {
                 state: ExecutionState::TimedOut,
                 output: None,
                 failure: Some(failure.clone()),
+                rule: 1,
+            },
+            Fact::ExecutionFinished {
+                state: ExecutionState::Succeeded,
+                output: None,
+                failure: None,
+                rule: nexus_engine::END_RULE,
             },
             Fact::TaskScheduled { task: 0, attempt: 1 },
             Fact::TaskStarted {

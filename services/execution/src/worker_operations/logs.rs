@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use nexus_api::error::ApiError;
 use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
@@ -26,12 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes of a line at most; longer ones are cut.
 const MAX_LINE: usize = 16 << 10;
+/// The largest number of a line. An attempt's log has at most 10 MiB, so nobody comes near it.
+const LAST_LINE: u64 = 1 << 40;
 
 pub(crate) async fn append(
     context: &Context,
     request: AppendTaskLogsRequest,
 ) -> Result<AppendTaskLogsResponse, Status> {
     at_most("batches", request.batches.len())?;
+    request.batches.iter().try_for_each(check_numbers)?;
     let session = session(context, &request.session)?;
     let bytes = |batch: &TaskLogLines| {
         batch
@@ -68,6 +72,21 @@ pub(crate) async fn append(
         context.logs.notify(execution, Told { sequence, over: false });
     }
     Ok(AppendTaskLogsResponse {})
+}
+
+/// The numbers of a batch's lines stay within bounds, also those that are counted on from the first.
+fn check_numbers(batch: &TaskLogLines) -> Result<(), Status> {
+    let last = batch.first_line.checked_add(batch.lines.len() as u64);
+    match last {
+        Some(last) if last <= LAST_LINE => Ok(()),
+        _ => {
+            let problem = format!(
+                "must leave the last line at {LAST_LINE} at most, it is {}",
+                batch.first_line
+            );
+            Err(ApiError::field("batches.first_line", problem).into())
+        }
+    }
 }
 
 /// What leases are about, asked of the replicas that own them.
@@ -124,4 +143,29 @@ async fn there(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<V
     };
     let answer = peer.client().describe_leases(request(describe, CALL)).await?;
     Ok(answer.into_inner().subjects.iter().map(words::subject_from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_lines_are_bounded_just_over_and_not_just_under() {
+        let batch = |first_line| TaskLogLines {
+            first_line,
+            lines: vec![nexus_api::execution::v1::LogLine::default(); 2],
+            ..TaskLogLines::default()
+        };
+        for fits in [0, 1, LAST_LINE - 2] {
+            assert!(check_numbers(&batch(fits)).is_ok(), "{fits}");
+        }
+        for over in [LAST_LINE - 1, u64::MAX - 1, u64::MAX] {
+            let status = check_numbers(&batch(over)).expect_err("too large");
+            let told = status.message();
+            assert!(
+                told.contains(&over.to_string()) && told.contains(&LAST_LINE.to_string()),
+                "{told}"
+            );
+        }
+    }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_api::error::ApiError;
+use nexus_api::json::too_deep;
 use nexus_api::shard::v1::ReportLeasesRequest;
 use nexus_api::worker::v1::{
     LeasedTask, Released, ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
 };
-use nexus_engine::{Failure, FailureKind, Outcome, Output};
+use nexus_engine::{Failure, FailureKind, LONGEST_ASKED_WAIT, Outcome, Output};
 use nexus_mesh::failpoint::kill_here;
+use nexus_spec::Span;
 use serde::de::IgnoredAny;
 use tonic::Status;
 
@@ -25,6 +27,9 @@ use crate::results;
 
 /// How long another replica may take to record.
 const CALL: Duration = Duration::from_secs(10);
+
+/// Free slots that count: no worker registers with more.
+const MOST_FREE: u32 = 10_000;
 
 /// Bytes that are kept of a failure's message, stack trace and details.
 const MAX_MESSAGE: usize = 4 << 10;
@@ -41,7 +46,7 @@ pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Re
     let mut told = Told {
         results: vec![None; request.reports.len()],
         tasks: Vec::new(),
-        free: request.free_slots,
+        free: request.free_slots.min(MOST_FREE),
     };
     let mut waiting: Vec<(usize, TaskReport)> = request.reports.into_iter().enumerate().collect();
     let mut route = None;
@@ -239,6 +244,12 @@ fn check_output(text: &str) -> Result<&str, Failure> {
         );
         return Err(refuse("OutputTooLarge", message));
     }
+    if let Some(problem) = too_deep(text) {
+        return Err(refuse(
+            "InvalidOutput",
+            format!("the output {problem}; return it flatter, or as a text"),
+        ));
+    }
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(text),
         Err(error) => Err(refuse("InvalidOutput", format!("the output is no JSON: {error}"))),
@@ -246,9 +257,12 @@ fn check_output(text: &str) -> Result<&str, Failure> {
 }
 
 fn bounded(failure: Failure) -> Failure {
+    let (next_retry_delay, cut_delay) = asked_wait(failure.next_retry_delay);
+    let room = MAX_MESSAGE - cut_delay.len();
     Failure {
+        next_retry_delay,
         error_type: cut(failure.error_type, 256),
-        message: cut(failure.message, MAX_MESSAGE),
+        message: cut(failure.message, room) + &cut_delay,
         stack_trace: cut(failure.stack_trace, MAX_STACK_TRACE),
         details: if failure.details.len() > MAX_MESSAGE {
             String::new()
@@ -257,6 +271,26 @@ fn bounded(failure: Failure) -> Failure {
         },
         ..failure
     }
+}
+
+/// The wait that a worker asks for before the next attempt, within bounds, and what its failure says of it when that is
+/// not the wait it asked for. Refusing the report would lose how the attempt ended.
+fn asked_wait(asked: Option<i64>) -> (Option<i64>, String) {
+    let Some(asked) = asked else {
+        return (None, String::new());
+    };
+    let wait = asked.clamp(0, LONGEST_ASKED_WAIT);
+    let note = match asked {
+        _ if asked == wait => String::new(),
+        ..0 => " (next_retry_delay was negative and is taken for 0s)".to_owned(),
+        _ => format!(
+            " (next_retry_delay was {} and is cut to {}, the longest that a worker may ask for; without one the task's \
+             retry policy decides)",
+            Span::from_micros(asked),
+            Span::from_micros(LONGEST_ASKED_WAIT)
+        ),
+    };
+    (Some(wait), note)
 }
 
 /// The beginning of a text, at a character's end, without NUL characters (Postgres takes none).
@@ -283,8 +317,51 @@ mod tests {
         assert!(check_output(&fits).is_ok());
         let over = format!("\"{}\"", "a".repeat(MAX_OUTPUT - 1));
         assert_eq!(check_output(&over).expect_err("too large").error_type, "OutputTooLarge");
+        let nested = |deep: usize| format!("{}1{}", "[".repeat(deep), "]".repeat(deep));
+        assert!(check_output(&nested(nexus_api::json::MAX_DEPTH)).is_ok());
+        for over in [nexus_api::json::MAX_DEPTH + 1, 5_000] {
+            let failure = check_output(&nested(over)).expect_err("too deep");
+            assert_eq!(
+                (failure.error_type.as_str(), failure.non_retryable),
+                ("InvalidOutput", true)
+            );
+            assert!(
+                failure.message.contains(&format!("nested {over} deep, at most 100")),
+                "{}",
+                failure.message
+            );
+        }
         assert_eq!(check_output("{").expect_err("no JSON").error_type, "InvalidOutput");
         assert_eq!(check_output(""), Ok("null"));
+    }
+
+    #[test]
+    fn a_wait_that_a_worker_asks_for_is_bounded_and_told() {
+        let most = LONGEST_ASKED_WAIT;
+        let told = |asked| {
+            let failure = Failure::new(FailureKind::User, "E", "m".repeat(MAX_MESSAGE));
+            let failure = bounded(Failure {
+                next_retry_delay: Some(asked),
+                ..failure
+            });
+            assert!(failure.message.len() <= MAX_MESSAGE);
+            let note = failure.message.split_once(" (").map_or("", |(_, note)| note).to_owned();
+            (failure.next_retry_delay, note)
+        };
+        for fits in [0, 1, most - 1, most] {
+            assert_eq!(told(fits), (Some(fits), String::new()));
+        }
+        let (wait, note) = told(most + 1);
+        assert_eq!(wait, Some(most));
+        assert!(
+            note.starts_with("next_retry_delay was 7d1us and is cut to 7d"),
+            "{note}"
+        );
+        assert_eq!(told(i64::MAX).0, Some(most));
+        let (wait, note) = told(-1);
+        assert_eq!((wait, note.contains("negative")), (Some(0), true));
+        let plain = bounded(Failure::new(FailureKind::User, "E", "m"));
+        assert_eq!((plain.next_retry_delay, plain.message.as_str()), (None, "m"));
     }
 
     #[test]

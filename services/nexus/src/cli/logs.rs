@@ -78,16 +78,18 @@ fn shown(line: &LogLine, with_task: bool) -> String {
         log_line::Stream::System => "[nexus] ",
         _ => "",
     };
+    // What a task wrote, and its terminal's control characters, are not for this terminal.
+    let text = nexus_telemetry::plain(&line.text);
     if with_task {
         format!(
             "{} {}#{} | {mark}{}",
             time::point(line.time.as_ref()),
             line.task,
             line.attempt,
-            line.text
+            text
         )
     } else {
-        format!("{mark}{}", line.text)
+        format!("{mark}{text}")
     }
 }
 
@@ -106,6 +108,9 @@ mod tests {
         };
         assert_eq!(shown(&line, false), "3 rows");
         assert_eq!(shown(&line, true), "1970-01-01T00:00:00Z clean#2 | 3 rows");
+        line.text = "\u{1b}[2Jgone\t\u{9b}1m".into();
+        assert_eq!(shown(&line, false), "\\u{1b}[2Jgone\t\\u{9b}1m");
+        line.text = "3 rows".into();
         line.set_stream(log_line::Stream::System);
         assert_eq!(shown(&line, false), "[nexus] 3 rows");
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use prost_types::Timestamp;
 
+/// The longest span that is taken: ten years, as in files.
+const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+
 /// Now in microseconds since the Unix epoch.
 pub(super) fn now_micros() -> i64 {
     std::time::SystemTime::now()
@@ -27,7 +30,7 @@ pub(super) fn point(time: Option<&Timestamp>) -> String {
 
 /// How long ago a time was, roughly; empty when there is none.
 pub(super) fn ago(time: Option<&Timestamp>, now: i64) -> String {
-    time.map(|time| format!("{} ago", span(now - nexus_api::time::micros(time))))
+    time.map(|time| format!("{} ago", span(now.saturating_sub(nexus_api::time::micros(time)))))
         .unwrap_or_default()
 }
 
@@ -35,7 +38,7 @@ pub(super) fn ago(time: Option<&Timestamp>, now: i64) -> String {
 pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>, now: i64) -> String {
     let Some(from) = from else { return String::new() };
     let to = to.map_or(now, nexus_api::time::micros);
-    span(to - nexus_api::time::micros(from))
+    span(to.saturating_sub(nexus_api::time::micros(from)))
 }
 
 /// A span in its two largest units.
@@ -80,6 +83,9 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
         total = total.checked_add(part).ok_or_else(problem)?;
         rest = &rest[unit_end..];
     }
+    if total > LONGEST {
+        return Err(format!("`{text}` is longer than 3650d, ten years, the longest span"));
+    }
     Ok(total)
 }
 
@@ -93,6 +99,10 @@ mod tests {
         assert_eq!(parse_span("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "10", "x", "10 m", "-1s", "1y"] {
             assert!(parse_span(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_span("3650d"), Ok(LONGEST));
+        for long in ["3650d1ms", "4294967295d", "18446744073709551615s"] {
+            assert!(parse_span(long).is_err(), "{long}");
         }
         let shown = [0, 1_260_000, 42_000_000, 61_000_000, 3_700_000_000, 90_000_000_000].map(span);
         assert_eq!(shown, ["0.0 s", "1.2 s", "42 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);

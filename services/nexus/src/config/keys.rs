@@ -35,12 +35,49 @@ impl Kind {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    /// The least and the most that a count may be, and a span in milliseconds.
+    pub(crate) bounds: (u64, u64),
     pub(crate) meaning: &'static str,
 }
 
-const fn key(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
-    Key { name, kind, meaning }
+impl Key {
+    /// A number or span between bounds.
+    const fn from(mut self, least: u64, most: u64) -> Self {
+        self.bounds = (least, most);
+        self
+    }
+
+    /// A number of this key as people write it.
+    pub(crate) fn written(&self, number: u64) -> String {
+        match self.kind {
+            Kind::Span => {
+                let micros = i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(1_000);
+                nexus_spec::Span::from_micros(micros).to_string()
+            }
+            _ => number.to_string(),
+        }
+    }
+
+    /// The bounds in words; none for what is no number.
+    pub(crate) fn range(&self) -> Option<String> {
+        let (least, most) = self.bounds;
+        let bounded = matches!(self.kind, Kind::Count | Kind::Span);
+        bounded.then(|| format!("{} to {}", self.written(least), self.written(most)))
+    }
 }
+
+const fn key(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        // Ten years, the longest span anywhere; counts say their own.
+        bounds: (0, 10 * 365 * DAY),
+        meaning,
+    }
+}
+
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
 
 use Kind::{Count, Flag, List, Map, Secret, Span, Text};
 
@@ -86,12 +123,14 @@ pub(crate) const KEYS: &[Key] = &[
         "database.max_connections",
         Count,
         "Connections to the database that this process opens at most.",
-    ),
+    )
+    .from(1, 1_000),
     key(
         "database.statement_timeout",
         Span,
         "Longest time of one statement; the server ends it then.",
-    ),
+    )
+    .from(100, 10 * MINUTE),
     key(
         "database.migrate",
         Flag,
@@ -132,12 +171,14 @@ pub(crate) const KEYS: &[Key] = &[
         "execution.max_live",
         Count,
         "Executions that are live at a time on this replica; more starts are refused with a delay.",
-    ),
+    )
+    .from(1, 10_000_000),
     key(
         "execution.drain_timeout",
         Span,
         "How long handing shards and workers over may take at the end.",
-    ),
+    )
+    .from(0, 60 * MINUTE),
     key(
         "execution.retention",
         Span,
@@ -152,19 +193,22 @@ pub(crate) const KEYS: &[Key] = &[
         "worker.slots",
         Count,
         "Tasks at a time; eight for each core and at least 16 when not set.",
-    ),
+    )
+    .from(1, 1_000),
     key("worker.queues", List, "Queues that tasks are taken from."),
     key("worker.labels", Map, "Names and values for people and dashboards."),
     key(
         "worker.drain_grace",
         Span,
         "How long running tasks may go on at the end; then they are stopped and given back.",
-    ),
+    )
+    .from(0, DAY),
     key(
         "worker.kill_grace",
         Span,
         "Time between SIGTERM and SIGKILL for a task that is stopped.",
-    ),
+    )
+    .from(0, 10 * MINUTE),
     key(
         "worker.allow_private",
         Flag,
@@ -194,7 +238,8 @@ pub(crate) const KEYS: &[Key] = &[
         "worker.python_memory",
         Count,
         "Address space of a Python task that sets no `memory`, in bytes.",
-    ),
+    )
+    .from(16 << 20, 1 << 40),
     key("worker.bash", Text, "The shell: a name on `PATH` or a path."),
     key(
         "tls.cert",
@@ -221,27 +266,32 @@ pub(crate) const KEYS: &[Key] = &[
         "limits.max_concurrent_streams",
         Count,
         "Streams that one connection may have open.",
-    ),
+    )
+    .from(1, 100_000),
     key(
         "limits.max_connections",
         Count,
         "Connections at a time; more are closed at once.",
-    ),
+    )
+    .from(1, 1_000_000),
     key(
         "limits.max_connections_per_peer",
         Count,
         "Connections of one address at a time; more are closed at once. Raise it where many come through one proxy.",
-    ),
+    )
+    .from(1, 1_000_000),
     key(
         "limits.max_in_flight",
         Count,
         "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.",
-    ),
+    )
+    .from(1, 1_000_000),
     key(
         "drain.notice",
         Span,
         "How long a server that ends still accepts, saying NOT_SERVING, so that balancers notice.",
-    ),
+    )
+    .from(0, 10 * MINUTE),
 ];
 
 /// A key by its name.

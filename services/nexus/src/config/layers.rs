@@ -129,29 +129,6 @@ impl Effective {
         if !speaks(&config.redis.url, &["redis", "rediss", "redis+unix", "unix"]) {
             return Err(self.wrong("redis.url", "must begin with redis://, or rediss:// for TLS"));
         }
-        let least_one = [
-            (
-                "limits.max_concurrent_streams",
-                config.limits.max_concurrent_streams as usize,
-            ),
-            ("limits.max_connections", config.limits.max_connections),
-            (
-                "limits.max_connections_per_peer",
-                config.limits.max_connections_per_peer,
-            ),
-            ("limits.max_in_flight", config.limits.max_in_flight),
-            ("database.max_connections", config.database.max_connections as usize),
-            ("execution.max_live", config.execution.max_live),
-            ("worker.slots", config.worker.slots.unwrap_or(1) as usize),
-        ];
-        for (key, number) in least_one {
-            if number == 0 {
-                return Err(self.wrong(key, "must be at least 1"));
-            }
-        }
-        if config.worker.slots.is_some_and(|slots| slots > 1_000) {
-            return Err(self.wrong("worker.slots", "must be at most 1000"));
-        }
         Ok(())
     }
 
@@ -255,7 +232,13 @@ fn flatten(table: &Table, prefix: &str, origin: &Origin, values: &mut Values) ->
 }
 
 fn lay(key: &'static Key, value: Value, origin: Origin, values: &mut Values) -> Result<(), ConfigError> {
-    if let Err(problem) = values::check(key.kind, &value) {
+    let fits = values::check(key.kind, &value).and_then(|()| {
+        values::within(key, &value).map_err(|problem| match usual(key) {
+            Some(usual) => format!("{problem}; it is {usual} when not set"),
+            None => problem,
+        })
+    });
+    if let Err(problem) = fits {
         return Err(ConfigError::Value {
             key: key.name,
             origin,
@@ -280,6 +263,13 @@ fn lay_text(key: &'static Key, text: &str, origin: Origin, values: &mut Values) 
         problem,
     })?;
     lay(key, value, origin, values)
+}
+
+/// A key's default as it is written in a file.
+fn usual(key: &Key) -> Option<String> {
+    let defaults = Value::try_from(Config::default()).ok()?;
+    let found = key.name.split('.').try_fold(&defaults, |table, name| table.get(name));
+    found.map(Value::to_string)
 }
 
 /// The values when nobody sets anything.

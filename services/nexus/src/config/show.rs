@@ -83,6 +83,9 @@ mod tests {
                 .shown(key)
                 .map_or_else(|| "not set".to_owned(), |(value, _)| format!("`{}`", inline(&value)));
             let kind = key.kind.name();
+            let kind = key
+                .range()
+                .map_or_else(|| kind.to_owned(), |range| format!("{kind}, {range}"));
             table += &format!(
                 "| `{}`<br>`{}` | {kind} | {default} | {} |\n",
                 key.name,

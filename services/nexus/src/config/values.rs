@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::keys::Kind;
+use super::keys::{Key, Kind};
 
 /// The value that a text stands for.
 pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
@@ -33,6 +33,20 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         }
     };
     check(kind, &value).map(|()| value)
+}
+
+/// Whether a value of the right kind is within its key's bounds.
+pub(crate) fn within(key: &Key, value: &Value) -> Result<(), String> {
+    let number = match (key.kind, value) {
+        (Kind::Count, Value::Integer(number)) => u64::try_from(*number).unwrap_or(0),
+        (Kind::Span, Value::String(text)) => u64::try_from(span(text)?.as_millis()).unwrap_or(u64::MAX),
+        _ => return Ok(()),
+    };
+    if (key.bounds.0..=key.bounds.1).contains(&number) {
+        return Ok(());
+    }
+    let range = key.range().unwrap_or_default();
+    Err(format!("must be from {range}, not {}", key.written(number)))
 }
 
 /// Whether a value is what its key takes.
@@ -93,6 +107,16 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Reads a span of at most ten years, the longest anywhere.
+pub(crate) fn bounded_span(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+    let span = span(text)?;
+    if span > LONGEST {
+        return Err(format!("`{text}` is longer than 3650d, ten years, the longest span"));
+    }
+    Ok(span)
+}
+
 /// A span as it is written.
 pub(crate) fn span_text(span: Duration) -> String {
     if span.subsec_millis() == 0 {
@@ -129,6 +153,7 @@ mod tests {
         ] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
+        assert!(bounded_span("3650d").is_ok() && bounded_span("3650d1ms").is_err());
         assert_eq!(span_text(Duration::from_millis(90_000)), "90s");
         assert_eq!(span_text(Duration::from_millis(1_500)), "1500ms");
     }

@@ -32,7 +32,10 @@ pub(super) fn rules(case: &Case, id: &str, stored: &Stored, findings: &mut Findi
                     continue;
                 };
                 let needs = count(document, task, &ended);
-                findings.check(Invariant::Order, id, holds(&task.rule, &needs), || {
+                // What handles failures waits for all that it handles, whatever its rule.
+                let mut handled = task.handles.iter().filter_map(|handled| i64::try_from(*handled).ok());
+                let over = handled.all(|handled| ended.contains_key(&handled));
+                findings.check(Invariant::Order, id, over && holds(&task.rule, &needs), || {
                     format!("{} became ready under {} over {needs:?}", task.id, task.rule)
                 });
             }

@@ -140,3 +140,45 @@ fn what_never_began_is_given_out_again_even_at_most_once() {
         (T::Cancelled, X::Cancelled)
     );
 }
+
+#[test]
+fn a_failure_cannot_ask_for_a_wait_without_an_end() {
+    let most = crate::LONGEST_ASKED_WAIT;
+    for (asked, wait) in [
+        (i64::MIN, 0),
+        (-1, 0),
+        (0, 0),
+        (most - 1, most - 1),
+        (most, most),
+        (most + 1, most),
+        (i64::MAX, most),
+    ] {
+        let mut run =
+            Run::new(json!({"name": "w", "tasks": {"a": with(noop(), json!({"retry": {"max_attempts": 2}}))}}));
+        run.now = SECOND;
+        run.grant("a");
+        let failure = Failure::new(FailureKind::User, "E", "m");
+        let next_retry_delay = Some(asked);
+        run.report(
+            "a",
+            Outcome::Failed(Failure {
+                next_retry_delay,
+                ..failure
+            }),
+        );
+        assert_eq!(run.task("a").next_at, Some(SECOND + wait), "{asked}");
+        // What was stored before there was a bound waits no longer once it is loaded.
+        run.execution.tasks[0].next_at = Some(i64::MAX);
+        let owed = resume(&run.execution, 2 * SECOND);
+        let timer = Timer::Retry { task: 0, attempt: 1 };
+        assert!(
+            owed.contains(&Effect::SetTimer {
+                timer,
+                at: 2 * SECOND + wait
+            }),
+            "{owed:?}"
+        );
+        run.wait_until(i64::MAX);
+        assert_eq!(run.state("a"), T::Scheduled);
+    }
+}

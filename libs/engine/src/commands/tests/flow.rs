@@ -1,38 +1,6 @@
-//! What follows from what: handlers, conditions, outputs, reloads.
+//! What follows from what: conditions, outputs, reloads.
 
 use super::*;
-
-#[test]
-fn a_handled_failure_is_no_failure() {
-    let tasks = json!({
-        "a": noop(), "rescue": with(noop(), json!({"needs": ["a"], "trigger_rule": "one_failed"})),
-        "after": with(noop(), json!({"needs": ["a"]})),
-    });
-    let mut run = Run::new(json!({"name": "w", "fail_fast": true, "tasks": tasks}));
-    run.fail("a");
-    assert_eq!(
-        (run.state("rescue"), run.state("after")),
-        (T::Scheduled, T::UpstreamFailed)
-    );
-    run.succeed("rescue", json!(null));
-    assert_eq!(run.execution.state, X::Succeeded);
-    let mut forgiven = Run::new(json!({"name": "w", "tasks": {
-        "a": with(noop(), json!({"continue_on_error": true})), "b": with(noop(), json!({"needs": ["a"]})),
-    }}));
-    forgiven.fail("a");
-    forgiven.succeed("b", json!(null));
-    assert_eq!(forgiven.execution.state, X::Succeeded);
-    let mut hidden = Run::new(json!({"name": "w", "tasks": {
-        "a": noop(), "b": with(noop(), json!({"needs": ["a"], "trigger_rule": "all_done"})),
-    }}));
-    hidden.fail("a");
-    hidden.succeed("b", json!(null));
-    assert_eq!(
-        hidden.execution.state,
-        X::Failed,
-        "an all_done leaf does not hide a failure"
-    );
-}
 
 #[test]
 fn conditions_skip_and_broken_ones_fail() {

@@ -138,7 +138,7 @@ fn a_wrong_value_is_named_with_its_key_and_source() {
             "[execution]\naddress = \"execution:7070\"",
             &["execution.address", "http://"],
         ),
-        ("[worker]\nslots = 0", &["worker.slots", "at least 1"]),
+        ("[worker]\nslots = 0", &["worker.slots", "from 1 to 1000"]),
         ("worker = 7", &["`worker`"]),
     ];
     for (text, parts) in cases {
@@ -210,4 +210,31 @@ fn secrets_are_never_shown() {
         effective.config.database.url.as_ref().map(|url| url.expose()),
         Some("postgres://u:hunter2@h")
     );
+}
+
+#[test]
+fn every_number_is_bounded_just_over_and_not_just_under() {
+    let mut bounded = 0;
+    for key in KEYS.iter().filter(|key| key.range().is_some()) {
+        let (least, most) = key.bounds;
+        let written = |number: u64| match key.kind {
+            Kind::Span => format!("{number}ms"),
+            _ => number.to_string(),
+        };
+        for fits in [least, least + 1, most - 1, most] {
+            load("", &[], &[(key.name, &written(fits))]).unwrap_or_else(|error| panic!("{fits}: {error}"));
+        }
+        for over in least.checked_sub(1).into_iter().chain([most + 1, i64::MAX as u64]) {
+            let told = problem("", &[], &[(key.name, &written(over))]);
+            assert!(
+                told.contains(key.name) && told.contains(&key.range().expect("range")),
+                "{told}"
+            );
+            let usual = usual(key);
+            assert!(usual.is_none_or(|usual| told.contains(&usual)), "{told}");
+        }
+        assert!(problem("", &[], &[(key.name, "99999999999999999999")]).contains(key.name));
+        bounded += 1;
+    }
+    assert!(bounded > 10);
 }
