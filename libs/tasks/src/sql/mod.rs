@@ -2,10 +2,12 @@
 //!
 //! Decisions: parameters are bound with the type that the server infers (Postgres) or that the JSON value has (MySQL,
 //! SQLite); lists and objects go as JSON. `numeric`/`decimal` come back as text, since a JSON number would lose digits;
-//! bytes as base64; times in ISO 8601. `row_count` is the number of rows returned, or affected when none can be. An
-//! address in the task's own `url` must be public, and cannot be a SQLite file, unless the operator allows private
+//! bytes as base64; times in ISO 8601; what has no equal in JSON as the text that the database writes. `row_count` is
+//! the number of rows returned, or affected when none can be. A statement that has run is never run again because of
+//! its answer: see [`failure`]. An address in the task's own `url` must be public, and cannot be a SQLite file, unless the operator allows private
 //! addresses; a named connection is the operator's choice and is not restricted.
 
+mod answer;
 mod failure;
 mod mysql;
 mod postgres;
