@@ -144,7 +144,7 @@ impl State {
         tokio::spawn(async move {
             let report = work.await.unwrap_or_else(|error| {
                 tracing::error!(error = %error, "an attempt's runner failed");
-                let failure = nexus_tasks::Failure::lost("the worker failed while it ran the task");
+                let failure = nexus_tasks::Failure::broken("a part of the worker panicked");
                 crate::convert::report(&token, nexus_tasks::Outcome::Failed(failure))
             });
             // Nobody listens only when the worker is gone.
