@@ -24,6 +24,7 @@ mod secrets;
 mod size;
 mod sql;
 pub mod supervisor;
+mod user;
 
 pub use logs::{LogLine, LogSink, LogStream};
 pub use options::{Options, Supervisor};
@@ -32,3 +33,4 @@ pub use redact::{MASK, Redactor};
 pub use runner::{RunContext, TaskInput, TaskRunner};
 pub use secrets::{SecretError, SecretStore};
 pub use size::parse_size;
+pub use user::TaskUser;
