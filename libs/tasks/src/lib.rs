@@ -10,6 +10,7 @@
 )]
 
 mod bash;
+mod gate;
 mod http;
 mod input;
 mod logs;
@@ -26,6 +27,7 @@ mod sql;
 pub mod supervisor;
 mod user;
 
+pub use gate::Gate;
 pub use logs::{LogLine, LogSink, LogStream};
 pub use options::{Options, Supervisor};
 pub use outcome::{Failure, FailureKind, Outcome};

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::Gate;
 use crate::http::Egress;
 use crate::logs::LogSink;
 use crate::options::Options;
@@ -44,6 +45,8 @@ pub struct RunContext {
     pub timeout: Duration,
     /// Stops the attempt when cancelled.
     pub cancel: CancellationToken,
+    /// Passed right before its code begins.
+    pub gate: Gate,
     /// Takes its log.
     pub logs: LogSink,
     /// Takes the attempt's secrets out of everything that leaves it.
@@ -138,6 +141,7 @@ impl TaskRunner {
             }
             "noop" => {
                 let fields: input::Noop = input::read("noop", task.input)?;
+                passed(ctx).await?;
                 Ok(fields.output.to_string())
             }
             other => Err(Failure::invalid(format!("this worker does not know the task kind `{other}`")).into()),
@@ -158,6 +162,15 @@ impl TaskRunner {
             return Err(Failure::new("ResultNotJson", message).into());
         }
         Ok(output)
+    }
+}
+
+/// Passes the gate, or hears that there is nothing to begin any more.
+pub(crate) async fn passed(ctx: &RunContext) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(End::Cancelled),
+        () = ctx.gate.pass() => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use nexus_api::worker::v1::{
 };
 use nexus_mesh::Transport;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -26,6 +26,8 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// An open session with its stream.
 pub(crate) struct Link {
     pub(crate) session: RegisterWorkerResponse,
+    /// When the stream was asked for: what comes over it was sent after that.
+    pub(crate) asked: Instant,
     pub(crate) incoming: Streaming<StreamTasksResponse>,
     outgoing: mpsc::Sender<StreamTasksRequest>,
 }
@@ -62,12 +64,14 @@ impl Link {
         };
         let _just_made = outgoing.send(ready).await;
         let mut client = client.clone();
+        let asked = Instant::now();
         let incoming = timeout(CALL_LIMIT, client.stream_tasks(ReceiverStream::new(messages)))
             .await
             .map_err(late)??
             .into_inner();
         Ok(Self {
             session,
+            asked,
             incoming,
             outgoing,
         })

@@ -14,7 +14,7 @@ use crate::outcome::Failure;
 use crate::process::channel::{self, Attempt, Link};
 use crate::process::env::{Scratch, variables};
 use crate::process::{self, Exit, Streams, program};
-use crate::runner::{End, RunContext, exit_of, limits};
+use crate::runner::{End, RunContext, exit_of, limits, passed};
 use crate::user::TaskUser;
 
 pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options) -> Result<String, End> {
@@ -33,6 +33,7 @@ pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options
         std::env::var(name).ok()
     })?;
     env.insert("NEXUS_OUTPUT".to_owned(), output.display().to_string());
+    passed(ctx).await?;
     let attempt = start(&bash, &script, scratch.path(), &env, memory, options)
         .map_err(|error| Failure::lost(format!("the worker cannot start a process: {error}")))?;
     let streams = Streams {

@@ -34,6 +34,7 @@ pub(crate) async fn run(fields: input::Http, ctx: &RunContext, egress: &Egress) 
     };
     let expected = response::Expected::parse(&fields.expect)?;
     let prepared = request::prepare(&fields, ctx)?;
+    ctx.gate.pass().await;
     let started = Instant::now();
     let Exchanged { response, url, effect } = exchange(prepared, fields.redirects.unwrap_or(0), egress).await?;
     let status = response.status().as_u16();

@@ -106,7 +106,7 @@ pub(crate) async fn supervise(
         tokio::join!(
             out.run(streams.stdout, &tail),
             err.run(streams.stderr, &tail),
-            exchange(streams.data, request, limits.result_bytes, &result),
+            exchange(streams.data, request, ctx, limits.result_bytes, &result),
         );
     });
     let mut drained = false;
@@ -145,9 +145,19 @@ pub(crate) async fn supervise(
 }
 
 /// Gives the task its request and takes its answer. A task that is gone is told of by its keeper.
-async fn exchange(data: Option<UnixStream>, request: &[u8], limit: usize, result: &Mutex<Vec<u8>>) {
+async fn exchange(data: Option<UnixStream>, request: &[u8], ctx: &RunContext, limit: usize, result: &Mutex<Vec<u8>>) {
     let Some(mut data) = data else { return };
-    let _gone = data.write_all(request).await;
+    // The task begins with the last byte.
+    if let Some((last, most)) = request.split_last() {
+        let _gone = data.write_all(most).await;
+        tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => {}
+            () = ctx.gate.pass() => {
+                let _gone = data.write_all(&[*last]).await;
+            }
+        }
+    }
     let mut buffer = vec![0; 16 * 1024];
     loop {
         match data.read(&mut buffer).await {

@@ -52,9 +52,9 @@ pub(crate) async fn run(fields: input::Sql, ctx: &RunContext, options: &Options)
     let table = Table::new(fields.max_rows.unwrap_or(DEFAULT_MAX_ROWS), options.max_output_bytes);
     let started = Instant::now();
     let done = match dialect {
-        Dialect::Postgres => postgres::run(&address, statement, table, ctx.timeout).await,
-        Dialect::MySql => mysql::run(&address, statement, table).await,
-        Dialect::Sqlite => sqlite::run(&address, statement, table).await,
+        Dialect::Postgres => postgres::run(&address, statement, table, ctx).await,
+        Dialect::MySql => mysql::run(&address, statement, table, ctx).await,
+        Dialect::Sqlite => sqlite::run(&address, statement, table, ctx).await,
     };
     let table = done.map_err(|failure| failure.sealed(&hidden))?;
     let line = format!("{} rows after {} ms", table.row_count(), started.elapsed().as_millis());

@@ -15,6 +15,7 @@ use super::failure;
 use super::statement::Statement;
 use super::table::Table;
 use crate::outcome::Failure;
+use crate::runner::RunContext;
 
 mod cell;
 
@@ -42,7 +43,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-pub(super) async fn run(address: &str, statement: Statement, table: Table) -> Result<Table, Failure> {
+pub(super) async fn run(address: &str, statement: Statement, table: Table, ctx: &RunContext) -> Result<Table, Failure> {
     let options = MySqlConnectOptions::from_str(address)
         .map_err(|error| failure::connect(&error))?
         .disable_statement_logging();
@@ -56,6 +57,7 @@ pub(super) async fn run(address: &str, statement: Statement, table: Table) -> Re
         id,
     };
     let answer = Answer::new(table, statement.reads);
+    ctx.gate.pass().await;
     let table = execute(&mut connection, statement, answer).await?;
     kill.options = None;
     close(connection.close()).await;

@@ -13,6 +13,7 @@ use super::failure;
 use super::statement::Statement;
 use super::table::Table;
 use crate::outcome::Failure;
+use crate::runner::RunContext;
 use catalog::{Catalog, oid};
 use cell::{Draft, Reader};
 
@@ -53,7 +54,7 @@ pub(super) async fn run(
     address: &str,
     statement: Statement,
     mut table: Table,
-    limit: Duration,
+    ctx: &RunContext,
 ) -> Result<Table, Failure> {
     let options = PgConnectOptions::from_str(address)
         .map_err(|error| failure::connect(&error))?
@@ -61,7 +62,7 @@ pub(super) async fn run(
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(|error| failure::connect(&error))?;
     let early = |error: sqlx::Error| failure::before(&error);
-    let pid = session(&mut connection, limit).await.map_err(early)?;
+    let pid = session(&mut connection, ctx.timeout).await.map_err(early)?;
     let mut cancel = CancelOnDrop {
         options: Some(options),
         pid,
@@ -75,6 +76,7 @@ pub(super) async fn run(
     let catalog = check(&mut connection, &prepared, &parameters).await?;
     let arguments = bind::arguments(&mut connection, &statement.values, &parameters, &catalog).await?;
     let answer = Answer::new(table, statement.reads);
+    ctx.gate.pass().await;
     let table = execute(&mut connection, prepared, arguments, &catalog, answer).await?;
     cancel.options = None;
     close(connection.close()).await;

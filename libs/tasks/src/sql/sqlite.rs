@@ -18,6 +18,7 @@ use super::failure;
 use super::statement::Statement;
 use super::table::{Cell, Table};
 use crate::outcome::Failure;
+use crate::runner::RunContext;
 
 /// How many steps of SQLite's machine pass between two looks at the stop flag.
 const STEPS: i32 = 10_000;
@@ -31,7 +32,12 @@ impl Drop for StopOnDrop {
     }
 }
 
-pub(super) async fn run(address: &str, statement: Statement, mut table: Table) -> Result<Table, Failure> {
+pub(super) async fn run(
+    address: &str,
+    statement: Statement,
+    mut table: Table,
+    ctx: &RunContext,
+) -> Result<Table, Failure> {
     let options = SqliteConnectOptions::from_str(address)
         .map_err(|error| failure::connect(&error))?
         .busy_timeout(Duration::from_secs(5))
@@ -53,6 +59,7 @@ pub(super) async fn run(address: &str, statement: Statement, mut table: Table) -
     for value in &statement.values {
         add(&mut arguments, value).map_err(|error| Failure::new("SqlError", error.to_string()))?;
     }
+    ctx.gate.pass().await;
     let mut results = (&mut connection).fetch_many(prepared.query_with(arguments));
     let mut answer = Answer::new(table, statement.reads);
     while let Some(step) = results.try_next().await.map_err(|error| answer.broke(&error))? {
