@@ -146,6 +146,8 @@ async fn tasks_with_a_user_of_their_own_find_nothing_even_where_the_worker_is_ro
             .env("NEXUS_SECRET_PLANTED", PLANTED)
             .env("NEXUS_WORKER__QUEUES", "far")
             .env("NEXUS_WORKER__USER", user)
+            // Programs that every user may run.
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .stdin(Stdio::null());
         command
     };

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Uid, User};
 
 use crate::options::Supervisor;
+use crate::outcome::Failure;
 
 /// A user for the processes of tasks. They have its own group and no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,16 @@ impl TaskUser {
                 self.name
             )
         })
+    }
+
+    /// The failure for a program that the user may not run.
+    pub(crate) fn may_not_run(&self, program: &Path) -> Failure {
+        let message = format!(
+            "the user `{}` (`worker.user`) may not run {}; install it where that user may",
+            self.name,
+            program.display()
+        );
+        Failure::new("MissingProgram", message).final_()
     }
 
     /// Makes a command run as this user.

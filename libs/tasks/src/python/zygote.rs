@@ -207,6 +207,9 @@ impl Zygote {
                 last_words,
             })
         };
-        spawned().map_err(|error| Failure::lost(format!("the worker cannot start {}: {error}", python.display())))
+        spawned().map_err(|error| match &self.user {
+            Some(user) if error.kind() == io::ErrorKind::PermissionDenied => user.may_not_run(&python),
+            _ => Failure::lost(format!("the worker cannot start {}: {error}", python.display())),
+        })
     }
 }
