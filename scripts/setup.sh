@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing NEXUS needs and the machine lacks: a C compiler, Python 3, Bash, Postgres
-# and Redis from Debian's packages, and a Rust toolchain. Says what it does; does nothing when nothing is missing.
+# Installs what building, running and testing NEXUS needs and the machine lacks: a C compiler, Python 3, Bash,
+# Postgres, MariaDB and Redis from Debian's packages, and a Rust toolchain. Says what it does; does nothing when nothing is missing.
 set -euo pipefail
 
 need_rust=1.95
@@ -11,16 +11,17 @@ packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
-# Tests start private Postgres and Redis servers of their own, so only the programs are needed, no running service.
+# Tests start private Postgres, MariaDB and Redis servers of their own, so only the programs are needed, no running service.
 servers=()
 command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || servers+=(postgresql)
 command -v redis-server >/dev/null || servers+=(redis-server)
+command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || servers+=(mariadb-server)
 packages+=(${servers[@]+"${servers[@]}"})
 # Gives the processes of a mesh under test clocks of their own.
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 
 # Installs the packages in "$@" and keeps Debian from starting anything. Its packages would create and start a database
-# cluster and a Redis of the machine's own, on the well-known ports, now and at every boot.
+# cluster, a MariaDB and a Redis of the machine's own, on the well-known ports, now and at every boot.
 install_packages() {
   local run=() policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.conf written=
   [ "$(id -u)" -eq 0 ] || run=(sudo)
@@ -43,10 +44,14 @@ install_packages() {
     -o Dpkg::Options::=--force-confold "$@" || status=$?
   [ -z "$written" ] || "${run[@]}" rm -f "$written"
   ((status == 0)) || exit "$status"
-  if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-    say "switching redis-server.service off, so that it does not start at boot"
-    "${run[@]}" systemctl disable --quiet redis-server.service 2>/dev/null || true
-  fi
+  command -v systemctl >/dev/null || return 0
+  local service
+  for service in redis-server:redis-server mariadb-server:mariadb; do
+    if [[ " $* " == *" ${service%%:*} "* ]]; then
+      say "switching ${service##*:}.service off, so that it does not start at boot"
+      "${run[@]}" systemctl disable --quiet "${service##*:}.service" 2>/dev/null || true
+    fi
+  done
 }
 
 if ((${#packages[@]})); then

@@ -9,6 +9,8 @@ mod data;
 mod definitions;
 mod dev;
 mod executions;
+mod frozen;
 mod limits;
+mod secrets;
 mod serve;
 mod workers;

@@ -10,6 +10,7 @@
 )]
 
 mod bash;
+mod gate;
 mod http;
 mod input;
 mod logs;
@@ -24,7 +25,9 @@ mod secrets;
 mod size;
 mod sql;
 pub mod supervisor;
+mod user;
 
+pub use gate::Gate;
 pub use logs::{LogLine, LogSink, LogStream};
 pub use options::{Options, Supervisor};
 pub use outcome::{Failure, FailureKind, Outcome};
@@ -32,3 +35,4 @@ pub use redact::{MASK, Redactor};
 pub use runner::{RunContext, TaskInput, TaskRunner};
 pub use secrets::{SecretError, SecretStore};
 pub use size::parse_size;
+pub use user::TaskUser;

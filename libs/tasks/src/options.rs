@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::secrets::SecretStore;
+use crate::user::TaskUser;
 
 /// Command that runs [`crate::supervisor::main`]: the parent of each bash task.
 #[derive(Debug, Clone)]
@@ -57,8 +58,11 @@ pub struct Options {
     pub max_log_bytes: usize,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
-    /// True when tasks may call loopback and private addresses.
+    /// True when `http` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. It does not
+    /// bound what the programs of `bash` and `python` tasks reach, nor connections, which the operator names.
     pub allow_private: bool,
+    /// Whom bash and Python tasks run as; the worker's own user when not set.
+    pub user: Option<TaskUser>,
     /// Where scratch folders are made; the system's when not set.
     pub scratch: Option<PathBuf>,
     /// Where connections are looked up by name.
@@ -80,6 +84,7 @@ impl Options {
             max_log_bytes: 10 << 20,
             kill_grace: Duration::from_secs(5),
             allow_private: false,
+            user: None,
             scratch: None,
             secrets: Arc::new(SecretStore::from_env()),
         }

@@ -79,6 +79,17 @@ impl Failure {
         }
     }
 
+    /// The worker's own code broke while it ran the task: a bug, and no loss of the worker. What the task has done by
+    /// then nobody knows, so it is not run again.
+    #[must_use]
+    pub fn broken(reason: &str) -> Self {
+        let message = format!(
+            "the worker's own code failed while it ran the task, which is a bug ({reason}); the task may have had \
+             effects, so it is not run again"
+        );
+        Self::new("WorkerBroken", message).final_()
+    }
+
     /// The attempt outlived its time limit.
     #[must_use]
     pub fn timeout(limit: Duration) -> Self {

@@ -1,11 +1,15 @@
 //! The one door: takes a task, picks its kind, enforces time and size, and seals what comes out.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-
-use serde_json::Value;
 use std::time::Duration;
+
+use futures::FutureExt;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::Gate;
 use crate::http::Egress;
 use crate::logs::LogSink;
 use crate::options::Options;
@@ -41,6 +45,8 @@ pub struct RunContext {
     pub timeout: Duration,
     /// Stops the attempt when cancelled.
     pub cancel: CancellationToken,
+    /// Passed right before its code begins.
+    pub gate: Gate,
     /// Takes its log.
     pub logs: LogSink,
     /// Takes the attempt's secrets out of everything that leaves it.
@@ -106,7 +112,7 @@ impl TaskRunner {
     /// Runs one attempt to its end. Always answers within the timeout plus the grace plus the few seconds that killing
     /// may take, and leaves no process behind; dropping the future stops the attempt at once.
     pub async fn run(&self, task: TaskInput, ctx: RunContext) -> Outcome {
-        let ended = Box::pin(self.dispatch(task, &ctx)).await;
+        let ended = Box::pin(contained(self.dispatch(task, &ctx))).await;
         match ended.and_then(|output| self.seal(&output, &ctx.redactor)) {
             Ok(output) => Outcome::Succeeded(output),
             Err(End::Failed(failure)) => Outcome::Failed(failure.sealed(&ctx.redactor)),
@@ -135,6 +141,7 @@ impl TaskRunner {
             }
             "noop" => {
                 let fields: input::Noop = input::read("noop", task.input)?;
+                passed(ctx).await?;
                 Ok(fields.output.to_string())
             }
             other => Err(Failure::invalid(format!("this worker does not know the task kind `{other}`")).into()),
@@ -156,6 +163,30 @@ impl TaskRunner {
         }
         Ok(output)
     }
+}
+
+/// Passes the gate, or hears that there is nothing to begin any more.
+pub(crate) async fn passed(ctx: &RunContext) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(End::Cancelled),
+        () = ctx.gate.pass() => Ok(()),
+    }
+}
+
+/// Makes a failure of a panic.
+async fn contained(work: impl Future<Output = Result<String, End>>) -> Result<String, End> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(panic) => Err(Failure::broken(&said(panic.as_ref())).into()),
+    }
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason was given".to_owned())
 }
 
 /// Bounds a kind that runs inside the worker: dropping its future stops it.
@@ -191,5 +222,23 @@ pub(crate) fn limits(options: &Options) -> Limits {
         log_bytes: options.max_log_bytes,
         // The task's own check comes first; a little more lets its failure through.
         result_bytes: options.max_output_bytes + (256 << 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_that_is_not_tried_again() {
+        let End::Failed(failure) = contained(async { panic!("no {}", "way") }).await.expect_err("broken") else {
+            panic!("a failure")
+        };
+        assert_eq!(
+            (failure.error_type.as_str(), failure.non_retryable),
+            ("WorkerBroken", true)
+        );
+        assert_eq!(failure.kind, crate::FailureKind::User);
+        assert!(failure.message.contains("no way") && failure.message.contains("may have had effects"));
     }
 }

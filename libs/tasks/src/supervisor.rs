@@ -2,7 +2,8 @@
 //! whatever the task leaves behind, kills it, and does so too when the worker itself dies.
 //!
 //! It talks over its standard input, a socket: `T` asks it to send SIGTERM to the task's process group, `K` or the end
-//! of the socket to kill everything; it answers with frames (see `process::frames`). It is a process of its own because
+//! of the socket to kill everything; it answers with frames (see `process::frames`). When the task itself has ended it
+//! says so and waits for `K`: what the task left may still have something to write. It is a process of its own because
 //! adoption (`PR_SET_CHILD_SUBREAPER`), sessions and limits belong to a process, and the worker's must stay as they are.
 
 use std::collections::HashMap;
@@ -11,8 +12,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -74,11 +75,18 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|error| error.to_string())?);
+    // The streams are the task's: held here too, they would never end.
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    if let Ok(null) = null {
+        let _kept = (nix::unistd::dup2_stdout(&null), nix::unistd::dup2_stderr(&null));
+    }
     let mut told = socket;
     let _gone = told.write_all(&frame(b'P', &pid.to_string()));
     state.started(pid);
     let status = wait_for(pid)?;
     state.main_ended.store(true, Ordering::SeqCst);
+    let _gone = told.write_all(&frame(b'E', &status));
+    state.wait_for_kill();
     kill_descendants();
     Ok(status)
 }
@@ -88,6 +96,7 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
 struct State {
     child: std::sync::OnceLock<Pid>,
     kill_wanted: AtomicBool,
+    killing: (Mutex<()>, Condvar),
     term_wanted: AtomicBool,
     main_ended: AtomicBool,
 }
@@ -114,11 +123,25 @@ impl State {
     }
 
     fn kill(&self) {
-        self.kill_wanted.store(true, Ordering::SeqCst);
+        {
+            let _held = self.killing.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.kill_wanted.store(true, Ordering::SeqCst);
+            self.killing.1.notify_all();
+        }
         if let Some(pid) = self.child.get()
             && !self.main_ended.load(Ordering::SeqCst)
         {
             let _gone = killpg(*pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl State {
+    /// Waits until the worker wants everything killed, or is gone.
+    fn wait_for_kill(&self) {
+        let mut held = self.killing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.kill_wanted.load(Ordering::SeqCst) {
+            held = self.killing.1.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

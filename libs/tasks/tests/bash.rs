@@ -142,3 +142,46 @@ async fn missing_bash_and_unknown_kinds_are_final() {
     );
     assert_eq!(run.run("noop", json!({})).await.output(), json!(null));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_scripts_own_pipes_still_write_is_kept() {
+    let run = Run::default();
+    let script = "exec > >(tee log.txt)\nseq 1 20000\necho 'the last word'";
+    for _ in 0..5 {
+        let ended = run.bash(script).await;
+        let lines = ended.text(LogStream::Stdout);
+        assert_eq!((lines.len(), lines.last().copied()), (20_001, Some("the last word")));
+    }
+    let slow = run
+        .bash("(sleep 0.7; echo out) & (sleep 0.7; echo err >&2) & true")
+        .await;
+    assert_eq!(
+        (slow.text(LogStream::Stdout), slow.text(LogStream::Stderr)),
+        (vec!["out"], vec!["err"])
+    );
+    // What does not hold the output is not waited for.
+    let started = Instant::now();
+    let quiet = run.bash("sleep 600 >/dev/null 2>&1 & true").await;
+    assert!(quiet.text(LogStream::System).is_empty());
+    assert!(
+        started.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_left_behind_holds_the_task_for_the_grace_and_no_longer() {
+    let run = Run::default();
+    let started = Instant::now();
+    let ended = run
+        .bash("(while sleep 0.1; do echo tick; done) & echo n=1 >> $NEXUS_OUTPUT; exit 0")
+        .await;
+    assert_eq!(ended.output(), json!({"n": "1"}));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(ended.text(LogStream::Stdout).len() > 10);
+    let told = ended.text(LogStream::System);
+    assert!(told.len() == 1 && told[0].contains("still held its output"), "{told:?}");
+    let failed = run.bash("sleep 600 & exit 3").await;
+    assert_eq!(failed.failure().details, Some(json!({"exit_code": 3})));
+}

@@ -367,3 +367,23 @@ async fn forty_are_quick(run: Run) {
     println!("40 × fib(10) at a time, {}: {best:?}", run.isolation);
     assert!(best < Duration::from_secs(20), "{best:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tasks_children_still_write_is_kept() {
+    let code = "import subprocess\ndef main():\n    subprocess.Popen(['sh', '-c', 'sleep 0.7; echo late; echo worse >&2'])\n    return 1";
+    for isolation in ["fork", "process", "warm"] {
+        let ended = Run::isolated(isolation).python(code).await;
+        assert_eq!(ended.output(), json!(1));
+        assert_eq!(
+            (ended.text(LogStream::Stdout), ended.text(LogStream::Stderr)),
+            (vec!["late"], vec!["worse"]),
+            "{isolation}"
+        );
+    }
+    let daemon = "import subprocess\ndef main():\n    subprocess.Popen(['sleep', '600'])\n    return 1";
+    let started = std::time::Instant::now();
+    let ended = Run::default().python(daemon).await;
+    assert_eq!(ended.output(), json!(1));
+    assert_eq!(ended.text(LogStream::System).len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}

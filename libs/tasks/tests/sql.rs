@@ -1,4 +1,4 @@
-//! SQL tasks on SQLite files, and on Postgres when `NEXUS_TEST_POSTGRES` names one.
+//! SQL tasks on SQLite files.
 
 mod common;
 
@@ -134,54 +134,31 @@ async fn connections_have_names_and_keep_their_passwords() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_types_travel_both_ways() {
-    let Ok(url) = std::env::var("NEXUS_TEST_POSTGRES") else {
-        println!("skipped: NEXUS_TEST_POSTGRES is not set");
-        return;
-    };
+async fn a_statement_that_has_run_is_not_run_again_because_of_its_answer() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite://{}/t.db?mode=rwc", folder.path().display());
     let run = Run::default();
-    let statement = "select :i::int4 as i, :n::numeric as n, :d::date as d, :t::timestamptz as t, :u::uuid as u, :list::text[] as list, \
-        :nothing::text as nothing, 1.5::float8 as f, '\\x00ff'::bytea as b, (select count(*) from jsonb_to_recordset(:rows) as r(id text)) as rows, :j::jsonb as j";
-    let ended = run.run("sql", json!({"url": url, "statement": statement, "bind": {
-        "i": 7, "n": "123456789012345678901234567890.10", "d": "2026-01-31", "t": "2026-01-31T12:00:00+01:00",
-        "u": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "list": ["a", null], "nothing": null, "rows": [{"id": "x"}, {"id": "y"}], "j": {"k": [1]}}})).await;
-    assert_eq!(
-        ended.output()["rows"][0],
-        json!({"i": 7, "n": "123456789012345678901234567890.1", "d": "2026-01-31", "t": "2026-01-31T11:00:00Z",
-        "u": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "list": ["a", null], "nothing": null, "f": 1.5, "b": "AP8=", "rows": 2, "j": {"k": [1]}})
-    );
-    let broken = run
-        .run("sql", json!({"url": url, "statement": "select 1 from no_such_table"}))
+    for ddl in [
+        "create table t (n int, b boolean, j text)",
+        "insert into t values (1, 7, x'ff')",
+    ] {
+        run.run("sql", json!({"url": url, "statement": ddl})).await.output();
+    }
+    let insert = "insert into t (n) values (1), (2), (3) returning n";
+    let cut = run
+        .run("sql", json!({"url": url, "statement": insert, "max_rows": 2}))
         .await;
-    assert_eq!(broken.failure().details.as_ref().expect("details")["sqlstate"], "42P01");
-    let wrong = run
+    let failure = cut.failure();
+    assert_eq!(
+        (failure.error_type.as_str(), failure.non_retryable),
+        ("TooManyRows", true)
+    );
+    assert!(failure.message.contains("the statement has run"), "{}", failure.message);
+    let count = run
         .run(
             "sql",
-            json!({"url": url, "statement": "select :d::date", "bind": {"d": "soon"}}),
+            json!({"url": url, "statement": "select count(*) as n, max(b) as b from t"}),
         )
         .await;
-    assert!(
-        wrong.failure().message.contains("`soon` is no date"),
-        "{}",
-        wrong.failure().message
-    );
-    let slow = Run::default().timeout(Duration::from_millis(300));
-    let marker = format!("select pg_sleep(60) -- {}", std::process::id());
-    assert_eq!(
-        slow.run("sql", json!({"url": url, "statement": marker}))
-            .await
-            .failure()
-            .kind,
-        FailureKind::Timeout
-    );
-    let until = Instant::now() + Duration::from_secs(5);
-    loop {
-        let running = run.run("sql", json!({"url": url, "statement": "select count(*) as n from pg_stat_activity where state = 'active' and query like :q",
-            "bind": {"q": format!("select pg_sleep(60) -- {}%", std::process::id())}})).await;
-        if running.output()["rows"][0]["n"] == 0 {
-            break;
-        }
-        assert!(Instant::now() < until, "the statement still runs on the server");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    assert_eq!(count.output()["rows"], json!([{"n": 4, "b": 7}]));
 }

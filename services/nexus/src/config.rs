@@ -21,6 +21,11 @@ pub(crate) use show::toml;
 pub(crate) use types::{Config, LogFormat, RoleName};
 pub(crate) use values::bounded_span;
 
+/// Whether a key's value is a secret.
+pub(crate) fn is_secret(key: &str) -> bool {
+    keys::find(key).is_some_and(|key| key.kind == keys::Kind::Secret)
+}
+
 /// Flags that say where the configuration comes from, for every command that reads it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigArgs {
@@ -52,9 +57,7 @@ impl ConfigArgs {
     pub(crate) fn load(&self) -> Result<Effective, ConfigError> {
         Effective::load(&Sources {
             file: self.config.clone(),
-            env: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
+            env: crate::sealed::variables().collect(),
             flags: self.flags()?,
         })
     }
@@ -72,7 +75,7 @@ impl ConfigArgs {
             .into_iter()
             .filter_map(|(key, flag, value)| Some((key.to_owned(), value.clone()?, flag.to_owned())))
             .collect();
-        for set in &self.set {
+        for set in self.set.iter().chain(crate::sealed::settings()) {
             let Some((key, value)) = set.split_once('=') else {
                 return Err(ConfigError::Set(set.clone()));
             };

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod dev;
+mod sealed;
 mod serve;
 mod signals;
 
@@ -15,6 +16,13 @@ fn main() -> ExitCode {
     // The same binary stands between the worker and its bash tasks; that role is taken before any thread exists.
     if let Some(code) = nexus_tasks::supervisor::intercept() {
         return code;
+    }
+    // Before clap looks at anything: what is secret leaves the environment and the arguments of a process that serves.
+    if std::env::args_os().skip(1).any(|word| word == "dev" || word == "serve")
+        && let Err(error) = sealed::enter()
+    {
+        eprintln!("error: the secrets cannot be taken out of the environment: {error}");
+        return ExitCode::FAILURE;
     }
     let cli = match cli::parse() {
         Ok(cli) => cli,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nexus_api::worker::v1::{LeasedTask, TaskReport};
 use nexus_mesh::failpoint::kill_here;
-use nexus_tasks::{Failure, LogSink, Outcome, Redactor, RunContext, SecretStore, TaskInput, TaskRunner};
+use nexus_tasks::{Failure, Gate, LogSink, Outcome, Redactor, RunContext, SecretStore, TaskInput, TaskRunner};
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Runs a leased attempt and gives its report. Every line of its log is stored by then, or given up on.
-    pub(crate) async fn run(self, leased: LeasedTask, cancel: CancellationToken) -> TaskReport {
+    pub(crate) async fn run(self, leased: LeasedTask, cancel: CancellationToken, gate: Gate) -> TaskReport {
         let span = tracing::info_span!(
             "attempt",
             otel.name = %format!("{} {}", leased.kind, leased.task),
@@ -41,15 +41,15 @@ impl Bench {
             outcome = tracing::field::Empty,
         );
         nexus_mesh::trace::continue_trace(&span, &leased.traceparent);
-        self.measured(leased, cancel).instrument(span).await
+        self.measured(leased, cancel, gate).instrument(span).await
     }
 
-    async fn measured(self, leased: LeasedTask, cancel: CancellationToken) -> TaskReport {
+    async fn measured(self, leased: LeasedTask, cancel: CancellationToken, gate: Gate) -> TaskReport {
         let started = Instant::now();
         let token = leased.token.clone();
         let kind = known_kind(&leased.kind);
         kill_here("worker::spawn");
-        let outcome = self.outcome(leased, cancel).await;
+        let outcome = self.outcome(leased, cancel, gate).await;
         kill_here("worker::ended");
         let name = match &outcome {
             Outcome::Succeeded(_) => "succeeded",
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     #[expect(clippy::result_large_err, reason = "a failure ends its attempt")]
-    async fn outcome(&self, leased: LeasedTask, cancel: CancellationToken) -> Outcome {
+    async fn outcome(&self, leased: LeasedTask, cancel: CancellationToken, gate: Gate) -> Outcome {
         let prepared = Filling::look_up(&leased.secrets, &self.secrets)
             .map_err(Failure::from)
             .and_then(|filling| {
@@ -90,6 +90,7 @@ impl Bench {
             },
             timeout: convert::span(leased.timeout.as_ref(), DEFAULT_TIMEOUT),
             cancel,
+            gate,
             logs,
             redactor: Arc::new(redactor),
         };

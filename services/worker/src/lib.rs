@@ -14,6 +14,7 @@ mod pool;
 mod secrets;
 mod session;
 mod shipper;
+mod standing;
 mod worker;
 
 pub use options::Options;

@@ -9,7 +9,7 @@ use nexus_api::worker::v1::{
 };
 use nexus_mesh::Transport;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -20,12 +20,16 @@ pub(crate) type Client = WorkerServiceClient<Transport>;
 
 /// Messages that wait to be sent.
 const OUTBOX: usize = 64;
+/// How long a registration may take: a replica that is frozen must not keep the worker until its leases are over.
+const REGISTER_LIMIT: Duration = Duration::from_secs(4);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 /// An open session with its stream.
 pub(crate) struct Link {
     pub(crate) session: RegisterWorkerResponse,
+    /// When the stream was asked for: what comes over it was sent after that.
+    pub(crate) asked: Instant,
     pub(crate) incoming: Streaming<StreamTasksResponse>,
     outgoing: mpsc::Sender<StreamTasksRequest>,
 }
@@ -47,7 +51,7 @@ impl Link {
         // A session may be with any replica; what belongs to it must stay with that one.
         let mut register = tonic::Request::new(register);
         register.extensions_mut().insert(nexus_mesh::transport::Fresh);
-        let session = timeout(CALL_LIMIT, client.clone().register_worker(register))
+        let session = timeout(REGISTER_LIMIT, client.clone().register_worker(register))
             .await
             .map_err(late)??
             .into_inner();
@@ -62,12 +66,14 @@ impl Link {
         };
         let _just_made = outgoing.send(ready).await;
         let mut client = client.clone();
+        let asked = Instant::now();
         let incoming = timeout(CALL_LIMIT, client.stream_tasks(ReceiverStream::new(messages)))
             .await
             .map_err(late)??
             .into_inner();
         Ok(Self {
             session,
+            asked,
             incoming,
             outgoing,
         })

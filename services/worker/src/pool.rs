@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nexus_api::worker::v1::{TaskReport, directive::Action, task_report};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,10 @@ pub(crate) enum Stop {
 struct Running {
     cancel: CancellationToken,
     stop: Option<Stop>,
-    extended: Instant,
+    /// The lease was surely the worker's then; see [`crate::standing`].
+    sure: watch::Sender<Instant>,
+    /// One that came with a stale lease has not begun: it is kept so long for the server's word.
+    kept_until: Option<Instant>,
 }
 
 /// What the worker holds.
@@ -69,8 +73,9 @@ impl Pool {
         self.sent.is_empty()
     }
 
-    /// Takes a leased attempt; nothing when it is here already or there is no slot.
-    pub(crate) fn take(&mut self, token: &str, now: Instant) -> Option<CancellationToken> {
+    /// Takes a leased attempt, whose lease was surely this worker's at `sure`; nothing when it is here already or there is
+    /// no slot.
+    pub(crate) fn take(&mut self, token: &str, sure: Instant) -> Option<(CancellationToken, watch::Receiver<Instant>)> {
         if self.free() == 0 || self.running.contains_key(token) {
             return None;
         }
@@ -78,10 +83,19 @@ impl Pool {
         let running = Running {
             cancel: cancel.clone(),
             stop: None,
-            extended: now,
+            sure: watch::Sender::new(sure),
+            kept_until: None,
         };
+        let seen = running.sure.subscribe();
         self.running.insert(token.to_owned(), running);
-        Some(cancel)
+        Some((cancel, seen))
+    }
+
+    /// Keeps an attempt that has not begun, whatever the age of its lease is, until then or until the server's word.
+    pub(crate) fn keep(&mut self, token: &str, until: Instant) {
+        if let Some(running) = self.running.get_mut(token) {
+            running.kept_until = Some(until);
+        }
     }
 
     /// True when an attempt runs or its report is not yet answered.
@@ -115,12 +129,18 @@ impl Pool {
         }
     }
 
-    /// Obeys a directive.
-    pub(crate) fn direct(&mut self, token: &str, action: Action, now: Instant) {
+    /// Obeys a directive; `asked` is when the heartbeat was sent that it answers. One that answers none that is known
+    /// extends nothing: it may have lain in a socket for long.
+    pub(crate) fn direct(&mut self, token: &str, action: Action, asked: Option<Instant>) {
         match action {
             Action::Continue => {
-                if let Some(running) = self.running.get_mut(token) {
-                    running.extended = now;
+                if let (Some(running), Some(asked)) = (self.running.get_mut(token), asked) {
+                    running.kept_until = None;
+                    running.sure.send_if_modified(|sure| {
+                        let later = asked > *sure;
+                        *sure = asked.max(*sure);
+                        later
+                    });
                 }
             }
             Action::Cancel => self.stop(token, Stop::Cancel),
@@ -135,7 +155,9 @@ impl Pool {
         let expired: Vec<String> = self
             .running
             .iter()
-            .filter(|(_, running)| running.stop != Some(Stop::Lost) && now.duration_since(running.extended) >= lease)
+            .filter(|(_, running)| running.stop != Some(Stop::Lost))
+            .filter(|(_, running)| running.kept_until.is_none_or(|until| now >= until))
+            .filter(|(_, running)| now.duration_since(*running.sure.borrow()) >= lease)
             .map(|(token, _)| token.clone())
             .collect();
         for token in &expired {
@@ -248,13 +270,14 @@ mod tests {
         let now = Instant::now();
         let lease = Duration::from_secs(15);
         let mut pool = Pool::new(3);
-        let lost = pool.take("lost", now).expect("slot");
-        let kept = pool.take("kept", now).expect("slot");
-        pool.direct("kept", Action::Continue, now + lease);
+        let (lost, _) = pool.take("lost", now).expect("slot");
+        let (kept, _seen) = pool.take("kept", now).expect("slot");
+        pool.direct("lost", Action::Continue, None);
+        pool.direct("kept", Action::Continue, Some(now + lease));
         assert_eq!(pool.expire(lease, now + lease), 1);
         assert_eq!(pool.expire(lease, now + lease), 0);
         assert!(lost.is_cancelled() && !kept.is_cancelled());
-        pool.direct("lost", Action::Cancel, now);
+        pool.direct("lost", Action::Cancel, Some(now));
         assert!(
             pool.ended(report("lost", Outcome::Cancelled)),
             "cancel does not outdo the loss"

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::convert;
 use crate::link::Link;
 use crate::pool::Stop;
+use crate::standing::Open;
 use crate::worker::State;
 
 /// For a server that names no length.
@@ -25,6 +26,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
 const FROZEN: Duration = Duration::from_secs(6);
+/// How long the answer is waited for after such a freeze before leases count as lost.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A server that has not said a word for so long, though each heartbeat wants an answer, is gone or frozen: another one
 /// has its work by now. Two heartbeats and some time for the answer.
 const DEAF: Duration = Duration::from_millis(6_500);
@@ -62,6 +65,12 @@ pub(crate) struct Session<'a> {
     beaten: Instant,
     /// When the server was last heard of.
     heard: Instant,
+    /// Heartbeats without an answer.
+    open: Open,
+    /// When the newest heartbeat was sent that has an answer: what comes now was leased after that.
+    sure: Instant,
+    /// The worker was frozen and has asked for its leases: none is dropped before there was time for the answer.
+    patience: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -85,11 +94,14 @@ impl<'a> Session<'a> {
         }
         Self {
             state,
-            link,
             phase: Phase::Working,
             farewell: (false, None),
             beaten: Instant::now(),
             heard: Instant::now(),
+            open: Open::default(),
+            sure: link.asked,
+            patience: link.asked,
+            link,
         }
     }
 
@@ -98,6 +110,7 @@ impl<'a> Session<'a> {
         let every = convert::span(self.link.session.heartbeat_interval.as_ref(), Duration::from_secs(3));
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ask = std::sync::Arc::clone(&self.state.ask);
         loop {
             // What ends while the server leaves is told to the next one.
             if !matches!(self.phase, Phase::Leaving(_)) && !self.tell_results().await {
@@ -129,9 +142,16 @@ impl<'a> Session<'a> {
                     if !self.heartbeat().await {
                         return stuck();
                     }
-                    if self.heard.elapsed() > DEAF {
-                        let silent = format!("the server has not answered for {:?}", self.heard.elapsed());
-                        return Ended::Broken(silent);
+                }
+                // Not only at a heartbeat: three seconds more would leave too little of a lease for going on elsewhere. A
+                // worker that was frozen itself has not listened; its next heartbeat begins anew.
+                () = sleep_until(self.heard + DEAF), if self.beaten.elapsed() <= FROZEN => {
+                    let silent = format!("the server has not answered for {:?}", self.heard.elapsed());
+                    return Ended::Broken(silent);
+                }
+                () = ask.notified() => {
+                    if !self.heartbeat().await {
+                        return stuck();
                     }
                 }
                 () = shutdown.cancelled(), if matches!(self.phase, Phase::Working | Phase::Leaving(_)) => {
@@ -211,12 +231,15 @@ impl<'a> Session<'a> {
         self.beaten = Instant::now();
         if frozen {
             self.heard = self.beaten;
-        } else {
+            self.patience = self.beaten + PATIENCE;
+        } else if self.beaten >= self.patience {
             self.state.expire();
         }
+        let tokens = self.state.pool.tokens();
+        self.open.sent(self.beaten, tokens.clone());
         let request = HeartbeatTasksRequest {
             session: self.link.session.session.clone(),
-            tokens: self.state.pool.tokens(),
+            tokens,
             leaving: matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)),
         };
         self.link.send(Out::Heartbeat(request)).await
@@ -240,7 +263,7 @@ impl<'a> Session<'a> {
             if matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)) {
                 self.state.pool.refuse(&leased.token, "the worker is shutting down");
             } else {
-                self.state.start(leased);
+                self.state.start(leased, self.sure);
             }
         }
     }
@@ -261,9 +284,10 @@ impl<'a> Session<'a> {
     fn directed(&mut self, heartbeat: HeartbeatTasksResponse) {
         self.leave(heartbeat.drain);
         self.farewell.0 |= heartbeat.leaving;
-        let now = Instant::now();
+        let asked = self.open.answered(&heartbeat);
+        self.sure = self.sure.max(asked.unwrap_or(self.sure));
         for directive in heartbeat.directives {
-            self.state.pool.direct(&directive.token, directive.action(), now);
+            self.state.pool.direct(&directive.token, directive.action(), asked);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nexus_api::worker::v1::TaskReport;
 use nexus_tasks::TaskRunner;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::pool::{Pool, Stop};
 use crate::session::{Ended, Session};
 use crate::shipper::Shipper;
-use crate::{backoff, metrics};
+use crate::{backoff, metrics, standing};
 
 /// How long telling the server the last results may take at the shutdown.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -95,6 +95,8 @@ pub(crate) struct State {
     pub(crate) bench: Bench,
     pub(crate) session_name: watch::Sender<String>,
     pub(crate) lease: std::time::Duration,
+    /// An attempt waits for the server's word on its lease.
+    pub(crate) ask: Arc<Notify>,
     ended: mpsc::Receiver<TaskReport>,
     ended_sender: mpsc::Sender<TaskReport>,
 }
@@ -115,6 +117,7 @@ impl State {
             bench,
             session_name,
             lease: std::time::Duration::from_secs(12),
+            ask: Arc::default(),
             ended,
             ended_sender,
         }
@@ -128,23 +131,29 @@ impl State {
         self.session_name.borrow().clone()
     }
 
-    /// Starts an attempt.
-    pub(crate) fn start(&mut self, leased: nexus_api::worker::v1::LeasedTask) {
-        let Some(cancel) = self.pool.take(&leased.token, Instant::now()) else {
+    /// Starts an attempt whose lease was surely this worker's at `sure`. Its code begins when that is not too long ago, or
+    /// the server has been asked.
+    pub(crate) fn start(&mut self, leased: nexus_api::worker::v1::LeasedTask, sure: Instant) {
+        let Some((cancel, seen)) = self.pool.take(&leased.token, sure) else {
             if !self.pool.knows(&leased.token) {
                 tracing::warn!(task = %leased.task, "a task came without a free slot; it is given back");
                 self.pool.refuse(&leased.token, "the worker has no free slot");
             }
             return;
         };
+        let now = Instant::now();
+        if now.duration_since(sure) >= self.lease {
+            self.pool.keep(&leased.token, now + self.lease);
+        }
         metrics::slots(self.options.slots, self.pool.busy());
         let (bench, sender) = (self.bench.clone(), self.ended_sender.clone());
         let token = leased.token.clone();
-        let work = tokio::spawn(bench.run(leased, cancel));
+        let gate = standing::gate(seen, self.lease, Arc::clone(&self.ask));
+        let work = tokio::spawn(bench.run(leased, cancel, gate));
         tokio::spawn(async move {
             let report = work.await.unwrap_or_else(|error| {
                 tracing::error!(error = %error, "an attempt's runner failed");
-                let failure = nexus_tasks::Failure::lost("the worker failed while it ran the task");
+                let failure = nexus_tasks::Failure::broken("a part of the worker panicked");
                 crate::convert::report(&token, nexus_tasks::Outcome::Failed(failure))
             });
             // Nobody listens only when the worker is gone.

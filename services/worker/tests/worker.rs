@@ -241,3 +241,61 @@ async fn what_is_on_its_way_to_a_leaving_worker_is_given_back_as_not_begun() {
     assert!(matches!(stage.event().await, Event::Deregistered));
     stage.ended().await;
 }
+
+/// Sends a heartbeat's answer: the same word on each of its tokens.
+fn answer(
+    beat: &nexus_api::worker::v1::HeartbeatTasksRequest,
+    action: Action,
+) -> Result<nexus_api::worker::v1::StreamTasksResponse, tonic::Status> {
+    use nexus_api::worker::v1::{Directive, HeartbeatTasksResponse, StreamTasksResponse, stream_tasks_response};
+    let directives = beat.tokens.iter().map(|token| Directive {
+        token: token.clone(),
+        action: action.into(),
+        ..Directive::default()
+    });
+    let message = stream_tasks_response::Message::Heartbeat(HeartbeatTasksResponse {
+        directives: directives.collect(),
+        ..HeartbeatTasksResponse::default()
+    });
+    Ok(StreamTasksResponse { message: Some(message) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_unknown_age_begins_only_when_the_server_says_that_it_goes_on() {
+    // The worker is sure of a lease for 300 ms and is answered nothing: all that it can say is that the lease was given
+    // after its stream began, as when it lay in the socket of a worker that was frozen.
+    let folder = tempfile::tempdir().expect("folder");
+    for (action, begins) in [(Action::Continue, true), (Action::LeaseLost, false)] {
+        let mut stage = Stage::new(2, Duration::from_millis(900), LONG).await;
+        let (outbox, _) = stage.open().await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let file = folder.path().join(format!("{begins}"));
+        let code = format!("def main():\n    open({:?}, 'w').close()", file.display().to_string());
+        let script = json!({"code": code});
+        outbox
+            .send(tasks(vec![leased("old", "python", script)]))
+            .await
+            .expect("send");
+        let beat = loop {
+            match stage.any_event().await {
+                Event::Said(Message::Heartbeat(beat)) if beat.tokens == ["old"] => break beat,
+                Event::Said(Message::Heartbeat(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(!file.exists(), "it has begun without a word");
+        outbox.send(answer(&beat, action)).await.expect("send");
+        if begins {
+            let report = stage.report().await;
+            assert!(
+                matches!(report.reports[0].outcome, Some(Outcome::Succeeded(_))),
+                "{report:?}"
+            );
+        } else {
+            let Event::Said(Message::Ready(_)) = stage.event().await else {
+                panic!("a lost attempt is not reported")
+            };
+        }
+        assert_eq!(file.exists(), begins);
+    }
+}

@@ -1,4 +1,4 @@
-//! Private Postgres and Redis servers for tests, benchmarks and a mesh on one machine.
+//! Private Postgres, MariaDB and Redis servers for tests, benchmarks and a mesh on one machine.
 //!
 //! Each server listens on a port of its own on the loopback, keeps its data in a temporary directory, and dies with the
 //! process that started it, however that ends. Nothing of the machine's own databases is touched.
@@ -6,6 +6,7 @@
 mod certificates;
 mod folder;
 pub mod keeper;
+mod mariadb;
 mod postgres;
 mod redis;
 mod standby;
@@ -13,6 +14,7 @@ mod standby;
 use std::time::Duration;
 
 pub use certificates::Certificates;
+pub use mariadb::MariaDb;
 pub use postgres::{Postgres, PostgresOptions};
 pub use redis::{Redis, RedisOptions};
 

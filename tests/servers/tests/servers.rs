@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use nexus_servers::{Postgres, PostgresOptions, Redis, RedisOptions};
+use nexus_servers::{MariaDb, Postgres, PostgresOptions, Redis, RedisOptions};
 use sqlx::{Connection, PgConnection, Row};
 
 async fn number(url: &str, sql: &'static str) -> i32 {
@@ -73,4 +73,14 @@ async fn a_redis_comes_back_empty_on_the_same_port() {
         assert_eq!(server.url(), url);
         assert!(server.pid().is_some());
     }
+}
+
+#[test]
+fn a_mariadb_starts_and_leaves_nothing_behind() {
+    let mut server = MariaDb::start().expect("start");
+    let pid = server.pid().expect("it runs");
+    assert!(server.url().starts_with("mysql://root@127.0.0.1:"));
+    server.kill();
+    assert_eq!(server.pid(), None);
+    assert!(!PathBuf::from(format!("/proc/{pid}")).exists());
 }

@@ -14,19 +14,26 @@ use crate::outcome::Failure;
 use crate::process::channel::{self, Attempt, Link};
 use crate::process::env::{Scratch, variables};
 use crate::process::{self, Exit, Streams, program};
-use crate::runner::{End, RunContext, exit_of, limits};
+use crate::runner::{End, RunContext, exit_of, limits, passed};
+use crate::user::TaskUser;
 
 pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options) -> Result<String, End> {
     let memory = input::memory(fields.memory.as_deref())?;
     let bash = program::require(&options.bash, "bash", "PATH")?;
-    let scratch = Scratch::new(options.scratch.as_deref()).await?;
+    let scratch = Scratch::new(options.scratch.as_deref(), options.user.as_ref()).await?;
     let script = scratch.path().join("task.sh");
-    let output = scratch.path().join("output");
+    let output = scratch.path().join("out/output");
     let lost = |error: std::io::Error| Failure::lost(format!("the worker cannot prepare the script: {error}"));
     tokio::fs::write(&script, &fields.run).await.map_err(lost)?;
     tokio::fs::write(&output, "").await.map_err(lost)?;
-    let mut env = variables(ctx, scratch.path(), &fields.env, |name| std::env::var(name).ok())?;
+    let user = options.user.as_ref();
+    TaskUser::show(user, &script, 0o640).map_err(lost)?;
+    TaskUser::give(user, &output).map_err(lost)?;
+    let mut env = variables(ctx, scratch.path(), options.user.as_ref(), &fields.env, |name| {
+        std::env::var(name).ok()
+    })?;
     env.insert("NEXUS_OUTPUT".to_owned(), output.display().to_string());
+    passed(ctx).await?;
     let attempt = start(&bash, &script, scratch.path(), &env, memory, options)
         .map_err(|error| Failure::lost(format!("the worker cannot start a process: {error}")))?;
     let streams = Streams {
@@ -37,7 +44,7 @@ pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options
     let finished = process::supervise(Link::new(attempt.socket), streams, &[], ctx, limits(options)).await;
     let finished = exit_of(finished, ctx)?;
     match finished.exit {
-        Exit::Code(0) => output::read(&output, options.max_output_bytes)
+        Exit::Code(0) => output::read(&output, options.max_output_bytes, options.user.as_ref())
             .await
             .map_err(End::Failed),
         Exit::Code(code) => Err(process::exit_failure(code, &finished.stderr).into()),
@@ -57,7 +64,9 @@ fn start(
 ) -> std::io::Result<Attempt> {
     let (attempt, keeper) = channel::open()?;
     // The child is not kept: it ends when the socket does, and the runtime reaps it.
-    let _child = Command::new(&options.supervisor.program)
+    let mut command = Command::new(&options.supervisor.program);
+    TaskUser::apply(options.user.as_ref(), &mut command);
+    let _child = command
         .args(&options.supervisor.args)
         .arg(memory.unwrap_or(0).to_string())
         .arg(bash)

@@ -1,19 +1,21 @@
 //! `$NEXUS_OUTPUT`: what a script gives back. Lines `key=value`, blocks `key<<END` … `END`, or one JSON object. A value
 //! after `=` is a string, always: `007` and `true` do not change their meaning on the way.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 
 use crate::outcome::Failure;
+use crate::user::TaskUser;
 
 /// Reads the file a script wrote.
-pub(super) async fn read(path: &Path, limit: usize) -> Result<String, Failure> {
+pub(super) async fn read(path: &Path, limit: usize, user: Option<&TaskUser>) -> Result<String, Failure> {
     let fail = |error: std::io::Error| Failure::new("InvalidOutput", format!("$NEXUS_OUTPUT cannot be read: {error}"));
     let meta = tokio::fs::symlink_metadata(path).await.map_err(fail)?;
-    // A link or a device would make the worker read what the script could not.
-    if !meta.is_file() {
+    // A link, a device or another's file would make the worker read what the script could not.
+    if !meta.is_file() || user.is_some_and(|user| meta.uid() != user.uid) {
         return Err(Failure::new(
             "InvalidOutput",
             "$NEXUS_OUTPUT is no longer a regular file",

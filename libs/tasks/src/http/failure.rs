@@ -35,6 +35,19 @@ pub(super) fn of(error: &reqwest::Error, url: &Url) -> Failure {
     Failure::new(error_type, format!("{}: {reason}", super::plain(url)))
 }
 
+/// The failure for an answer that breaks off after the server has said that it did what was asked. A request that may
+/// not be repeated is not: the server has taken it, and only its answer is missing.
+pub(super) fn after(failure: Failure, effect: bool) -> Failure {
+    if !effect {
+        return failure;
+    }
+    let message = format!(
+        "{}; the server had answered, so the request has taken effect and is not sent again",
+        failure.message
+    );
+    Failure { message, ..failure }.final_()
+}
+
 /// An io::Error hides its inner error from `source` and shows it through `get_ref`, layer by layer.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     error.is::<rustls::Error>()

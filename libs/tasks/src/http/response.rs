@@ -46,11 +46,13 @@ fn range(pattern: &Value) -> Result<(u16, u16), Failure> {
     }
 }
 
-/// Reads the body, at most `max_size` bytes of it, and judges the status.
+/// Reads the body, at most `max_size` bytes of it, and judges the status. `effect`: the request has changed something
+/// when its status is as expected.
 pub(super) async fn read(
     mut response: Response,
     expected: &Expected,
     max_size: u64,
+    effect: bool,
     now: Timestamp,
 ) -> Result<String, Failure> {
     let status = response.status().as_u16();
@@ -58,19 +60,27 @@ pub(super) async fn read(
     let url = response.url().clone();
     let mut body = Vec::new();
     let mut complete = true;
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| super::failure::of(&error, &url))?
-    {
-        body.extend_from_slice(&chunk);
+    let mut broken = None;
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => {
+                broken = Some(super::failure::of(&error, &url));
+                break;
+            }
+        }
         if body.len() as u64 > max_size {
             complete = false;
             break;
         }
     }
+    // What an unexpected status says counts also when its body breaks off.
     if !expected.matches(status) {
         return Err(unexpected(status, &headers, &body, now));
+    }
+    if let Some(failure) = broken {
+        return Err(super::failure::after(failure, effect));
     }
     if !complete {
         let message = format!("the response body is larger than the {max_size} bytes allowed (`max_size`)");

@@ -10,19 +10,22 @@ use tempfile::TempDir;
 use crate::input::text_of;
 use crate::outcome::Failure;
 use crate::runner::RunContext;
+use crate::user::TaskUser;
 
 /// Variables of the worker that a task may see; everything else could be a secret.
 const PASSED_ON: &[&str] = &["PATH", "HOME", "USER", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// An attempt's scratch folder: `work` is where the task starts, `tmp` is its TMPDIR. Removed when the attempt is over.
+/// An attempt's scratch folder: `work` is where the task starts, `tmp` is its TMPDIR,
+/// `out` has what a script gives back. Removed when the attempt is over.
 pub(crate) struct Scratch {
     folder: Option<TempDir>,
 }
 
 impl Scratch {
-    pub(crate) async fn new(parent: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn new(parent: Option<&Path>, user: Option<&TaskUser>) -> Result<Self, Failure> {
         let parent = parent.map(Path::to_path_buf);
+        let user = user.cloned();
         let made = tokio::task::spawn_blocking(move || {
             let mut builder = tempfile::Builder::new();
             let builder = builder.prefix("nexus-");
@@ -30,8 +33,13 @@ impl Scratch {
                 Some(parent) => builder.tempdir_in(parent)?,
                 None => builder.tempdir()?,
             };
-            std::fs::create_dir(folder.path().join("work"))?;
-            std::fs::create_dir(folder.path().join("tmp"))?;
+            // The folder itself stays the worker's: the task cannot put another one in its place.
+            TaskUser::show(user.as_ref(), folder.path(), 0o710)?;
+            for name in ["work", "tmp", "out"] {
+                let path = folder.path().join(name);
+                std::fs::create_dir(&path)?;
+                TaskUser::give(user.as_ref(), &path)?;
+            }
             Ok::<_, std::io::Error>(folder)
         });
         match made.await {
@@ -71,6 +79,7 @@ impl Drop for Scratch {
 pub(crate) fn variables(
     ctx: &RunContext,
     scratch: &Path,
+    user: Option<&TaskUser>,
     extra: &IndexMap<String, Value>,
     worker: impl Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
@@ -78,6 +87,10 @@ pub(crate) fn variables(
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), worker(name)?)))
         .collect();
+    if let Some(user) = user {
+        env.insert("HOME".to_owned(), user.home.display().to_string());
+        env.insert("USER".to_owned(), user.name.clone());
+    }
     env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
     env.entry("HOME".to_owned()).or_insert_with(|| "/".to_owned());
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);

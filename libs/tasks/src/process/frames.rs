@@ -13,7 +13,9 @@ pub(crate) enum Frame {
     Started(i32),
     /// The attempt's process ended before the attempt had begun; the last frame.
     NotBegun,
-    /// How the attempt's process ended, as JSON; the attempt's last frame.
+    /// How the attempt's process ended, as JSON. What it left behind goes on until `K`.
+    Ended(String),
+    /// The same once nothing of the attempt is left; its last frame.
     Exit(String),
     /// The attempt has ended and its process can serve another one; the attempt's last frame.
     Done,
@@ -65,6 +67,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let text = || String::from_utf8_lossy(&payload).into_owned();
         match tag {
             b'P' => Some(Some(Frame::Started(text().parse().ok()?))),
+            b'E' => Some(Some(Frame::Ended(text()))),
             b'X' => Some(Some(Frame::Exit(text()))),
             b'U' => Some(Some(Frame::NotBegun)),
             b'D' => Some(Some(Frame::Done)),

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::logs::{LogBudget, LogStream, Pump, Tail};
 use crate::outcome::Failure;
@@ -28,6 +29,9 @@ use frames::Frame;
 const KILL_LIMIT: Duration = Duration::from_secs(15);
 /// How long the log may take to be read after the last process has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long what a task leaves behind may still write after the task itself has ended: a `tee` that its output goes
+/// through needs milliseconds, a daemon would write for ever. A machine under load may need a moment.
+const LATE_OUTPUT: Duration = Duration::from_secs(2);
 /// The same for a process that serves another attempt afterwards, if it closed its streams as it should.
 const WARM_DRAIN_LIMIT: Duration = Duration::from_millis(250);
 
@@ -102,17 +106,21 @@ pub(crate) async fn supervise(
         tokio::join!(
             out.run(streams.stdout, &tail),
             err.run(streams.stderr, &tail),
-            exchange(streams.data, request, limits.result_bytes, &result),
+            exchange(streams.data, request, ctx, limits.result_bytes, &result),
         );
     });
     let mut drained = false;
+    let silence = CancellationToken::new();
     let mut talk = Talk::default();
     let exit = {
-        let mut conversation = std::pin::pin!(converse(&mut link, &mut talk, ctx, limits));
+        let mut conversation = std::pin::pin!(converse(&mut link, &mut talk, &silence, ctx, limits));
         loop {
             tokio::select! {
                 ended = &mut conversation => break ended,
-                () = &mut pumps, if !drained => drained = true,
+                () = &mut pumps, if !drained => {
+                    drained = true;
+                    silence.cancel();
+                }
             }
         }
     };
@@ -137,9 +145,19 @@ pub(crate) async fn supervise(
 }
 
 /// Gives the task its request and takes its answer. A task that is gone is told of by its keeper.
-async fn exchange(data: Option<UnixStream>, request: &[u8], limit: usize, result: &Mutex<Vec<u8>>) {
+async fn exchange(data: Option<UnixStream>, request: &[u8], ctx: &RunContext, limit: usize, result: &Mutex<Vec<u8>>) {
     let Some(mut data) = data else { return };
-    let _gone = data.write_all(request).await;
+    // The task begins with the last byte.
+    if let Some((last, most)) = request.split_last() {
+        let _gone = data.write_all(most).await;
+        tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => {}
+            () = ctx.gate.pass() => {
+                let _gone = data.write_all(&[*last]).await;
+            }
+        }
+    }
     let mut buffer = vec![0; 16 * 1024];
     loop {
         match data.read(&mut buffer).await {
@@ -164,13 +182,25 @@ struct Talk {
 }
 
 /// The conversation with the keeper, to the end of the attempt.
-async fn converse(link: &mut Link, talk: &mut Talk, ctx: &RunContext, limits: Limits) -> Exit {
+async fn converse(
+    link: &mut Link,
+    talk: &mut Talk,
+    silence: &CancellationToken,
+    ctx: &RunContext,
+    limits: Limits,
+) -> Exit {
     let mut deadline = Instant::now() + ctx.timeout;
     let mut phase = Phase::Running;
     loop {
         tokio::select! {
             frame = link.frames.next() => match frame {
                 Some(Frame::Started(pid)) => talk.group = Some(Pid::from_raw(pid)),
+                // Killed already: then so is what it left.
+                Some(Frame::Ended(_)) if phase == Phase::Killing => tell(&mut link.write, b"K").await,
+                Some(Frame::Ended(_)) => {
+                    phase = Phase::Ended;
+                    deadline = Instant::now() + LATE_OUTPUT;
+                }
                 Some(Frame::Exit(status)) => return exit_of(&status),
                 Some(Frame::Done) => {
                     talk.warm = true;
@@ -195,7 +225,24 @@ async fn converse(link: &mut Link, talk: &mut Talk, ctx: &RunContext, limits: Li
                 deadline = Instant::now() + limits.grace;
                 tell(&mut link.write, b"T").await;
             }
+            // Nobody holds the streams any more, or somebody does not want to wait.
+            () = either(silence, &ctx.cancel), if phase == Phase::Ended => {
+                phase = Phase::Killing;
+                deadline = Instant::now() + KILL_LIMIT;
+                tell(&mut link.write, b"K").await;
+            }
             () = sleep_until(deadline) => match phase {
+                Phase::Ended => {
+                    let line = format!(
+                        "something that the task started still held its output {} s after the end; it is stopped, and \
+                         what it would still write is not kept",
+                        LATE_OUTPUT.as_secs()
+                    );
+                    ctx.logs.system(&ctx.redactor, &line).await;
+                    phase = Phase::Killing;
+                    deadline = Instant::now() + KILL_LIMIT;
+                    tell(&mut link.write, b"K").await;
+                }
                 Phase::Running => {
                     talk.stopped = Some(Stop::Timeout);
                     phase = Phase::Terminating;
@@ -217,7 +264,16 @@ async fn converse(link: &mut Link, talk: &mut Talk, ctx: &RunContext, limits: Li
 enum Phase {
     Running,
     Terminating,
+    /// The task itself has ended, and what it left may still write.
+    Ended,
     Killing,
+}
+
+async fn either(one: &CancellationToken, other: &CancellationToken) {
+    tokio::select! {
+        () = one.cancelled() => {}
+        () = other.cancelled() => {}
+    }
 }
 
 /// One byte into a socket that is otherwise idle: it fits, or the keeper is gone and its end is read next.

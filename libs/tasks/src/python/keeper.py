@@ -10,8 +10,9 @@ socket, stdout and stderr; then `T` (SIGTERM to the task) and `K` or the end of 
 
 The keeper says `S` when it is there, then answers in frames: a tag, a big-endian length, a payload. `P` with a process
 id says that an attempt begins; without it nothing of the user's has run. `U` takes that back: the process ended before
-it had begun. `X` with an exit status as JSON says that the
-attempt has ended with its process, `D` that it has ended and its interpreter is fit for the next one of the same code,
+it had begun. `E` with an exit status as JSON says that the attempt's process has ended; what it left may still have
+something to write and goes on until `K`. `X` with the status says that nothing of the
+attempt is left, `D` that it has ended and its interpreter is fit for the next one of the same code,
 `L` tells of a loss that is not the task's fault.
 
 Between attempts a process waits that has been forked already and has run nothing.
@@ -151,18 +152,27 @@ class Keeper:
         if status is None and self.child.is_fit():
             self.control.sendall(frame(b"D", b""))
             return True
-        clean = kill_descendants()
         if status is not None and not self.child.begun[0]:
+            kill_descendants()
             self.control.sendall(frame(b"U", b""))
             return False
-        self.child.inner.close()
-        self.child = None
         if status is not None and os.WIFSIGNALED(status):
             ended = {"signal": os.WTERMSIG(status)}
         else:
             ended = {"code": os.WEXITSTATUS(status or 0)}
-        self.control.sendall(frame(b"X", json.dumps(ended).encode()))
+        ended = json.dumps(ended).encode()
+        self.control.sendall(frame(b"E", ended))
+        self.wait_for_kill()
+        clean = kill_descendants()
+        self.child.inner.close()
+        self.child = None
+        self.control.sendall(frame(b"X", ended))
         return clean
+
+    def wait_for_kill(self):
+        """Waits until the worker wants the rest killed, or is gone. What ends meanwhile is reaped afterwards."""
+        while self.control.recv(1) == b"T":
+            pass
 
     def attend(self):
         """Serves the attempt until its process has ended, and gives its wait status; nothing when it goes on."""

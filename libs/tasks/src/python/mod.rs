@@ -28,8 +28,10 @@ pub(crate) async fn run(
 ) -> Result<String, End> {
     check(&fields)?;
     let memory = input::memory(fields.memory.as_deref())?.unwrap_or(options.python_memory);
-    let scratch = Scratch::new(options.scratch.as_deref()).await?;
-    let env = variables(ctx, scratch.path(), &fields.env, |name| std::env::var(name).ok())?;
+    let scratch = Scratch::new(options.scratch.as_deref(), options.user.as_ref()).await?;
+    let env = variables(ctx, scratch.path(), options.user.as_ref(), &fields.env, |name| {
+        std::env::var(name).ok()
+    })?;
     let request = framed(&json!({
         "task": ctx.task,
         "code": fields.code,

@@ -19,6 +19,7 @@ use crate::outcome::Failure;
 use crate::patience::patiently;
 use crate::process::channel::{self, Link};
 use crate::process::program;
+use crate::user::TaskUser;
 
 /// What a task's process does; also the whole of an interpreter that is started for one task.
 const TASK: &str = include_str!("task.py");
@@ -48,6 +49,7 @@ const PASSED_ON: &[&str] = &[
 pub(crate) struct Zygote {
     python: PathBuf,
     module_path: Vec<String>,
+    user: Option<TaskUser>,
     running: Mutex<Option<Running>>,
 }
 
@@ -71,6 +73,7 @@ impl Zygote {
         Self {
             python: options.python.clone(),
             module_path: folders.iter().map(|path| path.display().to_string()).collect(),
+            user: options.user.clone(),
             running: Mutex::new(None),
         }
     }
@@ -163,7 +166,9 @@ impl Zygote {
         let spawned = || -> io::Result<Running> {
             let (ours, theirs) = StdUnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            let mut child = Command::new(&python)
+            let mut command = Command::new(&python);
+            TaskUser::apply(self.user.as_ref(), &mut command);
+            command
                 .arg("-c")
                 .arg(SCRIPT)
                 .arg(TASK)
@@ -173,7 +178,11 @@ impl Zygote {
                         .iter()
                         .filter_map(|name| Some((*name, std::env::var_os(name)?))),
                 )
-                .env("LANG", "C.UTF-8")
+                .env("LANG", "C.UTF-8");
+            if let Some(user) = &self.user {
+                command.env("HOME", &user.home);
+            }
+            let mut child = command
                 .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
@@ -198,6 +207,9 @@ impl Zygote {
                 last_words,
             })
         };
-        spawned().map_err(|error| Failure::lost(format!("the worker cannot start {}: {error}", python.display())))
+        spawned().map_err(|error| match &self.user {
+            Some(user) if error.kind() == io::ErrorKind::PermissionDenied => user.may_not_run(&python),
+            _ => Failure::lost(format!("the worker cannot start {}: {error}", python.display())),
+        })
     }
 }

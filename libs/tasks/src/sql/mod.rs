@@ -2,10 +2,12 @@
 //!
 //! Decisions: parameters are bound with the type that the server infers (Postgres) or that the JSON value has (MySQL,
 //! SQLite); lists and objects go as JSON. `numeric`/`decimal` come back as text, since a JSON number would lose digits;
-//! bytes as base64; times in ISO 8601. `row_count` is the number of rows returned, or affected when none can be. An
-//! address in the task's own `url` must be public, and cannot be a SQLite file, unless the operator allows private
+//! bytes as base64; times in ISO 8601; what has no equal in JSON as the text that the database writes. `row_count` is
+//! the number of rows returned, or affected when none can be. A statement that has run is never run again because of
+//! its answer: see [`failure`]. An address in the task's own `url` must be public, and cannot be a SQLite file, unless the operator allows private
 //! addresses; a named connection is the operator's choice and is not restricted.
 
+mod answer;
 mod failure;
 mod mysql;
 mod postgres;
@@ -50,9 +52,9 @@ pub(crate) async fn run(fields: input::Sql, ctx: &RunContext, options: &Options)
     let table = Table::new(fields.max_rows.unwrap_or(DEFAULT_MAX_ROWS), options.max_output_bytes);
     let started = Instant::now();
     let done = match dialect {
-        Dialect::Postgres => postgres::run(&address, statement, table, ctx.timeout).await,
-        Dialect::MySql => mysql::run(&address, statement, table).await,
-        Dialect::Sqlite => sqlite::run(&address, statement, table).await,
+        Dialect::Postgres => postgres::run(&address, statement, table, ctx).await,
+        Dialect::MySql => mysql::run(&address, statement, table, ctx).await,
+        Dialect::Sqlite => sqlite::run(&address, statement, table, ctx).await,
     };
     let table = done.map_err(|failure| failure.sealed(&hidden))?;
     let line = format!("{} rows after {} ms", table.row_count(), started.elapsed().as_millis());

@@ -3,21 +3,24 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use serde_json::Value;
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow};
-use sqlx::types::BigDecimal;
-use sqlx::types::chrono::{NaiveDate, NaiveDateTime};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlQueryResult, MySqlRow};
 use sqlx::{
     Arguments, AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, Row, SqlSafeStr, Statement as _,
-    TypeInfo, ValueRef,
 };
 
+use super::answer::{Answer, close};
 use super::failure;
 use super::statement::Statement;
-use super::table::{self, Table};
+use super::table::Table;
 use crate::outcome::Failure;
+use crate::runner::RunContext;
 
+mod cell;
+
+/// The number of the error for a statement that cannot be prepared.
+const NOT_PREPARED: u16 = 1295;
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Kills the statement on the server when the attempt is dropped: a server reads a closed connection too late.
@@ -40,40 +43,76 @@ impl Drop for KillOnDrop {
     }
 }
 
-pub(super) async fn run(address: &str, statement: Statement, mut table: Table) -> Result<Table, Failure> {
+pub(super) async fn run(address: &str, statement: Statement, table: Table, ctx: &RunContext) -> Result<Table, Failure> {
     let options = MySqlConnectOptions::from_str(address)
         .map_err(|error| failure::connect(&error))?
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(|error| failure::connect(&error))?;
-    let wrong = |error: sqlx::Error| failure::statement(&error);
     let id: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()")
         .fetch_one(&mut connection)
         .await
-        .map_err(wrong)?;
+        .map_err(|error| failure::before(&error))?;
     let mut kill = KillOnDrop {
         options: Some(options),
         id,
     };
-    let prepared = (&mut connection)
-        .prepare(AssertSqlSafe(statement.sql).into_sql_str())
-        .await
-        .map_err(wrong)?;
-    table.name_columns(prepared.columns().iter().map(Column::name));
+    let answer = Answer::new(table, statement.reads);
+    ctx.gate.pass().await;
+    let table = execute(&mut connection, statement, answer).await?;
+    kill.options = None;
+    close(connection.close()).await;
+    Ok(table)
+}
+
+async fn execute(connection: &mut MySqlConnection, statement: Statement, answer: Answer) -> Result<Table, Failure> {
+    let sql = AssertSqlSafe(statement.sql).into_sql_str();
+    let prepared = match (&mut *connection).prepare(sql.clone()).await {
+        Ok(prepared) => prepared,
+        // Some statements run only as text, and have no parameters then.
+        Err(error) if statement.values.is_empty() && number_of(&error) == Some(NOT_PREPARED) => {
+            return take(sqlx::raw_sql(sql).fetch_many(connection), cell::Format::Text, answer).await;
+        }
+        Err(error) => return Err(failure::before(&error)),
+    };
+    let mut answer = answer;
+    // Known now for an answer without rows; those of RETURNING and CALL come with their rows.
+    answer.table.name_columns(prepared.columns().iter().map(Column::name));
     let mut arguments = MySqlArguments::default();
     for value in &statement.values {
         add(&mut arguments, value).map_err(|error| Failure::new("SqlError", error.to_string()))?;
     }
-    let mut results = (&mut connection).fetch_many(prepared.query_with(arguments));
-    while let Some(step) = results.try_next().await.map_err(wrong)? {
+    let results = connection.fetch_many(prepared.query_with(arguments));
+    take(results, cell::Format::Binary, answer).await
+}
+
+fn number_of(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+/// Takes the answer in. A procedure gives several results: the last one that has rows counts.
+async fn take(
+    mut results: impl Stream<Item = Result<Either<MySqlQueryResult, MySqlRow>, sqlx::Error>> + Unpin,
+    format: cell::Format,
+    mut answer: Answer,
+) -> Result<Table, Failure> {
+    let mut between = true;
+    while let Some(step) = results.try_next().await.map_err(|error| answer.broke(&error))? {
         match step {
-            Either::Left(done) => table.affect(done.rows_affected()),
-            Either::Right(row) => table.push(decode(&row).map_err(wrong)?)?,
+            Either::Left(done) => {
+                answer.table.affect(done.rows_affected());
+                between = true;
+            }
+            Either::Right(row) => {
+                if std::mem::take(&mut between) {
+                    answer.begin_again();
+                    answer.table.name_columns(row.columns().iter().map(Column::name));
+                }
+                answer.row(|| cell::row(&row, format))?;
+            }
         }
     }
-    drop(results);
-    kill.options = None;
-    connection.close().await.map_err(wrong)?;
-    Ok(table)
+    answer.done()
 }
 
 fn add(arguments: &mut MySqlArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
@@ -89,42 +128,4 @@ fn add(arguments: &mut MySqlArguments, value: &Value) -> Result<(), sqlx::error:
         Value::String(text) => arguments.add(text.clone()),
         other => arguments.add(other.to_string()),
     }
-}
-
-fn decode(row: &MySqlRow) -> Result<Vec<Value>, sqlx::Error> {
-    (0..row.columns().len()).map(|index| cell(row, index)).collect()
-}
-
-fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
-    let raw = row.try_get_raw(index)?;
-    if raw.is_null() {
-        return Ok(Value::Null);
-    }
-    let name = raw.type_info().name().to_owned();
-    Ok(match name.as_str() {
-        "BOOLEAN" => Value::Bool(row.try_get(index)?),
-        "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => Value::from(row.try_get_unchecked::<i64, _>(index)?),
-        "TINYINT UNSIGNED" | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "BIGINT UNSIGNED"
-        | "YEAR" | "BIT" => Value::from(row.try_get_unchecked::<u64, _>(index)?),
-        "FLOAT" => table::float(row.try_get_unchecked::<f32, _>(index)?.into()),
-        "DOUBLE" => table::float(row.try_get(index)?),
-        "DECIMAL" => Value::String(row.try_get::<BigDecimal, _>(index)?.normalized().to_plain_string()),
-        "DATE" => Value::String(row.try_get::<NaiveDate, _>(index)?.to_string()),
-        "DATETIME" => Value::String(
-            row.try_get::<NaiveDateTime, _>(index)?
-                .format("%Y-%m-%dT%H:%M:%S%.f")
-                .to_string(),
-        ),
-        // The server gives timestamps in the session's zone, which the driver sets to UTC.
-        "TIMESTAMP" => {
-            let time = row.try_get_unchecked::<NaiveDateTime, _>(index)?;
-            Value::String(time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
-        }
-        "TIME" => Value::String(row.try_get::<sqlx::mysql::types::MySqlTime, _>(index)?.to_string()),
-        "JSON" => row.try_get(index)?,
-        "BINARY" | "VARBINARY" | "BLOB" | "TINYBLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
-            table::bytes(row.try_get_unchecked::<&[u8], _>(index)?)
-        }
-        _ => Value::String(String::from_utf8_lossy(row.try_get_unchecked::<&[u8], _>(index)?).into_owned()),
-    })
 }

@@ -13,10 +13,12 @@ use sqlx::{
     TypeInfo, ValueRef,
 };
 
+use super::answer::{Answer, close};
 use super::failure;
 use super::statement::Statement;
-use super::table::{self, Table};
+use super::table::{Cell, Table};
 use crate::outcome::Failure;
+use crate::runner::RunContext;
 
 /// How many steps of SQLite's machine pass between two looks at the stop flag.
 const STEPS: i32 = 10_000;
@@ -30,7 +32,12 @@ impl Drop for StopOnDrop {
     }
 }
 
-pub(super) async fn run(address: &str, statement: Statement, mut table: Table) -> Result<Table, Failure> {
+pub(super) async fn run(
+    address: &str,
+    statement: Statement,
+    mut table: Table,
+    ctx: &RunContext,
+) -> Result<Table, Failure> {
     let options = SqliteConnectOptions::from_str(address)
         .map_err(|error| failure::connect(&error))?
         .busy_timeout(Duration::from_secs(5))
@@ -38,30 +45,34 @@ pub(super) async fn run(address: &str, statement: Statement, mut table: Table) -
     let mut connection = options.connect().await.map_err(|error| failure::connect(&error))?;
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let flag = Arc::clone(&stop.0);
-    let wrong = |error: sqlx::Error| failure::statement(&error);
-    let mut handle = connection.lock_handle().await.map_err(wrong)?;
+    let early = |error: sqlx::Error| failure::before(&error);
+    let mut handle = connection.lock_handle().await.map_err(early)?;
     handle.set_progress_handler(STEPS, move || !flag.load(Ordering::Relaxed));
     drop(handle);
 
     let prepared = (&mut connection)
         .prepare(AssertSqlSafe(statement.sql).into_sql_str())
         .await
-        .map_err(wrong)?;
+        .map_err(early)?;
     table.name_columns(prepared.columns().iter().map(Column::name));
     let mut arguments = SqliteArguments::default();
     for value in &statement.values {
         add(&mut arguments, value).map_err(|error| Failure::new("SqlError", error.to_string()))?;
     }
+    ctx.gate.pass().await;
     let mut results = (&mut connection).fetch_many(prepared.query_with(arguments));
-    while let Some(step) = results.try_next().await.map_err(wrong)? {
+    let mut answer = Answer::new(table, statement.reads);
+    while let Some(step) = results.try_next().await.map_err(|error| answer.broke(&error))? {
         match step {
-            Either::Left(done) => table.affect(done.rows_affected()),
-            Either::Right(row) => table.push(decode(&row).map_err(wrong)?)?,
+            Either::Left(done) => answer.table.affect(done.rows_affected()),
+            Either::Right(row) => {
+                answer.row(|| decode(&row).map_err(|error| Failure::new("SqlError", error.to_string())))?;
+            }
         }
     }
     drop(results);
-    connection.close().await.map_err(wrong)?;
-    Ok(table)
+    close(connection.close()).await;
+    answer.done()
 }
 
 fn add(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
@@ -79,25 +90,29 @@ fn add(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::error
     }
 }
 
-fn decode(row: &SqliteRow) -> Result<Vec<Value>, sqlx::Error> {
-    let mut values = Vec::with_capacity(row.columns().len());
+fn decode(row: &SqliteRow) -> Result<Vec<Cell>, sqlx::Error> {
+    let mut cells = Vec::with_capacity(row.columns().len());
     for (index, column) in row.columns().iter().enumerate() {
         let raw = row.try_get_raw(index)?;
         if raw.is_null() {
-            values.push(Value::Null);
+            cells.push(Cell::NULL);
             continue;
         }
         let actual = raw.type_info().name().to_owned();
-        let value = match (actual.as_str(), column.type_info().name()) {
+        let cell = match (actual.as_str(), column.type_info().name()) {
             (_, "BOOLEAN") if actual == "INTEGER" || actual == "BOOLEAN" => {
-                Value::Bool(row.try_get_unchecked::<i64, _>(index)? != 0)
+                match row.try_get_unchecked::<i64, _>(index)? {
+                    // SQLite knows no booleans, and a column that says so holds any number.
+                    value @ (0 | 1) => (value == 1).into(),
+                    other => other.into(),
+                }
             }
-            ("INTEGER" | "BOOLEAN", _) => Value::from(row.try_get_unchecked::<i64, _>(index)?),
-            ("REAL", _) => table::float(row.try_get_unchecked::<f64, _>(index)?),
-            ("BLOB", _) => table::bytes(row.try_get_unchecked::<&[u8], _>(index)?),
-            _ => Value::String(String::from_utf8_lossy(row.try_get_unchecked::<&[u8], _>(index)?).into_owned()),
+            ("INTEGER" | "BOOLEAN", _) => row.try_get_unchecked::<i64, _>(index)?.into(),
+            ("REAL", _) => Cell::float(row.try_get_unchecked::<f64, _>(index)?),
+            ("BLOB", _) => Cell::bytes(row.try_get_unchecked::<&[u8], _>(index)?),
+            _ => Cell::text_or_bytes(row.try_get_unchecked::<&[u8], _>(index)?),
         };
-        values.push(value);
+        cells.push(cell);
     }
-    Ok(values)
+    Ok(cells)
 }

@@ -30,6 +30,46 @@ impl Dialect {
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
+    /// True when its words say that it changes nothing. A function that it calls may; that is not looked at.
+    pub(super) reads: bool,
+}
+
+/// With these a statement begins that only reads, unless one of the others stands in it.
+const READING: &[&str] = &[
+    "select", "values", "table", "with", "show", "explain", "describe", "desc",
+];
+const WRITING: &[&str] = &["into", "update", "delete", "merge", "call", "nextval", "setval"];
+
+/// The words of a statement outside of quotes, comments and parameters.
+#[derive(Default)]
+struct Words {
+    current: String,
+    first: Option<bool>,
+    writes: bool,
+}
+
+impl Words {
+    fn push(&mut self, token: &str) {
+        match token.chars().next() {
+            Some(c) if token.len() == c.len_utf8() && (c.is_alphanumeric() || c == '_') => {
+                self.current.extend(c.to_lowercase());
+            }
+            _ => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        let word = std::mem::take(&mut self.current);
+        if !word.is_empty() {
+            self.first.get_or_insert_with(|| READING.contains(&word.as_str()));
+            self.writes |= WRITING.contains(&word.as_str());
+        }
+    }
+
+    fn read_only(mut self) -> bool {
+        self.end();
+        self.first == Some(true) && !self.writes
+    }
 }
 
 /// Replaces `:name` by `$1` (Postgres) or `?`, outside of strings, quoted names and comments.
@@ -41,6 +81,7 @@ pub(super) fn translate(dialect: Dialect, source: &str, bind: &IndexMap<String, 
     let mut ended = false;
     let mut rest = source;
     let mut before = ' ';
+    let mut words = Words::default();
     while let Some(first) = rest.chars().next() {
         let quoted = quoted_length(dialect, rest, before)
             .map_err(|what| Failure::invalid(format!("the statement has {what} that does not end")))?;
@@ -78,19 +119,25 @@ pub(super) fn translate(dialect: Dialect, source: &str, bind: &IndexMap<String, 
             }
             rest = &rest[1 + name.len()..];
             before = 'x';
+            words.push(" ");
             continue;
         } else {
             first.len_utf8()
         };
         let (token, tail) = rest.split_at(length);
         sql.push_str(token);
+        words.push(token);
         before = token.chars().next_back().unwrap_or(' ');
         rest = tail;
     }
     if sql.trim_matches([';', ' ', '\n', '\t', '\r']).is_empty() {
         return Err(Failure::invalid("`statement` is empty"));
     }
-    Ok(Statement { sql, values })
+    Ok(Statement {
+        sql,
+        values,
+        reads: words.read_only(),
+    })
 }
 
 /// The name of a `:name` parameter at the start of `rest`.
@@ -236,6 +283,31 @@ mod tests {
         );
         check(Sqlite, "select [:a], '12:30', :a", "select [:a], '12:30', ?", 1);
         check(Sqlite, "select :a; -- done\n ;", "select ?; -- done\n ;", 1);
+    }
+
+    #[test]
+    fn what_only_reads_is_told_from_what_may_write() {
+        let reads = |source: &str| translate(Dialect::Postgres, source, &bind()).expect(source).reads;
+        for source in [
+            "select 1",
+            "/* update */ SELECT 'insert into t', \"delete\", :a from updates",
+            "with x as (select 1) select * from x",
+            "(select 1) union (select 2)",
+            "show all",
+        ] {
+            assert!(reads(source), "{source}");
+        }
+        for source in [
+            "insert into t values (1) returning a",
+            "with x as (delete from t returning a) select * from x",
+            "select * into t2 from t",
+            "explain analyze update t set a = 1",
+            "call p()",
+            "truncate t",
+            "select nextval('s')",
+        ] {
+            assert!(!reads(source), "{source}");
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Run {
             traceparent: "00-11111111111111111111111111111111-2222222222222222-01".into(),
             timeout: self.timeout,
             cancel: self.cancel.clone(),
+            gate: nexus_tasks::Gate::default(),
             logs,
             redactor: Arc::new(Redactor::new(&self.secrets)),
         };

@@ -212,7 +212,12 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "worker.allow_private",
         Flag,
-        "Whether tasks may call loopback and private addresses.",
+        "Whether `http` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. Connections are the operator's choice, and what `bash` and `python` tasks reach only the network bounds: neither is looked at.",
+    ),
+    key(
+        "worker.user",
+        Text,
+        "The user, by name or number, that `bash` and `python` tasks run as; the worker's own when not set. Needs a worker that may change users: root's.",
     ),
     key(
         "worker.secrets_file",

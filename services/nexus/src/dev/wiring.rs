@@ -12,7 +12,6 @@ use nexus_mesh::server::{Listener, ServerError};
 use nexus_mesh::{Transport, steady_clock, system_clock, transport};
 use nexus_storage::lock::DirectoryLock;
 use nexus_streams::MemoryDispatch;
-use nexus_tasks::SecretStore;
 use nexus_worker::Worker;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -167,12 +166,10 @@ fn worker_options(args: &DevArgs) -> Result<nexus_worker::Options, DevError> {
     let mut tasks = nexus_tasks::Options::new(nexus_tasks::Supervisor::this_program());
     // On a developer's machine tasks talk to services of that machine.
     tasks.allow_private = true;
-    if let Some(file) = &args.secrets {
-        if !file.is_file() {
-            return Err(DevError::Secrets(file.clone()));
-        }
-        tasks.secrets = Arc::new(SecretStore::from_env().with_file(Some(file.clone())));
+    if let Some(file) = args.secrets.as_ref().filter(|file| !file.is_file()) {
+        return Err(DevError::Secrets(file.clone()));
     }
+    tasks.secrets = Arc::new(crate::sealed::secrets(args.secrets.clone()));
     let mut options = nexus_worker::Options::new(format!("dev-{}", std::process::id()), tasks);
     options.slots = args.slots.unwrap_or(options.slots);
     Ok(options)

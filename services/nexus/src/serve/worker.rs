@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_mesh::health::RoleReadiness;
-use nexus_tasks::SecretStore;
+use nexus_tasks::TaskUser;
 use nexus_worker::Worker;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -101,15 +101,18 @@ fn options(config: &Config) -> Result<nexus_worker::Options, ServeError> {
     tasks.bash = set.bash.clone();
     tasks.kill_grace = set.kill_grace.0;
     tasks.scratch = set.scratch.clone();
-    if let Some(file) = &set.secrets_file {
-        if !file.is_file() {
-            let problem = format!("worker.secrets_file: there is no file {}", file.display());
-            return Err(ServeError::Role {
-                role: "worker",
-                problem,
-            });
-        }
-        tasks.secrets = Arc::new(SecretStore::from_env().with_file(Some(file.clone())));
+    let wrong = |problem: String| ServeError::Role {
+        role: "worker",
+        problem,
+    };
+    if let Some(file) = set.secrets_file.as_ref().filter(|file| !file.is_file()) {
+        let problem = format!("worker.secrets_file: there is no file {}", file.display());
+        return Err(wrong(problem));
+    }
+    tasks.secrets = Arc::new(crate::sealed::secrets(set.secrets_file.clone()));
+    if let Some(name) = &set.user {
+        let user = TaskUser::find(name).and_then(|user| user.check(&tasks.supervisor).map(|()| user));
+        tasks.user = Some(user.map_err(|problem| wrong(format!("worker.user: {problem}")))?);
     }
     let host = host_name().unwrap_or_else(|| "worker".to_owned());
     let name = set

@@ -9,14 +9,18 @@ use std::time::Duration;
 use clap::Parser;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_api::worker::v1::{
-    HeartbeatTasksRequest, LeasedTask, PollTasksRequest, RegisterWorkerRequest, ReportTasksRequest, StreamTasksRequest,
-    Succeeded, TaskReport, report_result, stream_tasks_request, stream_tasks_response, task_report,
+    Directive, HeartbeatTasksRequest, LeasedTask, PollTasksRequest, RegisterWorkerRequest, ReportTasksRequest,
+    StreamTasksRequest, Succeeded, TaskReport, directive, report_result, stream_tasks_request, stream_tasks_response,
+    task_report,
 };
 use nexus_mesh::transport::ClientOptions;
 use nexus_mesh::{Transport, transport};
 use nexus_verify::ledger::{Call, Ledger, Stage, Subject};
 use nexus_verify::witness::tell;
 use tonic::{Code, Status};
+
+/// How old the server's word on a lease may be when its task begins; a lease lasts 20 s.
+const SURE: Duration = Duration::from_secs(10);
 
 /// A worker that can be frozen and killed
 #[derive(Debug, Parser)]
@@ -142,6 +146,9 @@ impl Worker {
             std::process::id()
         );
         let nonce = uuid::Uuid::new_v4().simple().to_string();
+        if !self.is_mine(&task.token).await {
+            return Ok(());
+        }
         tell(self.args.witness, &format!("begin {me} token={}", task.token)).map_err(failed)?;
         let input: serde_json::Value = serde_json::from_str(&task.input).unwrap_or_default();
         let work = Duration::from_millis(input["output"]["work_ms"].as_u64().unwrap_or(100));
@@ -203,6 +210,29 @@ impl Worker {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Err(Status::unavailable("no answer to a report"))
+    }
+
+    /// Whether a lease goes on, asked right before its task begins: it may have lain in the socket of a frozen process.
+    async fn is_mine(&mut self, token: &str) -> bool {
+        loop {
+            let asked = tokio::time::Instant::now();
+            let request = HeartbeatTasksRequest {
+                session: self.session.clone(),
+                tokens: vec![token.to_owned()],
+                ..HeartbeatTasksRequest::default()
+            };
+            let Ok(answer) = self.client.heartbeat_tasks(request).await else {
+                return false;
+            };
+            let directives = answer.into_inner().directives;
+            if directives.first().map(Directive::action) != Some(directive::Action::Continue) {
+                return false;
+            }
+            // An answer may lie in the socket as well.
+            if asked.elapsed() < SURE {
+                return true;
+            }
+        }
     }
 
     /// Works for a while; heartbeats go out every second, and an unanswered one changes nothing.

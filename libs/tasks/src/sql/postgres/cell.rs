@@ -1,77 +1,225 @@
-//! Postgres values as JSON.
+//! Postgres values as JSON, from their binary form by their type's number. What has no equal in JSON is text, exactly as
+//! Postgres writes it: the server is asked for that text when the statement has run. Total: no value breaks anything.
 
-use serde_json::Value;
-use sqlx::postgres::{PgRow, PgTypeKind};
-use sqlx::types::chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use sqlx::types::{BigDecimal, Uuid};
-use sqlx::{Column, Row, TypeInfo, ValueRef};
+use sqlx::postgres::{PgRow, PgValueFormat};
+use sqlx::{Row, ValueRef};
 
+use super::catalog::{Catalog, Known, oid};
+use super::text;
 use crate::outcome::Failure;
-use crate::sql::{failure, table};
+use crate::sql::table::Cell;
 
-/// A row's values in the order of its columns.
-pub(super) fn row(row: &PgRow) -> Result<Vec<Value>, Failure> {
-    (0..row.columns().len()).map(|index| cell(row, index)).collect()
+/// Values whose text the server is to be asked for: type and binary form.
+pub(super) type Asked = Vec<(u32, Vec<u8>)>;
+
+/// A value, perhaps without the texts that the server is yet to be asked for.
+pub(super) enum Draft {
+    Ready(Cell),
+    Asked(usize),
+    /// A text in a record.
+    Text(String),
+    List(Vec<Draft>),
+    /// A row without a type of its own, which the server does not take back; each field is text.
+    Record(Vec<Option<Draft>>),
 }
 
-fn cell(row: &PgRow, index: usize) -> Result<Value, Failure> {
-    let wrong = |error: sqlx::Error| failure::statement(&error);
-    let raw = row.try_get_raw(index).map_err(wrong)?;
-    if raw.is_null() {
-        return Ok(Value::Null);
+/// Reads values, and notes which texts it needs.
+pub(super) struct Reader<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) asked: Asked,
+    /// Bytes of all values so far.
+    pub(super) bytes: usize,
+}
+
+impl Reader<'_> {
+    /// A row's values in the order of its columns.
+    pub(super) fn row(&mut self, row: &PgRow) -> Result<Vec<Draft>, Failure> {
+        (0..row.len())
+            .map(|index| {
+                self.column(row, index).ok_or_else(|| {
+                    let message = format!("the value of column {} of the answer cannot be read", index + 1);
+                    Failure::new("SqlError", message)
+                })
+            })
+            .collect()
     }
-    let info = raw.type_info().into_owned();
-    let value = match info.name() {
-        "BOOL" => row.try_get(index).map(Value::Bool),
-        "INT2" => row.try_get::<i16, _>(index).map(Value::from),
-        "INT4" => row.try_get::<i32, _>(index).map(Value::from),
-        "INT8" => row.try_get::<i64, _>(index).map(Value::from),
-        "OID" => row
-            .try_get::<sqlx::postgres::types::Oid, _>(index)
-            .map(|oid| Value::from(oid.0)),
-        "FLOAT4" => row.try_get::<f32, _>(index).map(|value| table::float(value.into())),
-        "FLOAT8" => row.try_get(index).map(table::float),
-        "NUMERIC" => row
-            .try_get::<BigDecimal, _>(index)
-            .map(|value| Value::String(value.normalized().to_plain_string())),
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" => row.try_get_unchecked(index).map(Value::String),
-        "JSON" | "JSONB" => row.try_get(index),
-        "UUID" => row
-            .try_get::<Uuid, _>(index)
-            .map(|value| Value::String(value.to_string())),
-        "DATE" => row
-            .try_get::<NaiveDate, _>(index)
-            .map(|value| Value::String(value.to_string())),
-        "TIME" => row
-            .try_get::<NaiveTime, _>(index)
-            .map(|value| Value::String(value.to_string())),
-        "TIMESTAMP" => row.try_get::<NaiveDateTime, _>(index).map(|value| time(value, "")),
-        "TIMESTAMPTZ" => row
-            .try_get::<DateTime<Utc>, _>(index)
-            .map(|value| time(value.naive_utc(), "Z")),
-        "BYTEA" => row.try_get::<&[u8], _>(index).map(table::bytes),
-        // `select pg_sleep(1)` and calls of procedures.
-        "VOID" => Ok(Value::Null),
-        "BOOL[]" => row.try_get::<Vec<Option<bool>>, _>(index).map(Value::from_iter),
-        "INT2[]" => row.try_get::<Vec<Option<i16>>, _>(index).map(Value::from_iter),
-        "INT4[]" => row.try_get::<Vec<Option<i32>>, _>(index).map(Value::from_iter),
-        "INT8[]" => row.try_get::<Vec<Option<i64>>, _>(index).map(Value::from_iter),
-        "FLOAT8[]" => row.try_get::<Vec<Option<f64>>, _>(index).map(Value::from_iter),
-        "TEXT[]" | "VARCHAR[]" => row.try_get::<Vec<Option<String>>, _>(index).map(Value::from_iter),
-        "UUID[]" => row
-            .try_get::<Vec<Option<Uuid>>, _>(index)
-            .map(|items| items.into_iter().map(|item| item.map(|id| id.to_string())).collect()),
-        _ if matches!(info.kind(), PgTypeKind::Enum(_)) => row.try_get_unchecked(index).map(Value::String),
-        other => {
-            let column = row.columns()[index].name();
-            let message =
-                format!("column {column} has the type {other}, which has no JSON form; select {column}::text");
-            return Err(Failure::new("SqlError", message));
+
+    fn column(&mut self, row: &PgRow, index: usize) -> Option<Draft> {
+        let raw = row.try_get_raw(index).ok()?;
+        if raw.is_null() {
+            return Some(Draft::Ready(Cell::NULL));
         }
-    };
-    value.map_err(wrong)
+        let bytes = raw.as_bytes().ok()?;
+        self.bytes += bytes.len();
+        if raw.format() == PgValueFormat::Text {
+            return Some(Draft::Ready(Cell::text_or_bytes(bytes)));
+        }
+        self.value(raw.type_info().oid()?.0, bytes)
+    }
+
+    fn value(&mut self, number: u32, bytes: &[u8]) -> Option<Draft> {
+        match number {
+            oid::RECORD => self.record(bytes),
+            oid::ANYARRAY | oid::RECORD_ARRAY => self.list(bytes),
+            _ => match self.catalog.get(number) {
+                Some(Known { is_enum: true, .. }) => Some(Draft::Ready(Cell::text_or_bytes(bytes))),
+                Some(Known { is_array: true, .. }) => self.list(bytes),
+                _ => match plain(number, bytes) {
+                    Some(read) => read.map(Draft::Ready),
+                    None => Some(self.ask(number, bytes)),
+                },
+            },
+        }
+    }
+
+    fn ask(&mut self, number: u32, bytes: &[u8]) -> Draft {
+        self.asked.push((number, bytes.to_vec()));
+        Draft::Asked(self.asked.len() - 1)
+    }
+
+    /// An array: a list, of lists where it has more than one dimension.
+    fn list(&mut self, bytes: &[u8]) -> Option<Draft> {
+        let mut bytes = Bytes(bytes);
+        let (dimensions, _has_nulls, element) = (bytes.number()?, bytes.number()?, bytes.number()?);
+        let mut lengths = Vec::new();
+        for _ in 0..dimensions {
+            lengths.push(usize::try_from(bytes.number()?).ok()?);
+            let _lower_bound = bytes.number()?;
+        }
+        if lengths.is_empty() {
+            return Some(Draft::List(Vec::new()));
+        }
+        self.dimension(&lengths, element.cast_unsigned(), &mut bytes)
+    }
+
+    fn dimension(&mut self, lengths: &[usize], element: u32, bytes: &mut Bytes<'_>) -> Option<Draft> {
+        let Some((length, inner)) = lengths.split_first() else {
+            return match bytes.field()? {
+                Some(value) => self.value(element, value),
+                None => Some(Draft::Ready(Cell::NULL)),
+            };
+        };
+        let items = (0..*length).map(|_| self.dimension(inner, element, bytes));
+        items.collect::<Option<_>>().map(Draft::List)
+    }
+
+    fn record(&mut self, bytes: &[u8]) -> Option<Draft> {
+        let mut bytes = Bytes(bytes);
+        let count = bytes.number()?;
+        let fields = (0..count).map(|_| {
+            let number = bytes.number()?.cast_unsigned();
+            Some(match bytes.field()? {
+                None => None,
+                Some(value) if number == oid::RECORD => Some(self.record(value)?),
+                // Without a look at the server, which would not know what an `unknown` is.
+                Some(value) if oid::is_text(number) => Some(Draft::Text(String::from_utf8_lossy(value).into_owned())),
+                Some(value) => Some(self.ask(number, value)),
+            })
+        });
+        fields.collect::<Option<_>>().map(Draft::Record)
+    }
 }
 
-fn time(value: NaiveDateTime, zone: &str) -> Value {
-    Value::String(format!("{}{zone}", value.format("%Y-%m-%dT%H:%M:%S%.f")))
+/// A value that is read here; the outer `None` for a type that is not, the inner one for bytes that make no sense.
+fn plain(number: u32, bytes: &[u8]) -> Option<Option<Cell>> {
+    Some(match number {
+        oid::BOOL => bytes.first().map(|byte| (*byte != 0).into()),
+        oid::INT2 => bytes.try_into().ok().map(|bytes| i16::from_be_bytes(bytes).into()),
+        oid::INT4 => bytes.try_into().ok().map(|bytes| i32::from_be_bytes(bytes).into()),
+        oid::INT8 => bytes.try_into().ok().map(|bytes| i64::from_be_bytes(bytes).into()),
+        oid::OID => bytes.try_into().ok().map(|bytes| u32::from_be_bytes(bytes).into()),
+        oid::FLOAT4 => bytes
+            .try_into()
+            .ok()
+            .map(|bytes| Cell::single(f32::from_be_bytes(bytes))),
+        oid::FLOAT8 => bytes
+            .try_into()
+            .ok()
+            .map(|bytes| Cell::float(f64::from_be_bytes(bytes))),
+        oid::NUMERIC => text::numeric(bytes).map(Cell::text),
+        oid::DATE => int4(bytes).map(|days| Cell::text(text::date(days))),
+        oid::TIME => int8(bytes).map(|micros| Cell::text(text::time(micros))),
+        oid::TIMESTAMP => int8(bytes).map(|micros| Cell::text(text::timestamp(micros, ""))),
+        oid::TIMESTAMPTZ => int8(bytes).map(|micros| Cell::text(text::timestamp(micros, "Z"))),
+        oid::UUID => sqlx::types::Uuid::from_slice(bytes)
+            .ok()
+            .map(|id| Cell::text(id.to_string())),
+        oid::BYTEA => Some(Cell::bytes(bytes)),
+        oid::JSON => Some(std::str::from_utf8(bytes).map_or_else(|_| Cell::bytes(bytes), Cell::json)),
+        oid::JSONB => bytes
+            .strip_prefix(&[1])
+            .and_then(|text| std::str::from_utf8(text).ok())
+            .map(Cell::json),
+        // `select pg_sleep(1)` and calls of procedures.
+        oid::VOID => Some(Cell::NULL),
+        _ if oid::is_text(number) => Some(Cell::text_or_bytes(bytes)),
+        _ => return None,
+    })
+}
+
+fn int4(bytes: &[u8]) -> Option<i32> {
+    bytes.try_into().ok().map(i32::from_be_bytes)
+}
+
+fn int8(bytes: &[u8]) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// Bytes that are read from their beginning.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn number(&mut self) -> Option<i32> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i32::from_be_bytes(*head))
+    }
+
+    /// A value with its length in front; the inner `None` is null.
+    fn field(&mut self) -> Option<Option<&'a [u8]>> {
+        let Ok(length) = usize::try_from(self.number()?) else {
+            return Some(None);
+        };
+        let (value, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(Some(value))
+    }
+}
+
+impl Draft {
+    /// The value with the texts that the server has told.
+    pub(super) fn finish(self, texts: &[String]) -> Cell {
+        match self {
+            Self::Ready(cell) => cell,
+            Self::List(items) => Cell::List(items.into_iter().map(|item| item.finish(texts)).collect()),
+            asked => Cell::text(asked.text(texts)),
+        }
+    }
+
+    fn text(&self, texts: &[String]) -> String {
+        match self {
+            Self::Asked(at) => texts.get(*at).cloned().unwrap_or_default(),
+            Self::Text(text) => text.clone(),
+            Self::Record(fields) => {
+                let fields = fields.iter().map(|field| {
+                    field
+                        .as_ref()
+                        .map_or_else(String::new, |field| quoted(&field.text(texts)))
+                });
+                format!("({})", fields.collect::<Vec<_>>().join(","))
+            }
+            // No field of a record is anything else.
+            Self::Ready(_) | Self::List(_) => String::new(),
+        }
+    }
+}
+
+/// A field as Postgres writes it in a row's text.
+fn quoted(field: &str) -> String {
+    let special = |c: char| matches!(c, '"' | '\\' | '(' | ')' | ',') || c.is_ascii_whitespace();
+    if field.is_empty() || field.contains(special) {
+        format!("\"{}\"", field.replace('\\', "\\\\").replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }

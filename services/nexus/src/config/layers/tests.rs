@@ -45,7 +45,7 @@ fn the_table_of_keys_is_the_structure() {
         redis = {url = "redis://a", ca = "a", cert = "a", key = "a"}
         definitions = {address = "http://a:1"}
         execution = {address = "http://a:1"}
-        worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a"}
+        worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}
         tls = {cert = "a", key = "a", ca = "a", server_name = "a"}
     "#;
     let effective = load(full, &[], &[]).expect("config");
