@@ -1,6 +1,7 @@
 //! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod open;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,9 @@ use crate::ids::Ids;
 use crate::owner::{LEASE, SessionRef, Verdict};
 use crate::{Context, ending};
 
+pub use open::Full;
+use open::{KEPT_FREE, MAX_SESSIONS, OF_ONE_PEER, Open, Session, UNUSED};
+
 /// Workers are asked to send a heartbeat this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 /// A worker that was not heard of for this many microseconds is gone: as long as its leases are.
@@ -27,95 +31,6 @@ const SILENCE: i64 = LEASE;
 const FROZEN: i64 = 8_000_000;
 /// Characters of a session's name.
 const SESSION_LENGTH: usize = 32;
-/// Sessions that may be open at a time, those of them that are kept free for workers that go on with one, and those that
-/// one address may have.
-const MAX_SESSIONS: usize = 10_000;
-const KEPT_FREE: usize = 1_000;
-const OF_ONE_PEER: usize = 5_000;
-/// A session that nobody has used for so many microseconds after it was opened never was one. It holds nothing.
-const UNUSED: i64 = 15_000_000;
-
-struct Session {
-    worker: Arc<str>,
-    queues: Arc<[String]>,
-    request_id: String,
-    heard_of: i64,
-    stream: Option<mpsc::Sender<StreamTasksResponse>>,
-    /// The number of its newest stream.
-    newest: u64,
-    /// Grows each time it goes on at another replica.
-    generation: u64,
-    /// The address that it was opened from; none within the process.
-    peer: Option<IpAddr>,
-    /// It was asked for since it was opened.
-    used: bool,
-}
-
-/// The open sessions.
-#[derive(Default)]
-struct Open {
-    sessions: BTreeMap<String, Session>,
-    /// Those that were not used when they were opened, oldest first; some may have been used or closed since.
-    unused: VecDeque<String>,
-    of_peers: HashMap<IpAddr, usize>,
-}
-
-impl Open {
-    fn insert(&mut self, id: String, session: Session) {
-        self.remove(&id);
-        if let Some(peer) = session.peer {
-            *self.of_peers.entry(peer).or_default() += 1;
-        }
-        self.unused.push_back(id.clone());
-        self.sessions.insert(id, session);
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Session> {
-        let session = self.sessions.remove(id)?;
-        if let Some(peer) = session.peer
-            && let Some(number) = self.of_peers.get_mut(&peer)
-        {
-            *number -= 1;
-            if *number == 0 {
-                self.of_peers.remove(&peer);
-            }
-        }
-        Some(session)
-    }
-
-    /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
-    /// none.
-    fn make_room(&mut self, before: i64) -> bool {
-        while let Some(id) = self.unused.front() {
-            let opened = self
-                .sessions
-                .get(id)
-                .filter(|session| !session.used)
-                .map(|session| session.heard_of);
-            if opened.is_some_and(|opened| opened >= before) {
-                return false;
-            }
-            let id = self.unused.pop_front().unwrap_or_default();
-            if opened.is_some() {
-                self.remove(&id);
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// Why no session is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// Too many are open.
-    #[error("{MAX_SESSIONS} workers are registered, which is the most that a replica takes")]
-    All,
-    /// Too many of one address are open.
-    #[error("{OF_ONE_PEER} workers of this address are registered, which is the most that a replica takes of one")]
-    Peer,
-}
-
 /// A session that is to be closed, and in which of its generations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {

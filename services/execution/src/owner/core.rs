@@ -17,7 +17,7 @@ use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
 use super::live::Live;
-use super::messages::{Message, TokenSubject};
+use super::messages::{Message, TokenSubject, Verdict};
 pub use super::outputs::{Output, Stats};
 use super::seats::{NoSeats, Seats};
 use super::sessions::Sessions;
@@ -154,8 +154,13 @@ impl Core {
                 tokens,
                 reply,
             } => {
-                self.sessions.lives(&session, generation, now.steady);
-                let verdicts = tokens.iter().map(|token| self.extend(token, &session)).collect();
+                // One that was under way while the worker went on elsewhere says nothing of whether it lives.
+                let newest = self.sessions.lives(&session, generation, now.steady);
+                let verdicts = tokens.iter().map(|token| match newest {
+                    true => self.extend(token, &session),
+                    false => Verdict::Unknown,
+                });
+                let verdicts = verdicts.collect();
                 drop(reply.send(verdicts));
             }
             Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),

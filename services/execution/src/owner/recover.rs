@@ -307,6 +307,19 @@ mod tests {
         core.handle(heartbeat, at(3));
         (4..=20).for_each(|second| core.tick(at(second)));
         assert_eq!(core.executions[&id].execution.tasks[0].state, TaskState::Running);
+        let (reply, mut verdicts) = oneshot::channel();
+        let late = Message::Heartbeat {
+            session: "s".into(),
+            generation: 8,
+            tokens: vec![token.to_string()],
+            reply,
+        };
+        core.handle(late, at(21));
+        let verdict = verdicts.try_recv().expect("an answer");
+        assert_eq!(verdict, [crate::owner::Verdict::Unknown], "it was under way for long");
+        (22..=27).for_each(|second| core.tick(at(second)));
+        let state = core.executions[&id].execution.tasks[0].state;
+        assert_ne!(state, TaskState::Running, "an old heartbeat extends nothing");
     }
 
     #[test]

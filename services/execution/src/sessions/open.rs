@@ -1,0 +1,97 @@
+//! The sessions that are open, and how many there may be: in all, of one address, and unused.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nexus_api::worker::v1::StreamTasksResponse;
+use tokio::sync::mpsc;
+
+/// Sessions that may be open at a time, those of them that are kept free for workers that go on with one, and those that
+/// one address may have.
+pub(super) const MAX_SESSIONS: usize = 10_000;
+pub(super) const KEPT_FREE: usize = 1_000;
+pub(super) const OF_ONE_PEER: usize = 5_000;
+/// A session that nobody has used for so many microseconds after it was opened never was one. It holds nothing.
+pub(super) const UNUSED: i64 = 15_000_000;
+
+pub(super) struct Session {
+    pub(super) worker: Arc<str>,
+    pub(super) queues: Arc<[String]>,
+    pub(super) request_id: String,
+    pub(super) heard_of: i64,
+    pub(super) stream: Option<mpsc::Sender<StreamTasksResponse>>,
+    /// The number of its newest stream.
+    pub(super) newest: u64,
+    /// Grows each time it goes on at another replica.
+    pub(super) generation: u64,
+    /// The address that it was opened from; none within the process.
+    pub(super) peer: Option<IpAddr>,
+    /// It was asked for since it was opened.
+    pub(super) used: bool,
+}
+
+/// The open sessions.
+#[derive(Default)]
+pub(super) struct Open {
+    pub(super) sessions: BTreeMap<String, Session>,
+    /// Those that were not used when they were opened, oldest first; some may have been used or closed since.
+    pub(super) unused: VecDeque<String>,
+    pub(super) of_peers: HashMap<IpAddr, usize>,
+}
+
+impl Open {
+    pub(super) fn insert(&mut self, id: String, session: Session) {
+        self.remove(&id);
+        if let Some(peer) = session.peer {
+            *self.of_peers.entry(peer).or_default() += 1;
+        }
+        self.unused.push_back(id.clone());
+        self.sessions.insert(id, session);
+    }
+
+    pub(super) fn remove(&mut self, id: &str) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        if let Some(peer) = session.peer
+            && let Some(number) = self.of_peers.get_mut(&peer)
+        {
+            *number -= 1;
+            if *number == 0 {
+                self.of_peers.remove(&peer);
+            }
+        }
+        Some(session)
+    }
+
+    /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
+    /// none.
+    pub(super) fn make_room(&mut self, before: i64) -> bool {
+        while let Some(id) = self.unused.front() {
+            let opened = self
+                .sessions
+                .get(id)
+                .filter(|session| !session.used)
+                .map(|session| session.heard_of);
+            if opened.is_some_and(|opened| opened >= before) {
+                return false;
+            }
+            let id = self.unused.pop_front().unwrap_or_default();
+            if opened.is_some() {
+                self.remove(&id);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Why no session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// Too many are open.
+    #[error("{MAX_SESSIONS} workers are registered, which is the most that a replica takes")]
+    All,
+    /// Too many of one address are open.
+    #[error("{OF_ONE_PEER} workers of this address are registered, which is the most that a replica takes of one")]
+    Peer,
+}
