@@ -28,7 +28,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::dial::Dialer;
-use crate::retry::Tried;
+use crate::retry::{Tried, causes};
 
 /// How often names are looked up, health is asked for, and how soon after a failure at the earliest.
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
@@ -69,6 +69,14 @@ impl Peer {
             tracing::debug!(address = %self.address, why, "a replica is left alone");
         }
     }
+}
+
+/// What went wrong with a call, and with which replica.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}")]
+struct At {
+    address: SocketAddr,
+    source: tonic::transport::Error,
 }
 
 /// Counts a call until its answer begins.
@@ -155,13 +163,14 @@ impl Shared {
             Ok(response) if says_farewell(response) => self.failed(&peer, "it shuts down"),
             Ok(_) => {}
             Err(error) => {
-                self.failed(&peer, &error.to_string());
+                self.failed(&peer, &causes(error));
                 if let Some(chosen) = &self.chosen {
                     chosen.lock().take();
                 }
             }
         }
-        answer.map_err(Into::into)
+        let address = peer.address;
+        answer.map_err(|source| Box::new(At { address, source }) as BoxError)
     }
 
     fn failed(&self, peer: &Peer, why: &str) {
@@ -297,7 +306,7 @@ async fn probe(peer: &Peer) {
         Ok(Err(status)) if matches!(status.code(), Code::Unimplemented | Code::NotFound) => {
             *peer.left_alone.lock() = None;
         }
-        Ok(Err(status)) => peer.leave_alone(status.message()),
+        Ok(Err(status)) => peer.leave_alone(&causes(&status)),
         Err(_) => peer.leave_alone("it does not answer"),
     }
 }

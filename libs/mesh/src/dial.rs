@@ -47,7 +47,7 @@ impl Dialer {
 
     async fn dial(&self, address: SocketAddr) -> io::Result<Wire> {
         match tokio::time::timeout(self.connect_timeout, self.connect(address)).await {
-            Ok(connected) => connected,
+            Ok(connected) => connected.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}"))),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!(

@@ -3,13 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
+
+/// A reason that stays for so long is told in the log.
+const LASTING: Duration = Duration::from_secs(2);
 
 /// What the roles of a process say.
 #[derive(Debug, Clone, Default)]
@@ -105,10 +110,18 @@ impl Readiness {
         let readiness = self.clone();
         tokio::spawn(async move {
             let mut changed = readiness.inner.changed.subscribe();
+            let mut complaints = Complaints::default();
+            let mut looks = tokio::time::interval(LASTING);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 readiness.tell(&reporter).await;
                 tokio::select! {
                     _ = changed.changed() => {}
+                    _ = looks.tick() => {
+                        for (role, reason) in complaints.look(&readiness.report()) {
+                            tracing::warn!(role, reason, "the role is not ready");
+                        }
+                    }
                     () = stop.cancelled() => return,
                 }
             }
@@ -138,6 +151,33 @@ impl Readiness {
                 reporter.set_service_status(*service, status(reason.is_none())).await;
             }
         }
+    }
+}
+
+/// Reasons that go to the log because they last: at the start, and while a role is not ready, they come and go.
+#[derive(Debug, Default)]
+struct Complaints {
+    seen: BTreeMap<&'static str, String>,
+    told: BTreeMap<&'static str, String>,
+}
+
+impl Complaints {
+    /// What has stayed the same since the last look and was not told yet.
+    fn look(&mut self, report: &Report) -> Vec<(&'static str, String)> {
+        let mut fresh = Vec::new();
+        for (role, reason) in &report.roles {
+            let Some(reason) = reason else {
+                self.seen.remove(role);
+                self.told.remove(role);
+                continue;
+            };
+            let lasts = self.seen.insert(role, reason.clone()).as_ref() == Some(reason);
+            if lasts && self.told.get(role) != Some(reason) {
+                self.told.insert(role, reason.clone());
+                fresh.push((*role, reason.clone()));
+            }
+        }
+        fresh
     }
 }
 
@@ -220,5 +260,22 @@ mod tests {
         assert!(readiness.report().remarks.is_empty());
         readiness.drain();
         assert!(!readiness.report().ready);
+    }
+
+    #[test]
+    fn a_reason_that_lasts_is_told_once() {
+        let readiness = Readiness::default();
+        let role = readiness.role("execution", &[]);
+        let mut complaints = Complaints::default();
+        let mut look = || complaints.look(&readiness.report()).len();
+        assert_eq!(look(), 0, "it may pass in a moment");
+        role.not_ready("a wrong address");
+        assert_eq!([look(), look(), look()], [0, 1, 0]);
+        role.not_ready("another mesh");
+        assert_eq!([look(), look(), look()], [0, 1, 0]);
+        role.ready();
+        assert_eq!(look(), 0);
+        role.not_ready("another mesh");
+        assert_eq!([look(), look()], [0, 1]);
     }
 }

@@ -181,12 +181,41 @@ fn verdict(answer: &Answer, repeatable: bool) -> Option<Option<Duration>> {
 /// A call that came to no answer, in the caller's words: a connection that broke is UNAVAILABLE, and not an error of the
 /// server's own, as which the codes of HTTP/2 would be read.
 fn broken(error: BoxError) -> BoxError {
-    let status = Status::from_error(error);
+    let status = told(error);
     let status = match status.code() {
         Code::Internal | Code::Unknown => Status::unavailable(format!("the connection broke: {}", status.message())),
         _ => status,
     };
     Box::new(status)
+}
+
+/// The status that an error is, with every cause in its words: tonic would say "transport error" and no more.
+pub(crate) fn told(error: BoxError) -> Status {
+    if error.is::<Status>() {
+        return Status::from_error(error);
+    }
+    let words = causes(&*error);
+    let bare = Status::from_error(error);
+    let mut status = Status::new(bare.code(), words);
+    // That there is a cause says that the status was made here and not by the server.
+    status.set_source(Arc::new(bare));
+    status
+}
+
+/// An error and its causes, outermost first, without what one says after another.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !more.is_empty() && !words.contains(&more) {
+            let between = if words.is_empty() { "" } else { ": " };
+            words.push_str(between);
+            words.push_str(&more);
+        }
+        next = error.source();
+    }
+    words
 }
 
 /// Whether a failed request has certainly not reached anybody.
@@ -221,6 +250,20 @@ mod tests {
             code(Box::new(Status::deadline_exceeded("late"))),
             Code::DeadlineExceeded
         );
+    }
+
+    #[test]
+    fn an_error_on_the_way_is_told_with_its_causes() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "127.0.0.1:1: Connection refused");
+        let status = super::told(Box::new(tonic::ConnectError(Box::new(refused))));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Unavailable, "127.0.0.1:1: Connection refused")
+        );
+        assert!(std::error::Error::source(&status).is_some());
+        let told = super::told(Box::new(Status::not_found("of the server")));
+        assert_eq!((told.code(), told.message()), (Code::NotFound, "of the server"));
+        assert!(std::error::Error::source(&told).is_none());
     }
 
     use std::sync::atomic::AtomicU32;

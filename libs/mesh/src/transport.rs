@@ -14,7 +14,7 @@ pub use crate::balance::Fresh;
 use crate::balance::{Balanced, Target};
 use crate::deadline::DeadlineLayer;
 use crate::dial::{Dialer, KEEPALIVE};
-use crate::retry::Retry;
+use crate::retry::{Retry, told};
 use crate::tls::{ClientTls, TlsError};
 use crate::trace::{InjectTraceLayer, ServerSpanLayer};
 
@@ -188,7 +188,7 @@ where
 {
     let service = DeadlineLayer::client(LONGEST_CALL).layer(service.map_err(Into::<BoxError>::into));
     // A concrete error: the compiler cannot see that calls over a boxed one may change threads.
-    let service = service.map_err(|error: BoxError| Status::from_error(error));
+    let service = service.map_err(told);
     BoxCloneSyncService::new(InjectTraceLayer.layer(service))
 }
 

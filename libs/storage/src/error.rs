@@ -119,11 +119,21 @@ fn summary(kind: ErrorKind, source: &sqlx::Error) -> String {
         }
         sqlx::Error::Database(answer) if kind == ErrorKind::Other || kind == ErrorKind::Transient => {
             match answer.code() {
-                Some(code) => format!("{words}: {} (SQLSTATE {code})", answer.message()),
+                Some(code) => format!("{words}: {} (SQLSTATE {code}){}", answer.message(), advice(&code)),
                 None => format!("{words}: {}", answer.message()),
             }
         }
         _ => words.to_owned(),
+    }
+}
+
+/// What to do about what only a person can mend.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "28000" | "28P01" => "; check the user and the password in its address, and the server's pg_hba.conf",
+        "3D000" => "; create the database, or correct its name in the address",
+        "42501" => "; grant the user what it lacks",
+        _ => "",
     }
 }
 

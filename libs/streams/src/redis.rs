@@ -263,7 +263,7 @@ impl Shared {
     }
 
     fn come_back(&self) {
-        tracing::info!(held = self.local.len(), "Redis is back");
+        tracing::info!(held = self.local.len(), redis = self.link.place(), "Redis is back");
         metrics::away(false);
         self.away.send_replace(false);
         // What it had may be gone, also when its data has the same name: a replica that lagged behind has it too.
@@ -280,7 +280,8 @@ impl Shared {
         let mut last = self.complained_at.lock();
         if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
             *last = Some(Instant::now());
-            tracing::warn!(%error, away = self.is_away(), "Redis is in trouble; tasks are dispatched with delay");
+            let error = self.link.told(error);
+            tracing::warn!(error, away = self.is_away(), "Redis is in trouble; tasks are dispatched with delay");
         }
     }
 

@@ -32,7 +32,7 @@ impl Cache {
         let command = ::redis::cmd("GET").arg(self.key(key)).to_owned();
         let found: Result<Option<Vec<u8>>, _> = self.link.run_within(PATIENCE, &command).await;
         found.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the cache was not asked");
+            tracing::debug!(error = self.link.told(&error), "the cache was not asked");
             None
         })
     }
@@ -46,7 +46,7 @@ impl Cache {
         let mut command = ::redis::cmd("SET");
         command.arg(self.key(key)).arg(bytes).arg("PX").arg(millis);
         if let Err(error) = self.link.run_within::<()>(PATIENCE, &command).await {
-            tracing::debug!(%error, "the cache was not filled");
+            tracing::debug!(error = self.link.told(&error), "the cache was not filled");
         }
     }
 

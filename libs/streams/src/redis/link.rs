@@ -25,15 +25,17 @@ pub enum RedisSetupError {
     Certificates(String),
     /// It throws keys away when its memory is full.
     #[error(
-        "Redis would throw dispatch entries away when its memory is full (maxmemory-policy is {policy}); set \
+        "Redis at {place} would throw dispatch entries away when its memory is full (maxmemory-policy is {policy}); set \
          `maxmemory-policy noeviction`, or use a Redis of its own for nexus"
     )]
     Evicts {
+        /// Host and port.
+        place: Arc<str>,
         /// Its policy.
         policy: String,
     },
     /// It refuses the credentials.
-    #[error("Redis refuses the credentials: {0}")]
+    #[error("{0}; Redis refuses the credentials: give a user and password that it knows (redis.url)")]
     Refused(String),
 }
 
@@ -85,6 +87,8 @@ pub(super) enum Trouble {
 pub struct Link {
     client: Client,
     manager: Arc<Mutex<ConnectionManager>>,
+    /// Host and port, for people.
+    place: Arc<str>,
 }
 
 impl std::fmt::Debug for Link {
@@ -110,6 +114,7 @@ impl Link {
     pub fn open_with(url: &str, tls: &RedisTls) -> Result<Self, RedisSetupError> {
         // What the driver says of an address may quote it.
         let address = url.into_connection_info().map_err(|_| RedisSetupError::Address)?;
+        let place: Arc<str> = address.addr().to_string().into();
         let client = match tls.certificates()? {
             None => Client::open(address).map_err(|_| RedisSetupError::Address)?,
             Some(_) if !matches!(address.addr(), ConnectionAddr::TcpTls { .. }) => {
@@ -123,7 +128,18 @@ impl Link {
         Ok(Self {
             client,
             manager: Arc::new(Mutex::new(manager)),
+            place,
         })
+    }
+
+    /// Host and port.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// An error of this Redis in words for people: where it is, what went wrong, and what may be behind it.
+    pub(super) fn told(&self, error: &RedisError) -> String {
+        told(&self.place, error)
     }
 
     /// Forgets the connection and makes a new one when it is needed. The driver keeps one that is still open and answers
@@ -167,19 +183,25 @@ impl Link {
         let answer: Result<Vec<String>, RedisError> = self.run(&command).await;
         match answer {
             Ok(pair) => match pair.get(1) {
-                Some(policy) if policy != "noeviction" => Err(RedisSetupError::Evicts { policy: policy.clone() }),
+                Some(policy) if policy != "noeviction" => Err(RedisSetupError::Evicts {
+                    place: Arc::clone(&self.place),
+                    policy: policy.clone(),
+                }),
                 _ => Ok(()),
             },
             Err(error) if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") => {
-                Err(RedisSetupError::Refused(error.to_string()))
+                Err(RedisSetupError::Refused(self.told(&error)))
             }
             // The words of rustls, which the driver passes on as those of a broken connection.
             Err(error) if error.to_string().contains("invalid peer certificate") => {
-                Err(RedisSetupError::Certificates(error.to_string()))
+                Err(RedisSetupError::Certificates(self.told(&error)))
             }
             Err(error) if trouble(&error) == Trouble::Away && is_gone(&error) => Ok(()),
             Err(error) => {
-                tracing::warn!(%error, "Redis does not tell its maxmemory-policy; it must be noeviction");
+                tracing::warn!(
+                    error = self.told(&error),
+                    "Redis does not tell its maxmemory-policy; it must be noeviction"
+                );
                 Ok(())
             }
         }
@@ -210,6 +232,23 @@ pub(super) async fn within<T>(
     }
 }
 
+/// The driver's words where it has any: for what it cannot parse, and for what is closed at once, they may be missing.
+fn told(place: &str, error: &RedisError) -> String {
+    let mut words = error.to_string();
+    if words.trim().is_empty() {
+        words = match error.kind() {
+            ErrorKind::Parse => "its answer cannot be read".to_owned(),
+            kind => format!("{kind:?}"),
+        };
+    }
+    let doubt = if error.kind() == ErrorKind::Parse || error.is_connection_dropped() {
+        "; does it speak Redis, and with TLS only for rediss://?"
+    } else {
+        ""
+    };
+    format!("Redis at {place}: {words}{doubt}")
+}
+
 /// Whether there is no talking to it at all.
 fn is_gone(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
@@ -219,5 +258,41 @@ pub(super) fn trouble(error: &RedisError) -> Trouble {
     match error.code() {
         Some("NOGROUP" | "UNBLOCKED" | "WRONGTYPE") => Trouble::Broken,
         _ => Trouble::Away,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn errors_say_where_redis_is_and_doubt_what_does_not_speak_as_it_does() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let place = listener.local_addr().expect("address").to_string();
+        tokio::spawn(async move {
+            for answer in [
+                "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
+                "",
+                "E\0\0\0",
+                "$x\r\n",
+            ] {
+                let (mut socket, _) = listener.accept().await.expect("connection");
+                drop(socket.read(&mut [0; 512]).await);
+                drop(socket.write_all(answer.as_bytes()).await);
+            }
+        });
+        for number in 0..5 {
+            let link = Link::open(&format!("redis://:hunter2@{place}/0")).expect("address");
+            let command = ::redis::cmd("GET").arg("x").to_owned();
+            let error = link.run::<Option<String>>(&command).await.expect_err("no Redis");
+            let told = link.told(&error);
+            let cause = told.strip_prefix(&format!("Redis at {place}: "));
+            assert!(cause.is_some_and(|cause| cause.len() > 8), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+            // The last one meets nobody.
+            assert_eq!(told.contains("does it speak Redis"), number < 4, "{told}: {error:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ::redis::{RedisError, Script};
+use ::redis::Script;
 
 use super::Link;
 
@@ -35,11 +35,12 @@ impl Mark {
     /// Sets or renews it for a time; gives whose mark is there instead, if another's is.
     ///
     /// # Errors
-    /// When Redis cannot be asked.
-    pub async fn hold(&self, time: Duration) -> Result<Option<String>, RedisError> {
+    /// Why Redis cannot be asked, for people.
+    pub async fn hold(&self, time: Duration) -> Result<Option<String>, String> {
         let mut call = HOLD.prepare_invoke();
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         call.key(&self.key).arg(&self.name).arg(millis);
-        self.link.invoke(&call).await
+        let held = self.link.invoke(&call).await;
+        held.map_err(|error| self.link.told(&error))
     }
 }

@@ -54,7 +54,8 @@ impl PostgresStore {
     /// # Errors
     /// When the schema was written by a newer version, or the database fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(self.database.migrate(MIGRATIONS).await?)
+        let migrated = self.database.migrate(MIGRATIONS).await;
+        Ok(migrated.map_err(|error| error.at(self.database.place()))?)
     }
 
     /// Checks that the schema is what this version needs, and changes nothing.
@@ -62,7 +63,19 @@ impl PostgresStore {
     /// # Errors
     /// When it is not.
     pub async fn verify(&self) -> Result<(), StoreError> {
-        Ok(self.database.verify(MIGRATIONS).await?)
+        let verified = self.database.verify(MIGRATIONS).await;
+        Ok(verified.map_err(|error| error.at(self.database.place()))?)
+    }
+
+    /// Does something, again while it fails for the moment only. Errors say which database they are about.
+    async fn trying<T, F>(&self, run: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        retry(Budget::default(), run).await.map_err(|error| match error {
+            StoreError::Database(error) => StoreError::Database(error.at(self.database.place())),
+            other => other,
+        })
     }
 
     /// Closes all connections.
@@ -173,21 +186,21 @@ fn check(write: &Write) -> Result<(), StoreError> {
 impl Store for PostgresStore {
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
         check(&write)?;
-        retry(Budget::default(), || self.try_write(&write)).await
+        self.trying(|| self.try_write(&write)).await
     }
 
     async fn delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError> {
         if !storable(name) {
             return Ok(false);
         }
-        retry(Budget::default(), || self.try_delete(name, version, at)).await
+        self.trying(|| self.try_delete(name, version, at)).await
     }
 
     async fn workflow(&self, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
         if !storable(name) {
             return Ok(None);
         }
-        retry(Budget::default(), || async {
+        self.trying(|| async {
             let row = sqlx::query(
                 "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
                      version
@@ -210,7 +223,7 @@ impl Store for PostgresStore {
         }
         let labels: Vec<Value> = filter.labels.iter().map(|(key, value)| json!([key, value])).collect();
         let labels = Value::from(labels).to_string();
-        retry(Budget::default(), || async {
+        self.trying(|| async {
             let rows = sqlx::query(
                 "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
                      version
@@ -238,7 +251,7 @@ impl Store for PostgresStore {
         if !storable(workflow) {
             return Ok(None);
         }
-        retry(Budget::default(), || async {
+        self.trying(|| async {
             let row = sqlx::query("SELECT * FROM revisions WHERE workflow = $1 AND number = $2")
                 .bind(workflow)
                 .bind(i64::from(number))
@@ -254,7 +267,7 @@ impl Store for PostgresStore {
         if !storable(workflow) {
             return Ok(Vec::new());
         }
-        retry(Budget::default(), || async {
+        self.trying(|| async {
             let rows = sqlx::query(
                 "SELECT workflow, number, digest, '' AS source, '' AS document, message, created_at FROM revisions
                  WHERE workflow = $1 AND ($2 = 0 OR number < $2) ORDER BY number DESC LIMIT $3",
@@ -274,7 +287,7 @@ impl Store for PostgresStore {
         if !storable(id) {
             return Ok(None);
         }
-        retry(Budget::default(), || async {
+        self.trying(|| async {
             let row = sqlx::query("SELECT workflow, fingerprint FROM requests WHERE id = $1")
                 .bind(id)
                 .fetch_optional(self.database.reader())

@@ -232,7 +232,9 @@ async fn writes_go_on_while_connections_are_cut() {
     let store = PostgresStore::connect(&url, Options::default()).await.expect("connect");
     store.migrate().await.expect("migrate");
     let mut killer = sqlx::PgConnection::connect(&url).await.expect("connect");
+    let wrote = std::cell::Cell::new(0);
     let killing = async {
+        let (mut pause, mut seen) = (15, 0);
         loop {
             sqlx::query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -241,7 +243,11 @@ async fn writes_go_on_while_connections_are_cut() {
             .execute(&mut killer)
             .await
             .expect("terminate");
-            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            // A machine on which a write takes longer than the pause would never get one done: each gets more time until
+            // one was.
+            pause = if seen == wrote.get() { (pause * 2).min(1_000) } else { 15 };
+            seen = wrote.get();
         }
     };
     let writing = async {
@@ -250,6 +256,7 @@ async fn writes_go_on_while_connections_are_cut() {
             let row = done(&store, write("a", expected, &number.to_string())).await;
             assert_eq!(row.latest_revision, number, "each is written once");
             expected = Expected::Version(row.version);
+            wrote.set(number);
         }
     };
     tokio::select! {
