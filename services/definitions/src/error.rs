@@ -29,7 +29,10 @@ pub(crate) fn storage(error: StoreError) -> Status {
                 ErrorKind::Transient | ErrorKind::Full | ErrorKind::ReadOnly => ErrorReason::StorageUnavailable,
                 _ => ErrorReason::Internal,
             };
-            (reason, format!("{}; repeat the call, and see the server's log", cause.placeless()))
+            (
+                reason,
+                format!("{}; repeat the call, and see the server's log", cause.placeless()),
+            )
         }
     };
     ApiError::new(reason, message)
