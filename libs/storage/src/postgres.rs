@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use tokio::time::timeout;
 
 use crate::retry::{Budget, retry};
@@ -138,14 +138,16 @@ impl Database {
         let database = Self {
             writer: pool(options.writers, false).connect_lazy_with(connect.clone()),
             transactions: pool(options.writers, true).connect_lazy_with(connect.clone()),
-            reader: pool(options.readers, false).connect_lazy_with(connect),
+            reader: pool(options.readers, false).connect_lazy_with(connect.clone()),
             place: kept::Place::default(),
             schema: schema.to_owned(),
             shown,
         };
+        // Not through a pool: it tries a server that refuses again and again until its own time is over, and keeps to
+        // itself that it was refused.
         let reach = || async {
-            let mut connection = database.writer.acquire().await?;
-            connection.ping().await.map_err(Error::from)
+            let connection = PgConnection::connect_with(&connect).await?;
+            connection.close().await.map_err(Error::from)
         };
         let budget = Budget {
             total: options.reach_timeout,

@@ -29,7 +29,7 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
         }
         Ok(store)
     };
-    let opened = until_there(&readiness, "its database", open).await;
+    let opened = until_there(&readiness, "its database (database.url)", open).await;
     let store = opened.map_err(|error: StoreError| refused(error))?;
     let service = Definitions::new(Arc::new(store.clone()), system_clock());
     frame.offer(Local::Definitions, transport::in_process(Routes::new(service.server())));
@@ -38,7 +38,7 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
 }
 
 fn refused(error: impl std::fmt::Display) -> ServeError {
-    let problem = format!("its database cannot be used: {error}");
+    let problem = format!("its database (database.url) cannot be used: {error}");
     ServeError::Role { role: ROLE, problem }
 }
 

@@ -49,8 +49,8 @@ pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
         let mesh = store.mesh().await?;
         Ok((store, mesh))
     };
-    let opened = until_there(&readiness, "its database", open).await;
-    let (store, mesh) = opened.map_err(|error: StoreError| broken("its database", error))?;
+    let opened = until_there(&readiness, "its database (database.url)", open).await;
+    let (store, mesh) = opened.map_err(|error: StoreError| broken("its database (database.url)", error))?;
     let redis = RedisOptions {
         namespace: config.redis.namespace.clone(),
         tls: config.redis.tls(),

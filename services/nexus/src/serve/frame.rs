@@ -1,6 +1,7 @@
 //! What a role is started from: the configuration, the ways to other services, and a word about readiness.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
@@ -65,7 +66,12 @@ impl Frame {
         let url = url
             .as_ref()
             .ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
-        Ok((url.expose().to_owned(), database_options(self.config(), role)))
+        let options = Options {
+            // Whoever starts goes on trying by itself (`patience.rs`), and says soon what is in the way.
+            reach_timeout: Duration::from_secs(2),
+            ..database_options(self.config(), role)
+        };
+        Ok((url.expose().to_owned(), options))
     }
 
     /// The address of Redis.

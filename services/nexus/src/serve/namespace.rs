@@ -46,7 +46,7 @@ impl Namespace {
                     )
                 }),
                 Err(error) => {
-                    tracing::debug!(%error, "the mark of this mesh was not renewed");
+                    tracing::debug!(error, "the mark of this mesh was not renewed");
                     None
                 }
             };
