@@ -281,7 +281,11 @@ impl Shared {
         if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
             *last = Some(Instant::now());
             let error = self.link.told(error);
-            tracing::warn!(error, away = self.is_away(), "Redis is in trouble; tasks are dispatched with delay");
+            tracing::warn!(
+                error,
+                away = self.is_away(),
+                "Redis is in trouble; tasks are dispatched with delay"
+            );
         }
     }
 

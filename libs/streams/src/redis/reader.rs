@@ -112,7 +112,10 @@ impl Reader {
             self.tidy_at = now + self.shared.jittered(TIDY_EVERY);
             // Whatever is wrong, reading finds out and mends it; tidying can wait.
             if let Err(error) = self.tidy().await {
-                tracing::debug!(error = self.shared.link.told(&error), "consumers that are gone were not removed");
+                tracing::debug!(
+                    error = self.shared.link.told(&error),
+                    "consumers that are gone were not removed"
+                );
             }
         }
         if now >= self.claim_at {

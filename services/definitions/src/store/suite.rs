@@ -246,7 +246,11 @@ async fn writes_go_on_while_connections_are_cut() {
             tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
             // A machine on which a write takes longer than the pause would never get one done: each gets more time until
             // one was.
-            pause = if seen == wrote.get() { (pause * 2).min(1_000) } else { 15 };
+            pause = if seen == wrote.get() {
+                (pause * 2).min(1_000)
+            } else {
+                15
+            };
             seen = wrote.get();
         }
     };
