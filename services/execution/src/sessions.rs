@@ -128,7 +128,7 @@ impl Sessions {
             .and_then(|peer| open.of_peers.get(&peer))
             .copied()
             .unwrap_or_default();
-        if of_peer >= OF_ONE_PEER && !open.make_room(i64::MAX) {
+        if of_peer >= OF_ONE_PEER && !open.make_room_of(peer) {
             return Err(Full::Peer);
         }
         let id = resumed.map_or_else(|| ids.secret(), ToOwned::to_owned);

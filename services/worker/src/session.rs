@@ -236,10 +236,11 @@ impl<'a> Session<'a> {
             self.state.expire();
         }
         let tokens = self.state.pool.tokens();
-        self.open.sent(self.beaten, tokens.clone());
+        let sequence = self.open.sent(self.beaten, &tokens);
         let request = HeartbeatTasksRequest {
             session: self.link.session.session.clone(),
             tokens,
+            sequence,
             leaving: matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)),
         };
         self.link.send(Out::Heartbeat(request)).await

@@ -2,7 +2,7 @@
 //! its packets were held; the moment of its receipt says nothing of its age. Sure is what the server answered: a lease is
 //! no older than the sending of the newest heartbeat that was answered before it came.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,19 +17,44 @@ const MOST_OPEN: usize = 64;
 
 /// Heartbeats that were sent and not yet answered.
 #[derive(Default)]
-pub(crate) struct Open(VecDeque<(Instant, Vec<String>)>);
+pub(crate) struct Open {
+    sent: VecDeque<Sent>,
+    last: u64,
+}
+
+struct Sent {
+    sequence: u64,
+    at: Instant,
+    tokens: BTreeSet<String>,
+}
 
 impl Open {
-    pub(crate) fn sent(&mut self, at: Instant, tokens: Vec<String>) {
-        if self.0.len() == MOST_OPEN {
-            self.0.pop_front();
+    /// Notes a heartbeat that is about to be sent; gives its number.
+    pub(crate) fn sent(&mut self, at: Instant, tokens: &[String]) -> u64 {
+        if self.sent.len() == MOST_OPEN {
+            self.sent.pop_front();
         }
-        self.0.push_back((at, tokens));
+        self.last += 1;
+        self.sent.push_back(Sent {
+            sequence: self.last,
+            at,
+            tokens: tokens.iter().cloned().collect(),
+        });
+        self.last
     }
 
-    /// When the heartbeat was sent that this answers; nothing for words that the server says by itself, or may have. Of
-    /// several that it fits, the oldest: a lease must never seem younger than it is.
+    /// When the heartbeat was sent that this answers; nothing for words that nobody asked for.
     pub(crate) fn answered(&mut self, answer: &HeartbeatTasksResponse) -> Option<Instant> {
+        let place = match answer.sequence {
+            0 => self.fits(answer)?,
+            number => self.sent.iter().position(|sent| sent.sequence == number)?,
+        };
+        self.sent.remove(place).map(|sent| sent.at)
+    }
+
+    /// What a server that says no numbers may have answered: of several heartbeats the oldest, since a lease must never
+    /// seem younger than it is. Replicas answer for their own tokens, in an order of their own, so some may be missing.
+    fn fits(&self, answer: &HeartbeatTasksResponse) -> Option<usize> {
         let goes_on = answer
             .directives
             .iter()
@@ -38,15 +63,13 @@ impl Open {
         if !goes_on && !says_nothing {
             return None;
         }
-        let fits = |tokens: &[String]| {
-            tokens.len() == answer.directives.len()
-                && tokens
-                    .iter()
-                    .zip(&answer.directives)
-                    .all(|(token, directive)| *token == directive.token)
+        let all = |sent: &Sent| {
+            answer
+                .directives
+                .iter()
+                .all(|directive| sent.tokens.contains(&directive.token))
         };
-        let at = self.0.iter().position(|(_, tokens)| fits(tokens))?;
-        self.0.remove(at).map(|(sent, _)| sent)
+        self.sent.iter().position(all)
     }
 }
 
@@ -89,18 +112,48 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_of_the_oldest_heartbeat_that_it_fits() {
+    fn an_answer_is_of_the_heartbeat_whose_number_it_has_however_much_of_it_is_answered() {
+        let (mut open, first) = (Open::default(), Instant::now());
+        let second = first + Duration::from_secs(3);
+        let both = ["a".to_owned(), "b".to_owned()];
+        let numbers = [open.sent(first, &both), open.sent(second, &both)];
+        let numbered = |number, words: &[(&str, Action)]| HeartbeatTasksResponse {
+            sequence: number,
+            ..answer(words)
+        };
+        let (b, a) = (("b", Action::Continue), ("a", Action::Continue));
+        assert_eq!(
+            open.answered(&numbered(numbers[1], &[b, a])),
+            Some(second),
+            "in another order"
+        );
+        assert_eq!(
+            open.answered(&numbered(numbers[0], &[])),
+            Some(first),
+            "nobody could be asked"
+        );
+        assert_eq!(open.answered(&numbered(numbers[1], &[b, a])), None, "once");
+    }
+
+    #[test]
+    fn an_answer_without_a_number_is_of_the_oldest_heartbeat_that_it_fits() {
         let (mut open, first) = (Open::default(), Instant::now());
         let second = first + Duration::from_secs(3);
         let third = second + Duration::from_secs(3);
-        open.sent(first, vec!["a".into()]);
-        open.sent(second, vec!["a".into()]);
-        open.sent(third, Vec::new());
+        let both = ["a".to_owned(), "b".to_owned()];
+        open.sent(first, &both);
+        open.sent(second, &both);
+        open.sent(third, &["c".to_owned()]);
         assert_eq!(open.answered(&answer(&[("a", Action::Cancel)])), None, "may be unasked");
-        assert_eq!(open.answered(&answer(&[("b", Action::Continue)])), None);
-        assert_eq!(open.answered(&answer(&[])), Some(third));
-        assert_eq!(open.answered(&answer(&[("a", Action::Continue)])), Some(first));
-        assert_eq!(open.answered(&answer(&[("a", Action::Continue)])), Some(second));
+        assert_eq!(open.answered(&answer(&[("d", Action::Continue)])), None);
+        assert_eq!(open.answered(&answer(&[("c", Action::Continue)])), Some(third));
+        assert_eq!(
+            open.answered(&answer(&[("b", Action::Continue)])),
+            Some(first),
+            "a part of it"
+        );
+        let swapped = [("b", Action::Continue), ("a", Action::Cancel)];
+        assert_eq!(open.answered(&answer(&swapped)), Some(second), "in another order");
         assert_eq!(open.answered(&answer(&[("a", Action::Continue)])), None);
     }
 }

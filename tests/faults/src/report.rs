@@ -75,9 +75,21 @@ impl Tally {
 pub struct MeshTally {
     faults: BTreeMap<String, u64>,
     recoveries: BTreeMap<&'static str, Recovery>,
+    silent: u64,
 }
 
 impl MeshTally {
+    /// Notes executions whose tasks tell the witness nothing.
+    pub fn begun_in_silence(&mut self, executions: u64) {
+        self.silent += executions;
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn silent(&self) -> u64 {
+        self.silent
+    }
+
     /// Notes a fault that really hit.
     pub fn fault(&mut self, kind: impl Into<String>) {
         *self.faults.entry(kind.into()).or_default() += 1;

@@ -64,14 +64,18 @@ impl OwnAddress {
             (true, since) => Some(*twins.insert(since.unwrap_or_else(tokio::time::Instant::now))),
             (false, _) => twins.take().and(None),
         };
+        let me = self.router.me()?;
+        let asked = self.ask().await;
+        // Where it leads here the other one is wrong, and says so.
+        if asked.as_ref().is_ok_and(|replica| replica == me.as_bytes()) {
+            return None;
+        }
         if since.is_some_and(|since| since.elapsed() > MEMBERSHIP * 2) {
             return Some(format!(
                 "another replica advertises {address} too; give each an address of its own (`advertise`)"
             ));
         }
-        let me = self.router.me()?;
-        match self.ask().await {
-            Ok(replica) if replica == me.as_bytes() => None,
+        match asked {
             // It joined anew in between.
             Ok(replica) if self.router.me() != Some(me) && replica.len() == 16 => None,
             Ok(replica) => Some(format!(

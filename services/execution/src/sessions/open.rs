@@ -63,6 +63,18 @@ impl Open {
         Some(session)
     }
 
+    /// Removes the oldest session of an address that was never used. False when there is none.
+    pub(super) fn make_room_of(&mut self, peer: Option<IpAddr>) -> bool {
+        let unused = |id: &&String| {
+            let session = self.sessions.get(*id);
+            session.is_some_and(|session| !session.used && session.peer == peer)
+        };
+        let Some(id) = self.unused.iter().find(unused).cloned() else {
+            return false;
+        };
+        self.remove(&id).is_some()
+    }
+
     /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
     /// none.
     pub(super) fn make_room(&mut self, before: i64) -> bool {

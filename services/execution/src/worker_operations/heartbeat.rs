@@ -46,6 +46,7 @@ pub(crate) async fn heartbeat(
         directives,
         drain: context.leaving.is_cancelled(),
         leaving: request.leaving,
+        sequence: request.sequence,
     })
 }
 

@@ -125,6 +125,7 @@ async fn the_first_start_succeeds(test: &str, outage: Outage, short: usize) {
                 let back = away(&mut arena, outage, Duration::from_secs(*seconds)).await;
                 tally.fault(format!("{outage:?}_{seconds}"));
                 let slowest = first_starts(&running, back).await;
+                tally.begun_in_silence(u64::from(SHARDS) + 20);
                 tally.recovered(if loaded { "loaded" } else { "idle" }, slowest);
                 assert!(
                     slowest <= BOUND,
