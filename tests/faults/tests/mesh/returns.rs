@@ -23,8 +23,15 @@ enum Absence {
     Dropped,
 }
 
+/// The whole set has each length ten times, or `NEXUS_CHAOS_ROUNDS` times.
 fn absences() -> Vec<u64> {
-    if whole_set() { AWAY.repeat(10) } else { vec![AWAY[0]] }
+    let rounds = std::env::var("NEXUS_CHAOS_ROUNDS").ok();
+    let rounds = rounds.map_or(10, |rounds| rounds.parse().expect("NEXUS_CHAOS_ROUNDS is a number"));
+    if whole_set() {
+        AWAY.repeat(rounds)
+    } else {
+        vec![AWAY[0]]
+    }
 }
 
 /// The links that a replica has with everybody.
