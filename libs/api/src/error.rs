@@ -82,7 +82,7 @@ impl ApiError {
             | R::PayloadTooLarge => Code::InvalidArgument,
             R::WorkflowNotFound | R::RevisionNotFound | R::ExecutionNotFound | R::TaskNotFound => Code::NotFound,
             R::WorkflowExists | R::RequestIdReused => Code::AlreadyExists,
-            R::EtagMismatch | R::StaleAttempt => Code::Aborted,
+            R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,
             R::ExecutionClosed | R::WorkerUnknown => Code::FailedPrecondition,
             R::Overloaded => Code::ResourceExhausted,
             R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted => Code::Unavailable,

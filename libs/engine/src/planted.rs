@@ -83,6 +83,8 @@ bugs! {
     UnheardForgotten,
     /// A replica's word that a session is over counts although the session has gone on elsewhere since.
     OldCloseObeyed,
+    /// A lease that a worker did not name when it came back is given out again although it was given out after that.
+    YoungLeaseGivenBack,
 }
 
 #[cfg(feature = "planted")]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nexus_api::shard::v1::CloseSessionRequest;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Context;
@@ -19,10 +20,12 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// and at the other replicas.
 pub(crate) async fn over(context: Context, closed: Vec<Closing>, reason: &'static str) {
     for Closing { session, generation } in newest(&context, closed).await {
-        context
-            .router
-            .peers()
-            .close_session(&session, generation, reason, false);
+        context.router.peers().tell_of_session(&CloseSessionRequest {
+            session: session.clone(),
+            generation,
+            reason: reason.to_owned(),
+            ..CloseSessionRequest::default()
+        });
         context
             .owner
             .session_closed(session, generation, reason.to_owned())

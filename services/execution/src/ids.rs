@@ -73,10 +73,11 @@ impl Ids {
         ExecutionId::from_bytes(bytes)
     }
 
-    /// A fresh token for a lease in a shard, which its first two digits name.
+    /// A fresh token for a lease in a shard, which its first two digits name, to a session in a generation, which stands
+    /// behind the dot.
     #[must_use]
-    pub fn token(&self, shard: u16) -> Arc<str> {
-        Arc::from(format!("{shard:02x}{}", self.secret()))
+    pub fn token(&self, shard: u16, generation: u64) -> Arc<str> {
+        Arc::from(format!("{shard:02x}{}.{generation:x}", self.secret()))
     }
 
     /// A fresh secret: a session, or the secret part of a token.

@@ -16,6 +16,7 @@ const WAIT_SECONDS: &str = "nexus_task_schedule_to_start_seconds";
 const LEASED: &str = "nexus_tasks_leased_total";
 const REPORTED: &str = "nexus_task_reports_total";
 const LOST: &str = "nexus_attempts_lost_total";
+const UNHEARD: &str = "nexus_leases_unheard_total";
 const BACKLOG: &str = "nexus_queue_backlog_tasks";
 const OLDEST: &str = "nexus_queue_oldest_task_age_seconds";
 const OFFERED_AGAIN: &str = "nexus_dispatch_redrive_total";
@@ -42,6 +43,10 @@ pub fn describe() {
     describe_counter!(LEASED, "Attempts leased to workers.");
     describe_counter!(REPORTED, "Reports of attempts, by whether they were recorded.");
     describe_counter!(LOST, "Attempts that ended without a report.");
+    describe_counter!(
+        UNHEARD,
+        "Leases that were lost on the way to their workers and given out again, unbegun."
+    );
     describe_gauge!(
         BACKLOG,
         "Tasks of this replica's shards that wait for a worker (`ready`) or that one has (`leased`), by queue."
@@ -90,6 +95,10 @@ pub(crate) fn reported(accepted: bool) {
 
 pub(crate) fn lost() {
     counter!(LOST).increment(1);
+}
+
+pub(crate) fn unheard() {
+    counter!(UNHEARD).increment(1);
 }
 
 /// What waits and runs in a queue; `oldest` in microseconds.

@@ -51,8 +51,8 @@ pub(crate) use commands::MAX_LOG;
 pub(crate) use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
-    Acceptance, Begun, Granted, Grants, Kept, NewExecution, OwnerError, Reported, SessionRef, Started, Subject,
-    TokenSubject, Verdict,
+    Acceptance, Begun, Granted, Grants, Kept, NewExecution, OwnerError, Received, Reported, SessionRef, Started,
+    Subject, TokenSubject, Verdict,
 };
 pub use recover::Recovered;
 
@@ -247,9 +247,14 @@ impl Owner {
         self.ask(|reply| Message::Subjects { session, tokens, reply }).await
     }
 
-    /// A session goes on that may have been given up.
-    pub(crate) async fn session_lives(&self, session: String, generation: u64) {
-        let _ended = self.inbox.send(Message::SessionLives { session, generation }).await;
+    /// A session goes on that may have been given up; `received` has reached its worker, if that said so.
+    pub(crate) async fn session_lives(&self, session: String, generation: u64, received: Option<Received>) {
+        let lives = Message::SessionLives {
+            session,
+            generation,
+            received,
+        };
+        let _ended = self.inbox.send(lives).await;
     }
 
     /// Gives out again what a session held. Waits for room in the inbox: this must not get lost.

@@ -146,6 +146,7 @@ impl Sessions {
             // None yet: the end of a stream from before it came back is not its end.
             newest: 0,
             generation,
+            resumption: request.resume_number,
             peer,
             // What goes on has been used elsewhere, and holds leases.
             used: generation > 0,
@@ -184,9 +185,14 @@ impl Sessions {
         }
     }
 
-    /// The next generation of a session where there are no other replicas.
-    pub(crate) fn next_generation(&self) -> u64 {
-        self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    /// The next generation of a session where there are no other replicas; nothing when its worker has made a later call.
+    pub(crate) fn next_generation(&self, id: &str, resumption: u64) -> Option<u64> {
+        let open = self.open.lock();
+        let overtaken = |session: &Session| resumption != 0 && session.resumption >= resumption;
+        if open.sessions.get(id).is_some_and(overtaken) {
+            return None;
+        }
+        Some(self.generations.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Sends to a session through its stream from now on; gives the stream's number.

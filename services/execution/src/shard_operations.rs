@@ -111,10 +111,12 @@ pub(crate) async fn close_session(context: &Context, request: api::CloseSessionR
         reason,
         moved,
         generation,
+        received,
     } = request;
     if moved {
         context.sessions.moved(&session, generation);
-        context.owner.session_lives(session, generation).await;
+        let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
+        context.owner.session_lives(session, generation, received).await;
     } else {
         context.owner.session_closed(session, generation, reason).await;
     }

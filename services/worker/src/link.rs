@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_api::worker::v1::{
-    DeregisterWorkerRequest, PollTasksRequest, RegisterWorkerRequest, RegisterWorkerResponse, StreamTasksRequest,
-    StreamTasksResponse, stream_tasks_request,
+    DeregisterWorkerRequest, PollTasksRequest, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
+    StreamTasksRequest, StreamTasksResponse, stream_tasks_request,
 };
 use nexus_mesh::Transport;
 use tokio::sync::mpsc;
@@ -25,6 +25,16 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(4);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 
+/// Which session to go on with; the default is a new one.
+#[derive(Default)]
+pub(crate) struct Resumption {
+    pub(crate) session: String,
+    /// Grows with each call for this session.
+    pub(crate) number: u64,
+    /// Tokens of the leases that have come so far, unless they are too many.
+    pub(crate) received: Option<Vec<String>>,
+}
+
 /// An open session with its stream.
 pub(crate) struct Link {
     pub(crate) session: RegisterWorkerResponse,
@@ -35,9 +45,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Registers and opens the stream with the slots that are free. `resumed` is the session whose attempts still run,
-    /// empty when none do.
-    pub(crate) async fn open(client: &Client, options: &Options, free: usize, resumed: &str) -> Result<Self, Status> {
+    /// Registers and opens the stream with the slots that are free.
+    pub(crate) async fn open(
+        client: &Client,
+        options: &Options,
+        free: usize,
+        resumption: Resumption,
+    ) -> Result<Self, Status> {
         let late = |_| Status::deadline_exceeded("the server did not answer in time");
         let register = RegisterWorkerRequest {
             name: options.name.clone(),
@@ -46,7 +60,9 @@ impl Link {
             labels: options.labels.clone(),
             runtime: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_id: uuid::Uuid::new_v4().to_string(),
-            resume_session: resumed.to_owned(),
+            resume_session: resumption.session,
+            resume_number: resumption.number,
+            received: resumption.received.map(|tokens| ReceivedLeases { tokens }),
         };
         // A session may be with any replica; what belongs to it must stay with that one.
         let mut register = tonic::Request::new(register);

@@ -1,7 +1,7 @@
 //! What the worker holds: running attempts, reports that wait, and the promise about slots. Pure: time is a parameter
 //! and nothing is sent from here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use nexus_api::worker::v1::{TaskReport, directive::Action, task_report};
@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 const MAX_REPORTS: usize = 1_000;
 /// Most bytes of outputs in one message; gRPC refuses messages over 4 MiB.
 const MAX_REPORT_BYTES: usize = 2 << 20;
+/// Most leases that a server takes as received.
+const MAX_RECEIVED: usize = 10_000;
 
 /// Why the worker stops an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(crate) struct Pool {
     running: HashMap<String, Running>,
     waiting: VecDeque<TaskReport>,
     sent: Vec<TaskReport>,
+    /// Leases of this session that were given up without a word to the server. Nothing once they are too many.
+    given_up: Option<HashSet<String>>,
 }
 
 impl Pool {
@@ -49,6 +53,29 @@ impl Pool {
             running: HashMap::new(),
             waiting: VecDeque::new(),
             sent: Vec::new(),
+            given_up: Some(HashSet::new()),
+        }
+    }
+
+    /// A session begins that has no leases yet.
+    pub(crate) fn begins_anew(&mut self) {
+        self.given_up = Some(HashSet::new());
+    }
+
+    /// Every lease that has come and that the server has no answer to; nothing when they are too many to be told.
+    pub(crate) fn received(&self) -> Option<Vec<String>> {
+        let given_up = self.given_up.as_ref()?;
+        let mut received = self.tokens();
+        received.extend(given_up.iter().cloned());
+        (received.len() <= MAX_RECEIVED).then_some(received)
+    }
+
+    fn give_up(&mut self, token: &str) {
+        if let Some(given_up) = &mut self.given_up {
+            given_up.insert(token.to_owned());
+            if given_up.len() > MAX_RECEIVED {
+                self.given_up = None;
+            }
         }
     }
 
@@ -117,7 +144,11 @@ impl Pool {
             running.cancel.cancel();
         }
         if why == Stop::Lost {
+            let waiting = self.waiting.len();
             self.waiting.retain(|report| report.token != token);
+            if self.waiting.len() < waiting {
+                self.give_up(token);
+            }
         }
     }
 
@@ -171,7 +202,10 @@ impl Pool {
         let stop = self.running.remove(&report.token).and_then(|running| running.stop);
         let cancelled = matches!(report.outcome, Some(task_report::Outcome::Cancelled(_)));
         match stop {
-            Some(Stop::Lost) => return true,
+            Some(Stop::Lost) => {
+                self.give_up(&report.token);
+                return true;
+            }
             Some(Stop::Release) if cancelled => {
                 self.waiting.push_back(crate::convert::released(
                     &report.token,
@@ -287,6 +321,29 @@ mod tests {
         assert!(!pool.ended(report("kept", Outcome::Cancelled)));
         let reports = pool.next_reports().expect("reports");
         assert!(matches!(reports[0].outcome, Some(task_report::Outcome::Released(_))));
+    }
+
+    #[test]
+    fn what_was_given_up_is_told_as_received_until_the_session_ends() {
+        let now = Instant::now();
+        let mut pool = Pool::new(3);
+        for token in ["runs", "given up", "answered"] {
+            pool.take(token, now).expect("slot");
+        }
+        pool.stop("given up", Stop::Lost);
+        assert!(pool.ended(report("given up", Outcome::Cancelled)));
+        pool.ended(done("answered"));
+        pool.next_reports();
+        let received = |pool: &Pool| pool.received().map(|tokens| tokens.len());
+        assert_eq!(received(&pool), Some(3));
+        pool.answered("answered");
+        assert_eq!(received(&pool), Some(2), "of that the server knows");
+        for number in 0..=MAX_RECEIVED {
+            pool.give_up(&number.to_string());
+        }
+        assert_eq!(received(&pool), None, "nothing is better than not all");
+        pool.begins_anew();
+        assert_eq!(received(&pool), Some(1));
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl<'a> Session<'a> {
                 // A session whose attempts still run goes on at the next server.
                 if self.state.pool.is_empty() || matches!(ended, Ended::Shutdown) {
                     self.link.close(&self.state.client).await;
+                    self.state.session_name.send_replace(String::new());
                 }
                 return ended;
             }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Bench;
-use crate::link::{Client, Link};
+use crate::link::{Client, Link, Resumption};
 use crate::options::Options;
 use crate::pool::{Pool, Stop};
 use crate::session::{Ended, Session};
@@ -53,9 +53,9 @@ impl Worker {
         state.bench.runner.warm_up().await;
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let resumed = state.resumed();
+            let resumption = state.resumption();
             let opened = tokio::select! {
-                opened = Link::open(&state.client, &state.options, state.pool.free(), &resumed) => opened,
+                opened = Link::open(&state.client, &state.options, state.pool.free(), resumption) => opened,
                 () = shutdown.cancelled() => break,
             };
             match opened {
@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub(crate) pool: Pool,
     pub(crate) bench: Bench,
     pub(crate) session_name: watch::Sender<String>,
+    /// How often it was asked to go on with this session.
+    resumptions: u64,
     pub(crate) lease: std::time::Duration,
     /// An attempt waits for the server's word on its lease.
     pub(crate) ask: Arc<Notify>,
@@ -116,6 +118,7 @@ impl State {
             client,
             bench,
             session_name,
+            resumptions: 0,
             lease: std::time::Duration::from_secs(12),
             ask: Arc::default(),
             ended,
@@ -123,12 +126,21 @@ impl State {
         }
     }
 
-    /// The session to go on with: the last one, while something of it runs or is not told yet.
-    fn resumed(&self) -> String {
-        if self.pool.is_empty() {
-            return String::new();
+    /// The session to go on with: the last one, unless it was ended in order. Also an idle worker goes on: a lease may have
+    /// been lost on its way, and only what the worker says it has received tells of that.
+    fn resumption(&mut self) -> Resumption {
+        let session = self.session_name.borrow().clone();
+        if session.is_empty() {
+            self.resumptions = 0;
+            self.pool.begins_anew();
+            return Resumption::default();
         }
-        self.session_name.borrow().clone()
+        self.resumptions += 1;
+        Resumption {
+            session,
+            number: self.resumptions,
+            received: self.pool.received(),
+        }
     }
 
     /// Starts an attempt whose lease was surely this worker's at `sure`. Its code begins when that is not too long ago, or

@@ -68,5 +68,6 @@ counts! {
     releases: "Attempts that a worker gave back.",
     seated: "Attempts that were leased to a waiting worker in the commit that made them ready.",
     unheard: "Such leases whose worker was gone when they were stored.",
+    never_came: "Leases that were lost on the way to workers that came back without them.",
     overloaded: "Starts that were refused for overload.",
 }

@@ -364,6 +364,7 @@ impl World {
         self.counts.slices += stats.slices;
         self.counts.offered_again += stats.offered_again;
         self.counts.owners_frozen += stats.frozen;
+        self.counts.never_came += stats.never_came;
     }
 
     /// Ends the sessions of workers that are not heard of.

@@ -38,10 +38,10 @@ impl World {
     /// A lease comes to the worker whose slot was kept. The worker may have died or lost its session meanwhile, and
     /// nobody knows that yet or everybody does.
     pub fn hand_in(&mut self, number: u64, seat: Seat, lease: Granted) {
-        let session = seat.session().session.clone();
+        let (session, generation) = (seat.session().session.clone(), seat.session().generation);
         let holds = |worker: &crate::workers::Worker| {
             let current = worker.session_of(number);
-            current.is_some_and(|current| current.session == session)
+            current.is_some_and(|current| current.session == session && current.generation == generation)
         };
         let worker = self.workers.iter().position(holds);
         let (epoch, current) = (self.owner(number).map_or(0, |owner| owner.epoch), self.newest_epoch);
@@ -51,8 +51,8 @@ impl World {
         if let Some(worker) = worker.filter(|_| open) {
             self.counts.seated += 1;
             seat.fill();
-            let life = self.workers[worker].life();
-            return self.leased(worker, life, vec![lease], epoch);
+            let connection = self.workers[worker].connection();
+            return self.leased(worker, connection, vec![lease], epoch);
         }
         self.counts.unheard += 1;
         self.checker.granted(&lease, epoch, epoch == current);

@@ -4,7 +4,8 @@
 mod breaking;
 mod heartbeats;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_api::worker::v1::RegisterWorkerRequest;
@@ -38,9 +39,15 @@ pub struct Worker {
     session: Option<(SessionRef, u64)>,
     /// The name of the last session, to go on with at another owner.
     known_as: String,
+    /// How often it has asked to go on with that.
+    resumptions: u64,
     running: BTreeMap<String, Running>,
+    /// Leases of this life that it gave up without a word.
+    given_up: BTreeSet<String>,
     /// Counts its deaths, so that what belongs to an earlier life is told apart.
     life: u64,
+    /// Counts its connections: what comes over an earlier one does not reach it.
+    connection: u64,
     dead: bool,
     paused_until: i64,
     /// It goes on with attempts whose leases are over.
@@ -60,9 +67,9 @@ impl Worker {
         self.slots.saturating_sub(self.running.len())
     }
 
-    /// Which of its lives it is in.
-    pub fn life(&self) -> u64 {
-        self.life
+    /// Which of its connections it has.
+    pub fn connection(&self) -> u64 {
+        self.connection
     }
 }
 
@@ -76,8 +83,11 @@ impl World {
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             session: None,
             known_as: String::new(),
+            resumptions: 0,
             running: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             life: 0,
+            connection: 0,
             dead: false,
             paused_until: 0,
             careless: self.rng.u32(0..3) == 0,
@@ -140,12 +150,13 @@ impl World {
         if open {
             return;
         }
-        let goes_on = self.lasting && !worker.running.is_empty();
-        let resumed = if goes_on {
+        let resumed = if self.lasting {
             worker.known_as.clone()
         } else {
             String::new()
         };
+        worker.resumptions += 1;
+        let received: HashSet<String> = worker.running.keys().chain(&worker.given_up).cloned().collect();
         self.counts.resumed += u64::from(!resumed.is_empty());
         let lives = (!resumed.is_empty()).then(|| resumed.clone());
         let request = RegisterWorkerRequest {
@@ -153,6 +164,7 @@ impl World {
             queues: worker.queues.clone(),
             slots: u32::try_from(worker.slots).unwrap_or(1),
             resume_session: resumed,
+            resume_number: worker.resumptions,
             ..RegisterWorkerRequest::default()
         };
         // As the store numbers them: each higher than all before.
@@ -166,10 +178,12 @@ impl World {
             worker.known_as = session.session.to_string();
         }
         worker.asking = false;
+        worker.connection += 1;
         if let Some(session) = lives {
             let lives = Message::SessionLives {
                 session: session.clone(),
                 generation,
+                received: Some(Arc::new(received)),
             };
             self.send(active, lives, None);
             self.may_be_closed_late(number, session, generation);
@@ -186,7 +200,7 @@ impl World {
         if free == 0 || worker.asking {
             return;
         }
-        let life = worker.life;
+        let connection = worker.connection;
         let steady = self.steady;
         let Some(owner) = self.owners.iter_mut().find(|owner| owner.number == of) else {
             return;
@@ -212,27 +226,31 @@ impl World {
             session,
             reply,
         };
-        self.send(of, message, Some(Waiting::Grant(number, life, answer)));
+        self.send(of, message, Some(Waiting::Grant(number, connection, answer)));
     }
 
-    pub fn grant_answered(&mut self, number: usize, life: u64, granted: Vec<Granted>, epoch: i64) {
+    pub fn grant_answered(&mut self, number: usize, connection: u64, granted: Vec<Granted>, epoch: i64) {
         self.counts.pointers_refused -= granted.len() as u64;
         let worker = &mut self.workers[number];
-        if worker.life == life {
+        if worker.connection == connection {
             worker.asking = false;
         }
-        self.leased(number, life, granted, epoch);
+        self.leased(number, connection, granted, epoch);
     }
 
-    /// Leases come to a worker in one of its lives, or are lost on the way.
-    pub fn leased(&mut self, number: usize, life: u64, granted: Vec<Granted>, epoch: i64) {
+    /// Leases come to a worker over one of its connections, or are lost on the way.
+    pub fn leased(&mut self, number: usize, connection: u64, granted: Vec<Granted>, epoch: i64) {
         let current = epoch == self.newest_epoch;
         for lease in &granted {
             self.checker.granted(lease, epoch, current);
         }
         let lost = self.faulty(30);
         let worker = &self.workers[number];
-        if lost || worker.dead || worker.life != life {
+        if worker.dead || worker.connection != connection {
+            self.counts.answers_lost += 1;
+            return;
+        }
+        if lost {
             self.counts.answers_lost += 1;
             return self.break_stream(number);
         }
@@ -352,21 +370,21 @@ impl World {
         for _ in 0..=u32::from(doubled) {
             let tokens = reports.iter().map(|(token, _)| token.clone()).collect();
             let (reply, answer) = oneshot::channel();
-            let life = self.workers[number].life;
+            let connection = self.workers[number].connection;
             let message = Message::Report {
                 reports: reports.clone(),
                 session: session.clone(),
                 free_slots,
                 reply,
             };
-            self.send(of, message, Some(Waiting::Report(number, life, tokens, answer)));
+            self.send(of, message, Some(Waiting::Report(number, connection, tokens, answer)));
         }
     }
 
     pub fn report_answered(
         &mut self,
         number: usize,
-        life: u64,
+        connection: u64,
         tokens: &[String],
         answer: Option<Reported>,
         epoch: i64,
@@ -378,7 +396,7 @@ impl World {
         }
         let lost = self.faulty(30);
         let worker = &mut self.workers[number];
-        if worker.life != life {
+        if worker.connection != connection {
             return;
         }
         let mut recorded = Vec::new();

@@ -4,6 +4,8 @@ CREATE SEQUENCE session_generations;
 CREATE TABLE sessions (
     session    text COLLATE "C" PRIMARY KEY,
     generation bigint      NOT NULL,
+    -- Which call of the worker to go on it was, as the worker counts them; 0 when it does not.
+    resumption bigint      NOT NULL,
     resumed_at timestamptz NOT NULL
 );
 CREATE INDEX sessions_resumed ON sessions (resumed_at);

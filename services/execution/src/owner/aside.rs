@@ -69,7 +69,7 @@ mod tests {
         let id = ids.execution(None);
         core.adopt(id.shard());
         core.serve(id.shard());
-        let token = ids.token(id.shard());
+        let token = ids.token(id.shard(), 0);
         let lease = LeaseKey {
             token: Arc::clone(&token),
             session: "s".into(),

@@ -17,7 +17,7 @@ use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
 use super::live::Live;
-use super::messages::{Message, TokenSubject, Verdict};
+use super::messages::{Message, Received, TokenSubject, Verdict};
 pub use super::outputs::{Output, Stats};
 use super::seats::{NoSeats, Seats};
 use super::sessions::Sessions;
@@ -169,9 +169,11 @@ impl Core {
                 generation,
                 reason,
             } => self.session_closed(&session, generation, &reason),
-            Message::SessionLives { session, generation } => {
-                self.sessions.lives(&session, generation, now.steady);
-            }
+            Message::SessionLives {
+                session,
+                generation,
+                received,
+            } => self.session_lives(&session, generation, received),
         }
     }
 
@@ -190,6 +192,22 @@ impl Core {
                 drop(self.leases.remove(&token));
             } else {
                 self.lose(&token, reason);
+            }
+        }
+    }
+
+    /// A session goes on. What its worker was given before and never received is given out again: it cannot come any more.
+    fn session_lives(&mut self, session: &str, generation: u64, received: Option<Received>) {
+        let newest = self.sessions.lives(session, generation, self.now.steady);
+        let Some(received) = received.filter(|_| newest) else {
+            return;
+        };
+        self.sessions.received(session, received);
+        for token in self.leases.tokens_of_session(session) {
+            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
+            if decides && self.sessions.never_came(session, &token) {
+                self.stats.never_came += 1;
+                self.unheard(&token);
             }
         }
     }

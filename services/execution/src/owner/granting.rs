@@ -105,7 +105,7 @@ impl Core {
         };
         let effects = self.decide(id, command, false).ok()?;
         self.pending.release_lazily(id, effects, self.now);
-        let token = self.ids.token(id.shard());
+        let token = self.ids.token(id.shard(), session.generation);
         let expires_at = self.now.wall.saturating_add(LEASE);
         let subject = TokenSubject {
             execution: id,
@@ -172,16 +172,9 @@ impl Core {
             return;
         }
         let subject = lease.subject;
-        let outcome = Outcome::Released {
-            reason: "the worker was gone before it heard of the task".to_owned(),
-            not_started: true,
-        };
-        let command = Command::Report {
-            task: subject.task,
-            attempt: subject.attempt,
-            outcome,
-        };
+        let command = given_back(subject.task, subject.attempt);
         if let Ok(effects) = self.decide(subject.execution, command, true) {
+            metrics::unheard();
             self.release_later(subject.execution, effects);
         }
     }
@@ -206,4 +199,13 @@ impl Core {
             self.release_later(id, effects);
         }
     }
+}
+
+/// An attempt of which its worker never heard: it has not begun.
+pub(super) fn given_back(task: u32, attempt: u32) -> Command {
+    let outcome = Outcome::Released {
+        reason: "the worker never heard of the task".to_owned(),
+        not_started: true,
+    };
+    Command::Report { task, attempt, outcome }
 }

@@ -1,6 +1,6 @@
 //! What can be asked of the owner, and what it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,6 +181,9 @@ pub enum Verdict {
     Unknown,
 }
 
+/// Tokens of the leases that have reached a worker.
+pub type Received = Arc<HashSet<String>>;
+
 /// What is known of a lease, for its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -276,5 +279,8 @@ pub enum Message {
         session: String,
         /// The generation that began.
         generation: u64,
+        /// The leases that have reached its worker, if the worker said which: what it was given in earlier generations
+        /// and does not name was lost on the way.
+        received: Option<Received>,
     },
 }

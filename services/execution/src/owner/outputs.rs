@@ -54,4 +54,6 @@ pub struct Stats {
     pub offered_again: u64,
     /// Times at which the owner found that it had been frozen.
     pub frozen: u64,
+    /// Leases that had been lost on the way to workers that came back without them.
+    pub never_came: u64,
 }

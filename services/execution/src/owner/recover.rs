@@ -8,6 +8,7 @@ use nexus_engine::{Command, Execution, Plan, TaskState, attempt_deadline, resume
 
 use super::base::Now;
 use super::core::Core;
+use super::granting::given_back;
 use super::leases::Lease;
 use super::live::{Live, restore};
 use super::messages::TokenSubject;
@@ -78,7 +79,11 @@ impl Core {
         self.executions.insert(id, live);
         if self.lasting_leases {
             for (task, key) in leases {
-                recovered.taken_over += u32::from(self.take_over(id, task, key));
+                if self.sessions.never_came(&key.session, &key.token) {
+                    self.give_back_unheard(id, task);
+                } else {
+                    recovered.taken_over += u32::from(self.take_over(id, task, key));
+                }
             }
         }
         recovered.interrupted += self.give_back_running(id);
@@ -133,6 +138,18 @@ impl Core {
         };
         self.leases.insert(key.token, lease);
         true
+    }
+
+    /// A former owner leased a task to a worker that never heard of it.
+    fn give_back_unheard(&mut self, id: ExecutionId, task: u32) {
+        let live = self.executions.get(&id);
+        if let Some(attempt) = live
+            .and_then(|live| live.execution.tasks.get(task as usize))
+            .map(|task| task.leases)
+        {
+            // The effects are left alone: what the execution is owed is derived once, at the end.
+            drop(self.decide(id, given_back(task, attempt), true));
+        }
     }
 
     /// Ends the leases of a former owner that nobody knows any more.
@@ -251,6 +268,7 @@ mod tests {
         let lives = |generation| Message::SessionLives {
             session: "s".into(),
             generation,
+            received: None,
         };
         let ids = Ids::system();
         let cases = [
@@ -276,6 +294,36 @@ mod tests {
             assert!(expected.contains(&lasts), "{full}: {lasts} s");
             let losses = core.executions[&id].execution.tasks[0].infra_losses;
             assert_eq!(losses, 1, "the loss is counted");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_was_lost_on_the_way_is_given_out_again_unbegun_by_a_new_owner_too() {
+        let ids = Ids::system();
+        // The session came back before the new owner had the shard, naming this lease or not.
+        for (generation, named, is_taken_over) in [(7, false, 0), (7, true, 1), (0, false, 1)] {
+            let (id, plan, left) = left_behind(&ids, "s");
+            let token = left.tasks[0].lease.clone().expect("a lease").token;
+            let mut core = owner(2, &ids, id.shard());
+            let received = named.then(|| token.to_string()).into_iter().collect();
+            let lives = Message::SessionLives {
+                session: "s".into(),
+                generation,
+                received: Some(Arc::new(received)),
+            };
+            core.handle(lives, NOW);
+            assert_eq!(
+                taken_over(&mut core, &plan, left),
+                is_taken_over,
+                "{generation} {named}"
+            );
+            let task = &core.executions[&id].execution.tasks[0];
+            let expected = if is_taken_over == 1 {
+                TaskState::Running
+            } else {
+                TaskState::Scheduled
+            };
+            assert_eq!((task.state, task.infra_losses), (expected, 0));
         }
     }
 

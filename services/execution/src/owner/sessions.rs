@@ -5,6 +5,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use nexus_engine::planted::{Bug, planted};
+
+use super::messages::Received;
+use super::shards::generation_of_token;
+
 /// How long a word is remembered after it was last said, in microseconds: longer than the shards of an owner that died
 /// are without one, and than any word between replicas is under way.
 const REMEMBERED: i64 = 60_000_000;
@@ -12,11 +17,15 @@ const REMEMBERED: i64 = 60_000_000;
 const AGAIN: i64 = REMEMBERED / 4;
 /// Sessions that are remembered at most.
 const MOST: usize = 10_000;
+/// Tokens that are remembered at most of what workers received, of all sessions together.
+const MOST_TOKENS: usize = 200_000;
 
 #[derive(Debug)]
 struct Word {
     generation: u64,
     closed: bool,
+    /// What had reached the worker when this generation began, if it said so.
+    received: Option<Received>,
     /// On the steady clock.
     until: i64,
 }
@@ -27,6 +36,8 @@ pub(super) struct Sessions {
     known: HashMap<String, Word>,
     /// When what is known ends, in that order; a word that was said again stands here more than once.
     order: VecDeque<(i64, String)>,
+    /// Tokens among what is known.
+    tokens: usize,
 }
 
 impl Sessions {
@@ -42,6 +53,31 @@ impl Sessions {
     /// A session was closed in a generation. False when that is an old word.
     pub(super) fn close(&mut self, session: &str, generation: u64, now: i64) -> bool {
         self.note(session, generation, true, now)
+    }
+
+    /// What had reached the worker when the session's present generation began. Where there is no room for it, leases that
+    /// were lost on the way end by themselves.
+    pub(super) fn received(&mut self, session: &str, received: Received) {
+        let Some(word) = self.known.get_mut(session) else {
+            return;
+        };
+        let before = word.received.as_ref().map_or(0, |received| received.len());
+        let after = self.tokens - before + received.len();
+        if after <= MOST_TOKENS {
+            word.received = Some(received);
+            self.tokens = after;
+        }
+    }
+
+    /// Whether a lease of a session was lost on the way to its worker: it was given out in an earlier generation, whose
+    /// words do not reach the worker any more, and had not reached it when the present one began.
+    pub(super) fn never_came(&self, session: &str, token: &str) -> bool {
+        let Some(word) = self.known.get(session) else {
+            return false;
+        };
+        let earlier = generation_of_token(token).is_some_and(|generation| generation < word.generation);
+        let missing = word.received.as_ref().is_some_and(|received| !received.contains(token));
+        missing && (earlier || planted(Bug::YoungLeaseGivenBack))
     }
 
     /// Whether a session has gone on elsewhere since a generation.
@@ -61,6 +97,10 @@ impl Sessions {
         }
         let until = now.saturating_add(REMEMBERED);
         if let Some(word) = self.known.get_mut(session) {
+            if word.generation != generation {
+                // It tells of the generation before.
+                self.tokens -= word.received.take().map_or(0, |received| received.len());
+            }
             (word.generation, word.closed) = (generation, closed);
             if until - word.until < AGAIN {
                 return true;
@@ -71,6 +111,7 @@ impl Sessions {
             let word = Word {
                 generation,
                 closed,
+                received: None,
                 until,
             };
             self.known.insert(session.to_owned(), word);
@@ -86,7 +127,8 @@ impl Sessions {
             };
             // Otherwise it was said again, and stands further behind.
             if self.known.get(&session).is_some_and(|word| word.until == until) {
-                self.known.remove(&session);
+                let word = self.known.remove(&session);
+                self.tokens -= word.and_then(|word| word.received).map_or(0, |received| received.len());
             }
         }
     }
@@ -107,6 +149,33 @@ mod tests {
         assert!(sessions.close("a", 7, 2) && sessions.is_closed("a", 2));
         assert!(!sessions.close("a", 3, 3) && sessions.is_closed("a", 3));
         assert!(sessions.lives("a", 8, 4) && !sessions.is_closed("a", 4), "it came back");
+    }
+
+    #[test]
+    fn what_a_worker_does_not_name_never_came_if_it_was_given_out_before() {
+        let mut sessions = Sessions::default();
+        let named: Received = std::sync::Arc::new(["00a.3".to_owned()].into());
+        assert!(sessions.lives("s", 4, 0));
+        assert!(!sessions.never_came("s", "00b.3"), "it has not said what it received");
+        sessions.received("s", named.clone());
+        let never_came: Vec<bool> = ["00a.3", "00b.3", "00c.4", "00d.5", "00e"]
+            .map(|token| sessions.never_came("s", token))
+            .to_vec();
+        assert_eq!(never_came, [false, true, false, false, false]);
+        assert!(
+            sessions.lives("s", 4, 1) && sessions.never_came("s", "00b.3"),
+            "a heartbeat"
+        );
+        assert!(
+            sessions.lives("s", 6, 1) && !sessions.never_came("s", "00b.3"),
+            "what it has now is not known"
+        );
+        assert_eq!(sessions.tokens, 0);
+        sessions.received("s", named);
+        assert!(
+            sessions.close("t", 0, 2 * REMEMBERED) && sessions.tokens == 0,
+            "forgotten with its session"
+        );
     }
 
     #[test]

@@ -80,6 +80,13 @@ pub fn shard_of_token(token: &str) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok().filter(|shard| *shard < SHARDS)
 }
 
+/// In which generation of its session a lease was given out. None for tokens of before generations.
+#[must_use]
+pub fn generation_of_token(token: &str) -> Option<u64> {
+    let (_, generation) = token.rsplit_once('.')?;
+    u64::from_str_radix(generation, 16).ok()
+}
+
 impl Core {
     /// Takes a shard: from now on its executions may be revived.
     pub fn adopt(&mut self, shard: u16) {
@@ -177,6 +184,12 @@ mod tests {
         for wrong in ["", "4", "40abc", "zz", "é"] {
             assert_eq!(shard_of_token(wrong), None, "{wrong}");
         }
+        let token = crate::ids::Ids::system().token(63, 0x2a);
+        assert_eq!(
+            (shard_of_token(&token), generation_of_token(&token)),
+            (Some(63), Some(42))
+        );
+        assert_eq!(generation_of_token("3fabc"), None, "of before");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::trust::Trust;
 use super::{MEMBERSHIP, RENEWAL, Replication, Router, TRUST};
 use crate::ids::{Ids, SHARDS};
 use crate::owner::Reins;
@@ -51,11 +52,9 @@ pub(crate) struct Keeper {
     reins: Reins,
     nudge: Nudge,
     ids: Ids,
-    standing: watch::Sender<bool>,
     me: Replica,
-    /// When trust ends unless the membership is renewed, and whether there is any.
-    trusted_until: Instant,
-    trusted: bool,
+    /// When trust ends unless the membership is renewed.
+    trusted_until: watch::Sender<Instant>,
     joined: bool,
     /// The name under which it is joining again, until that is known to be done: a join whose answer was lost is repeated
     /// under the same name, and leaves no replica behind that nobody is.
@@ -90,16 +89,21 @@ impl Keeper {
         standing: watch::Sender<bool>,
     ) -> Self {
         let Ways { router, reins, nudge } = ways;
+        let (trusted_until, until) = watch::channel(Instant::now() + TRUST);
+        let trust = Trust {
+            until,
+            standing,
+            control: reins.control.clone(),
+        };
+        tokio::spawn(trust.watch());
         Self {
             replication,
             router,
             reins,
             nudge,
             ids,
-            standing,
             me,
-            trusted_until: Instant::now() + TRUST,
-            trusted: true,
+            trusted_until,
             joined: true,
             rejoining: None,
             view: View::default(),
@@ -118,7 +122,6 @@ impl Keeper {
                 // Not more often than every so often, however many ask.
                 () = self.nudge.0.notified() => sleep_until(looked + SOON).await,
                 Ok(()) = self.reins.lost.changed() => self.joined = false,
-                () = sleep_until(self.trusted_until), if self.trusted => self.trust(false).await,
             }
             looked = Instant::now();
             let again = match self.round().await {
@@ -157,8 +160,7 @@ impl Keeper {
             }
             Err(error) => return Err(error),
         };
-        self.trusted_until = begun + TRUST;
-        self.trust(true).await;
+        self.trusted_until.send_replace(begun + TRUST);
         let wanted = moves(self.me.owner, &view);
         self.view = view.clone();
         self.router.update(self.me.owner, view);
@@ -205,19 +207,6 @@ impl Keeper {
         self.reins.lost.mark_unchanged();
         self.joined = true;
         Ok(())
-    }
-
-    async fn trust(&mut self, trusted: bool) {
-        if self.trusted != trusted {
-            if !trusted {
-                tracing::warn!(
-                    "the membership could not be renewed in time; workers are not told to go on until it is"
-                );
-            }
-            self.trusted = trusted;
-            self.standing.send_replace(trusted);
-            self.tell(Control::Trust(trusted)).await;
-        }
     }
 
     async fn make(&mut self, wanted: Moves) -> Result<(), StoreError> {
@@ -291,10 +280,8 @@ fn differences(me: Uuid, view: &View, held: &BTreeSet<u16>) -> (Vec<u16>, Vec<u1
 
 /// A question to the store with a limit, so that a store that hangs does not stop the clockwork.
 async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(CALL, call).await.unwrap_or_else(|_| {
-        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer in time");
-        Err(StoreError::Database(nexus_storage::Error::from(sqlx::Error::Io(late))))
-    })
+    let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
+    timeout(CALL, call).await.map_err(late).flatten()
 }
 
 /// Whether every shard is owned by somebody else, or nobody else is there.

@@ -106,22 +106,17 @@ impl Peers {
     pub(crate) fn nudge(&self) {
         for peer in self.all() {
             tokio::spawn(async move {
-                drop(word(peer.client().nudge(request(NudgeRequest {}, WORD))).await);
+                drop(in_time(peer.client().nudge(request(NudgeRequest {}, WORD))).await);
             });
         }
     }
 
     /// Tells the others that a session is over, or goes on here. Whom this does not reach finds out when the leases end.
-    pub(crate) fn close_session(&self, session: &str, generation: u64, reason: &str, moved: bool) {
+    pub(crate) fn tell_of_session(&self, word: &CloseSessionRequest) {
         for peer in self.all() {
-            let message = CloseSessionRequest {
-                session: session.to_owned(),
-                reason: reason.to_owned(),
-                moved,
-                generation,
-            };
+            let message = word.clone();
             tokio::spawn(async move {
-                if let Err(error) = word(peer.client().close_session(request(message, WORD))).await {
+                if let Err(error) = in_time(peer.client().close_session(request(message, WORD))).await {
                     tracing::warn!(peer = %peer.address, error = %error.message(), "a replica did not hear that a session is over");
                 }
             });
@@ -139,7 +134,7 @@ pub(crate) async fn direct(peers: Peers, mut directives: mpsc::Receiver<SessionD
         let told = peers.all().into_iter().map(|peer| {
             let message = message.clone();
             async move {
-                let told = word(peer.client().direct_leases(request(message, WORD))).await;
+                let told = in_time(peer.client().direct_leases(request(message, WORD))).await;
                 if let Err(error) = told {
                     // The workers' heartbeats tell them.
                     tracing::debug!(peer = %peer.address, error = %error.message(), "directives were not passed on");
@@ -157,7 +152,7 @@ pub(crate) fn request<T>(message: T, limit: Duration) -> Request<T> {
     request
 }
 
-async fn word<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let late = |_| Status::deadline_exceeded("no answer in time");
     timeout(WORD, call).await.map_err(late)?
 }

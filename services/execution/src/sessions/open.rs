@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub(super) newest: u64,
     /// Grows each time it goes on at another replica.
     pub(super) generation: u64,
+    /// Which call of the worker to go on it was, as the worker counts them.
+    pub(super) resumption: u64,
     /// The address that it was opened from; none within the process.
     pub(super) peer: Option<IpAddr>,
     /// It was asked for since it was opened.

@@ -53,7 +53,9 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
     async fn leave(&self, owner: Uuid) -> Result<(), StoreError>;
 
     /// Begins a new generation of a worker's session, which goes on at another replica than before. Grows with each.
-    async fn resume_session(&self, session: &str) -> Result<u64, StoreError>;
+    /// `resumption` says which call of the worker this is, 0 when it does not count them; nothing when a later one has
+    /// come before.
+    async fn resume_session(&self, session: &str, resumption: u64) -> Result<Option<u64>, StoreError>;
 
     /// The newest generations of those sessions that went on anywhere in the last days.
     async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError>;

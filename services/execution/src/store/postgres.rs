@@ -265,8 +265,8 @@ impl Membership for PostgresStore {
         self.named(membership::leave(&self.database, owner).await)
     }
 
-    async fn resume_session(&self, session: &str) -> Result<u64, StoreError> {
-        self.named(sessions::resume(&self.database, session).await)
+    async fn resume_session(&self, session: &str, resumption: u64) -> Result<Option<u64>, StoreError> {
+        self.named(sessions::resume(&self.database, session, resumption).await)
     }
 
     async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {

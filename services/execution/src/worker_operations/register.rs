@@ -1,12 +1,14 @@
 //! Opens and closes a worker's session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use nexus_api::shard::v1::CloseSessionRequest;
 use nexus_api::time::duration;
 use nexus_api::worker::v1::{
-    DeregisterWorkerRequest, DeregisterWorkerResponse, RegisterWorkerRequest, RegisterWorkerResponse,
+    DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
 use tokio::time::timeout;
 use tonic::Status;
@@ -24,6 +26,7 @@ const CALL: std::time::Duration = std::time::Duration::from_secs(2);
 const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
 const MAX_SLOTS: u32 = 10_000;
+const MAX_TOKENS: usize = 10_000;
 
 pub(crate) async fn register(
     context: &Context,
@@ -40,21 +43,28 @@ pub(crate) async fn register(
     if request.queues.len() > MAX_QUEUES || request.queues.iter().any(unfit) {
         return Err(ApiError::field("queues", format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes")).into());
     }
+    if let Some(received) = &request.received {
+        if request.resume_number == 0 {
+            return Err(ApiError::field("resume_number", "is needed beside `received`").into());
+        }
+        if received.tokens.len() > MAX_TOKENS {
+            return Err(ApiError::field("received.tokens", format!("at most {MAX_TOKENS} are taken")).into());
+        }
+    }
     let (name, queues) = (request.name.clone(), request.queues.clone());
     let resumed = sessions::resumed(&request).map(ToOwned::to_owned);
     let generation = match &resumed {
-        Some(session) => next_generation(context, session).await?,
+        Some(session) => next_generation(context, session, request.resume_number).await?,
         None => 0,
     };
+    let received = request.received.clone();
     let opened = context.sessions.register(request, generation, peer, &context.ids);
     let session = opened.map_err(|full| {
         ApiError::new(ErrorReason::Overloaded, format!("{full}; repeat the call in 10 s"))
             .retry_after(std::time::Duration::from_secs(10))
     })?;
     if resumed.is_some() {
-        let peers = context.router.peers();
-        peers.close_session(&session, generation, "the worker is here now", true);
-        context.owner.session_lives(session.clone(), generation).await;
+        goes_on(context, &session, generation, received).await;
     }
     tracing::info!(
         worker = name,
@@ -85,12 +95,32 @@ pub(crate) async fn deregister(
     Ok(DeregisterWorkerResponse {})
 }
 
+/// A session goes on here: everybody may know, and what its worker says that it has received.
+async fn goes_on(context: &Context, session: &str, generation: u64, received: Option<ReceivedLeases>) {
+    context.router.peers().tell_of_session(&CloseSessionRequest {
+        session: session.to_owned(),
+        generation,
+        reason: "the worker is here now".to_owned(),
+        moved: true,
+        received: received.clone(),
+    });
+    let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
+    context
+        .owner
+        .session_lives(session.to_owned(), generation, received)
+        .await;
+}
+
 /// The generation in which a session goes on here. Its number proves that this is the newest word on the session.
-async fn next_generation(context: &Context, session: &str) -> Result<u64, Status> {
-    let Some(membership) = &context.membership else {
-        return Ok(context.sessions.next_generation());
+async fn next_generation(context: &Context, session: &str, resumption: u64) -> Result<u64, Status> {
+    let next = match &context.membership {
+        Some(membership) => {
+            let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
+            let asked = timeout(CALL, membership.resume_session(session, resumption)).await;
+            asked.map_err(late).flatten().map_err(status)?
+        }
+        None => context.sessions.next_generation(session, resumption),
     };
-    let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-    let asked = timeout(CALL, membership.resume_session(session)).await;
-    asked.map_err(late).flatten().map_err(status)
+    let overtaken = "a later call of this worker to go on with its session has come before this one";
+    next.ok_or_else(|| ApiError::new(ErrorReason::SessionMoved, overtaken).into())
 }

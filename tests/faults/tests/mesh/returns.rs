@@ -108,21 +108,12 @@ async fn a_replica_comes_back(test: &str, absence: Absence) {
     }
     let findings = running.end(&mut arena, &tally, test).await;
     assert_eq!(arena.needless_repeats(), Vec::<String>::new());
-    // What was in the packets at the moment of the cut the worker never heard of: such a lease ends unbegun, an
-    // at_most_once one as UNKNOWN, since nobody can tell. Of what had begun nothing may be lost, as was looked at above.
-    let unheard = match absence {
-        Absence::Stopped => 0,
-        Absence::Held | Absence::Dropped => tally.hits(),
-    };
-    let unknown = findings.counter("unknown");
-    assert!(unknown <= unheard, "{unknown} tasks are UNKNOWN");
-    if absence == Absence::Stopped {
-        assert_eq!(
-            findings.counter("infra_losses"),
-            0,
-            "no lease of a living worker is lost"
-        );
-    }
+    assert_eq!(findings.counter("unknown"), 0, "nothing is UNKNOWN");
+    assert_eq!(
+        findings.counter("infra_losses"),
+        0,
+        "no lease of a living worker is lost"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

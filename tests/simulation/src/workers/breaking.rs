@@ -3,12 +3,17 @@
 use super::*;
 
 impl World {
-    /// The worker's stream breaks: the server ends its session at once, and the worker connects again.
+    /// The worker's stream breaks. The server ends its session at once or, where sessions go on, waits for the worker to
+    /// come back; what was under way to it is lost all the same.
     pub(super) fn break_stream(&mut self, number: usize) {
         let Some((session, of)) = self.workers[number].session.take() else {
             return;
         };
+        self.workers[number].connection += 1;
         self.counts.streams_broken += 1;
+        if self.lasting && !self.workers[number].dead && self.rng.bool() {
+            return;
+        }
         let closed = self.owner(of).and_then(|owner| owner.sessions.close(&session.session));
         if let Some(closing) = closed {
             let closed = Message::SessionClosed {
@@ -99,7 +104,11 @@ impl World {
                 let worker = &mut self.workers[number];
                 worker.dead = true;
                 worker.life += 1;
+                worker.connection += 1;
                 worker.running.clear();
+                // Its successor is another worker.
+                worker.given_up.clear();
+                worker.known_as.clear();
                 worker.session = None;
                 worker.asking = false;
                 let wait = self.rng.i64(SECOND / 10..20 * SECOND);

@@ -41,6 +41,8 @@ impl World {
         let worker = &mut self.workers[number];
         if !worker.careless {
             let late = |running: &Running| running.outcome.is_none() && steady - running.extended_at >= GIVE_UP;
+            let given_up = worker.running.iter().filter(|(_, running)| late(running));
+            worker.given_up.extend(given_up.map(|(token, _)| token.clone()));
             worker.running.retain(|_, running| !late(running));
         }
     }
@@ -79,7 +81,10 @@ impl World {
             }
             // A careless worker goes on, and reports what nobody wants any more.
             Verdict::Lost if careless && running.outcome.is_none() => {}
-            Verdict::Lost => drop(worker.running.remove(token)),
+            Verdict::Lost => {
+                worker.given_up.insert(token.to_owned());
+                worker.running.remove(token);
+            }
             Verdict::Unknown => {}
         }
     }

@@ -8,20 +8,24 @@ use super::database;
 use crate::store::StoreError;
 
 /// Begins a new generation of a session. The number is drawn while the row is held: of two that resume one session at
-/// once, the later one has the higher number. Rows that are too old to be of use go.
-pub(super) async fn resume(store: &Database, session: &str) -> Result<u64, StoreError> {
+/// once, the later one has the higher number. Nothing when the worker has made a later call already. Rows that are too
+/// old to be of use go.
+pub(super) async fn resume(store: &Database, session: &str, resumption: u64) -> Result<Option<u64>, StoreError> {
     let row = sqlx::query(
         "WITH old AS (DELETE FROM sessions WHERE resumed_at < now() - interval '7 days' AND session <> $1)
-         INSERT INTO sessions AS known (session, generation, resumed_at)
-         VALUES ($1, nextval('session_generations'), now())
-         ON CONFLICT (session) DO UPDATE SET generation = nextval('session_generations'), resumed_at = now()
+         INSERT INTO sessions AS known (session, generation, resumption, resumed_at)
+         VALUES ($1, nextval('session_generations'), $2, now())
+         ON CONFLICT (session) DO UPDATE
+             SET generation = nextval('session_generations'), resumption = $2, resumed_at = now()
+             WHERE $2 = 0 OR known.resumption < $2
          RETURNING generation",
     )
     .bind(session)
-    .fetch_one(store.writer())
+    .bind(i64::try_from(resumption).unwrap_or(i64::MAX))
+    .fetch_optional(store.writer())
     .await
     .map_err(database)?;
-    generation(&row, 0)
+    row.map(|row| generation(&row, 0)).transpose()
 }
 
 /// The generations of those sessions that went on anywhere.
