@@ -1,6 +1,7 @@
 //! Whether this replica can do what callers ask of it, for readiness. It is told from what is the case now, and from
 //! nothing that was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ const LASTING: Duration = Duration::from_secs(2);
 pub(crate) struct Signs {
     /// Whether the membership is fresh.
     pub(crate) standing: watch::Receiver<bool>,
+    /// The database that it is kept in, for people.
+    pub(crate) database: Arc<str>,
     /// The trouble of the write under way.
     pub(crate) trouble: watch::Receiver<Option<Trouble>>,
     /// What is wrong with the advertised address.
@@ -26,7 +29,10 @@ impl Signs {
     /// Why the replica cannot do its work; nothing when it can.
     fn told(&mut self) -> Option<String> {
         if !*self.standing.borrow_and_update() {
-            return Some("its membership cannot be renewed: the database does not answer".to_owned());
+            return Some(format!(
+                "its membership cannot be renewed: {} does not answer",
+                self.database
+            ));
         }
         let trouble = self.trouble.borrow_and_update().clone();
         if let Some(trouble) = trouble.filter(|trouble| trouble.since.elapsed() >= LASTING) {
@@ -76,6 +82,7 @@ mod tests {
         let troubles = Troubles::default();
         let signs = Signs {
             standing: stands,
+            database: Arc::from("execution at db:5432"),
             trouble: troubles.watch(),
             address: addressed,
         };
@@ -92,7 +99,7 @@ mod tests {
         };
         next("").await;
         standing.send_replace(false);
-        next("membership").await;
+        next("membership cannot be renewed: execution at db:5432").await;
         standing.send_replace(true);
         next("").await;
         let writing = troubles.of_a_write();

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use nexus_api::shard::v1::CloseSessionRequest;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::Context;
 use crate::owner::LEASE;
 use crate::sessions::Closing;
 use crate::store::StoreError;
-use crate::store::membership::Membership;
+use crate::store::membership::{Membership, in_time};
 
 /// How long one question to the store may take, and the wait before it is asked again.
 const CALL: Duration = Duration::from_secs(2);
@@ -63,9 +63,7 @@ async fn generations(membership: &dyn Membership, sessions: &[String]) -> Result
     let lease = Duration::from_micros(u64::try_from(LEASE).unwrap_or_default());
     let until = Instant::now() + lease;
     loop {
-        let asked = timeout(CALL, membership.session_generations(sessions)).await;
-        let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-        match asked.map_err(late).flatten() {
+        match in_time(membership, CALL, membership.session_generations(sessions)).await {
             Ok(known) => return Ok(known),
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => sleep(AGAIN).await,

@@ -307,6 +307,10 @@ impl Parts {
         );
         let signs = Signs {
             standing: stands,
+            database: sharing.as_ref().map_or_else(
+                || Arc::from("the database"),
+                |sharing| Arc::clone(sharing.membership.place()),
+            ),
             trouble: owner.troubles().watch(),
             address: addressed,
         };

@@ -239,9 +239,13 @@ impl Pool {
         Some(self.sent.clone())
     }
 
-    /// Notes that a report was answered, whatever the answer is.
-    pub(crate) fn answered(&mut self, token: &str) {
+    /// Notes that a report was answered, whatever the answer is. Only one that was accepted is known to be stored: what
+    /// made a report stale may be forgotten again with the owner that decided it.
+    pub(crate) fn answered(&mut self, token: &str, accepted: bool) {
         self.sent.retain(|report| report.token != token);
+        if !accepted {
+            self.give_up(token);
+        }
     }
 
     /// Takes back what was under way when the way broke: it is sent again, which is harmless.
@@ -287,7 +291,7 @@ mod tests {
         assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1));
         assert!(!pool.ended(done("b")));
         assert_eq!(pool.next_reports(), None, "one batch at a time");
-        pool.answered("a");
+        pool.answered("a", true);
         assert_eq!(pool.free(), 1);
         assert_eq!(
             pool.next_reports().map(|reports| reports[0].token.clone()),
@@ -295,7 +299,7 @@ mod tests {
         );
         pool.unsend();
         assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1), "sent again");
-        pool.answered("b");
+        pool.answered("b", true);
         assert!(pool.is_empty());
     }
 
@@ -336,8 +340,13 @@ mod tests {
         pool.next_reports();
         let received = |pool: &Pool| pool.received().map(|tokens| tokens.len());
         assert_eq!(received(&pool), Some(3));
-        pool.answered("answered");
-        assert_eq!(received(&pool), Some(2), "of that the server knows");
+        pool.answered("answered", false);
+        assert_eq!(received(&pool), Some(3), "what made it stale may not be stored");
+        pool.take("accepted", now).expect("slot");
+        pool.ended(done("accepted"));
+        pool.next_reports();
+        pool.answered("accepted", true);
+        assert_eq!(received(&pool), Some(3), "of that the server knows");
         for number in 0..=MAX_RECEIVED {
             pool.give_up(&number.to_string());
         }

@@ -273,7 +273,8 @@ impl<'a> Session<'a> {
     fn answered(&mut self, response: ReportTasksResponse) {
         kill_here("worker::reported");
         for result in response.results {
-            self.state.pool.answered(&result.token);
+            let accepted = result.status() == report_result::Status::Accepted;
+            self.state.pool.answered(&result.token, accepted);
             match result.status() {
                 report_result::Status::Stale => tracing::info!(reason = %result.message, "a result came too late"),
                 report_result::Status::Invalid => tracing::warn!(reason = %result.message, "a result was refused"),

@@ -207,6 +207,17 @@ impl MeshArena {
         self.mark("life", &life, failpoints);
     }
 
+    /// Stops a node in order.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn stop(&mut self, role: Role, number: usize) {
+        let node = self.mesh.node(role, number);
+        let life = node.life();
+        node.stop().await.unwrap_or_else(|error| panic!("{error}"));
+        self.mark("ended", &life, "SIGTERM");
+    }
+
     /// Stops a node in order, with its exit code and the time that it took, and begins a new life that is ready.
     ///
     /// # Panics

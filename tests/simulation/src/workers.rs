@@ -180,6 +180,7 @@ impl World {
         worker.asking = false;
         worker.connection += 1;
         if let Some(session) = lives {
+            self.trace(|| format!("worker {number} goes on with {session} in {generation}, having {received:?}"));
             let lives = Message::SessionLives {
                 session: session.clone(),
                 generation,
@@ -420,6 +421,9 @@ impl World {
             // What another owner has to be told is told again with the next report.
             if *accepted != Acceptance::NotOwner {
                 self.workers[number].running.remove(token);
+            }
+            if *accepted == Acceptance::Stale {
+                self.workers[number].given_up.insert(token.clone());
             }
         }
         for lease in answer.granted {

@@ -17,7 +17,7 @@ use crate::ids::{Ids, SHARDS};
 use crate::owner::Reins;
 use crate::owner::balance::{Moves, moves};
 use crate::owner::control::{Control, Handover};
-use crate::store::membership::{Replica, View};
+use crate::store::membership::{Replica, View, in_time};
 use crate::store::{Fence, StoreError};
 
 /// How long one question to the store may take.
@@ -148,7 +148,9 @@ impl Keeper {
             self.rejoin().await?;
         }
         let begun = Instant::now();
-        let renewed = in_time(self.replication.membership.renew(&self.me, MEMBERSHIP)).await;
+        let renewed = self
+            .in_time(self.replication.membership.renew(&self.me, MEMBERSHIP))
+            .await;
         kill_here("execution::membership::renewed");
         let view = match renewed {
             Ok(view) => view,
@@ -193,13 +195,13 @@ impl Keeper {
     async fn rejoin(&mut self) -> Result<(), StoreError> {
         // As a rule it is out already. If it is not, nobody has to wait for its end, and a commit that is still under way
         // under the old name is refused.
-        in_time(self.replication.membership.leave(self.me.owner)).await?;
+        self.in_time(self.replication.membership.leave(self.me.owner)).await?;
         let name = *self.rejoining.get_or_insert_with(|| self.ids.random());
         let me = Replica {
             owner: name,
             ..self.me.clone()
         };
-        let fence = in_time(self.replication.membership.join(&me, MEMBERSHIP)).await?;
+        let fence = self.in_time(self.replication.membership.join(&me, MEMBERSHIP)).await?;
         (self.me, self.rejoining) = (me, None);
         self.held.clear();
         self.tell(Control::Rejoin(fence)).await;
@@ -214,14 +216,14 @@ impl Keeper {
         if !wanted.give_up.is_empty() {
             self.held.retain(|shard| !wanted.give_up.contains(shard));
             self.hand_over(&wanted.give_up).await;
-            in_time(membership.release(self.me.owner, &wanted.give_up)).await?;
+            self.in_time(membership.release(self.me.owner, &wanted.give_up)).await?;
             kill_here("execution::membership::released");
             tracing::info!(shards = wanted.give_up.len(), "shards were given up");
             self.router.peers().nudge();
             self.nudge.nudge();
         }
         if !wanted.take.is_empty() {
-            let taken = in_time(membership.acquire(self.me.owner, &wanted.take)).await?;
+            let taken = self.in_time(membership.acquire(self.me.owner, &wanted.take)).await?;
             kill_here("execution::membership::acquired");
             if !taken.is_empty() {
                 self.adopt(taken).await;
@@ -245,6 +247,10 @@ impl Keeper {
         }
     }
 
+    async fn in_time<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        in_time(self.replication.membership.as_ref(), CALL, question).await
+    }
+
     async fn tell(&self, control: Control) {
         // Refused only when the loop has ended.
         let _ended = self.reins.control.send(control).await;
@@ -263,7 +269,7 @@ impl Keeper {
             }
             tokio::time::sleep_until(begun + SOON).await;
         }
-        if let Err(error) = in_time(self.replication.membership.leave(self.me.owner)).await {
+        if let Err(error) = self.in_time(self.replication.membership.leave(self.me.owner)).await {
             tracing::warn!(%error, "the membership was not given up; it ends by itself");
         }
         self.router.peers().nudge();
@@ -276,12 +282,6 @@ fn differences(me: Uuid, view: &View, held: &BTreeSet<u16>) -> (Vec<u16>, Vec<u1
     let mine: BTreeSet<u16> = mine.map(|(shard, _)| shard).collect();
     let strays = mine.difference(held).copied().collect();
     (strays, held.difference(&mine).copied().collect())
-}
-
-/// A question to the store with a limit, so that a store that hangs does not stop the clockwork.
-async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-    timeout(CALL, call).await.map_err(late).flatten()
 }
 
 /// Whether every shard is owned by somebody else, or nobody else is there.

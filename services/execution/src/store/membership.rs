@@ -1,9 +1,11 @@
 //! The port through which replicas share the shards: who is there, who owns what, and how that changes. All times are
 //! judged by the database's clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Fence, StoreError};
@@ -33,6 +35,9 @@ pub struct View {
 /// How replicas share the shards.
 #[async_trait]
 pub trait Membership: Send + Sync + std::fmt::Debug {
+    /// Which database it is, for people.
+    fn place(&self) -> &Arc<str>;
+
     /// Makes a replica known for as long as `lease`, under a fresh name, and gives the fence that its commits show.
     async fn join(&self, replica: &Replica, lease: Duration) -> Result<Fence, StoreError>;
 
@@ -59,4 +64,14 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
 
     /// The newest generations of those sessions that went on anywhere in the last days.
     async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError>;
+}
+
+/// A question with a limit, so that a database that hangs does not stop whoever asks.
+pub(crate) async fn in_time<T>(
+    membership: &dyn Membership,
+    limit: Duration,
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = |_| StoreError::Database(nexus_storage::Error::timed_out().at(membership.place()));
+    timeout(limit, question).await.map_err(late).flatten()
 }

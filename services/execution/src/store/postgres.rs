@@ -265,6 +265,10 @@ impl Membership for PostgresStore {
         self.named(membership::leave(&self.database, owner).await)
     }
 
+    fn place(&self) -> &Arc<str> {
+        self.database.place()
+    }
+
     async fn resume_session(&self, session: &str, resumption: u64) -> Result<Option<u64>, StoreError> {
         self.named(sessions::resume(&self.database, session, resumption).await)
     }

@@ -10,14 +10,13 @@ use nexus_api::time::duration;
 use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
-use tokio::time::timeout;
 use tonic::Status;
 
 use super::MAX_OUTPUT;
 use crate::error::status;
 use crate::owner::{LEASE, MAX_LOG};
 use crate::sessions::{self, HEARTBEAT};
-use crate::store::StoreError;
+use crate::store::membership::in_time;
 use crate::{Context, ending};
 
 /// How long the store may take to number a session.
@@ -25,7 +24,8 @@ const CALL: std::time::Duration = std::time::Duration::from_secs(2);
 
 const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
-const MAX_SLOTS: u32 = 10_000;
+/// Most slots of one worker.
+pub(super) const MAX_SLOTS: u32 = 10_000;
 const MAX_TOKENS: usize = 10_000;
 
 pub(crate) async fn register(
@@ -115,9 +115,8 @@ async fn goes_on(context: &Context, session: &str, generation: u64, received: Op
 async fn next_generation(context: &Context, session: &str, resumption: u64) -> Result<u64, Status> {
     let next = match &context.membership {
         Some(membership) => {
-            let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
-            let asked = timeout(CALL, membership.resume_session(session, resumption)).await;
-            asked.map_err(late).flatten().map_err(status)?
+            let question = membership.resume_session(session, resumption);
+            in_time(membership.as_ref(), CALL, question).await.map_err(status)?
         }
         None => context.sessions.next_generation(session, resumption),
     };

@@ -1,5 +1,5 @@
 //! The stream of a worker: it says how many tasks it can take, and gets tasks and cancels at once. When the stream
-//! breaks the session is closed and what it held is given out again at once.
+//! breaks and the worker does not come back soon, its session is closed and what it held is given out again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::register::MAX_SLOTS;
 use super::{heartbeat, lease, poll, report, session};
 use crate::owner::{Granted, SessionRef};
 use crate::waiting::{Desk, HANDED, Open};
@@ -46,7 +47,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let (direct, mut directed) = mpsc::channel(OUTBOX);
     let stream = context.sessions.attach(&session.session, direct);
-    let (credits, credits_seen) = watch::channel(i64::from(ready.max_tasks));
+    let (credits, credits_seen) = watch::channel(at_most(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
     tokio::spawn(async move {
@@ -73,7 +74,12 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
                         take(&context, &session, message, &credits, &outbox, &reports).await;
                     }
                     Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => break,
+                    Ok(None) => break,
+                    // As a rule nobody is there any more; whoever sent what cannot be read hears of it.
+                    Err(status) => {
+                        drop(outbox.try_send(Err(status)));
+                        break;
+                    }
                 },
                 message = directed.recv() => match message {
                     Some(message) => drop(outbox.send(Ok(message)).await),
@@ -119,7 +125,7 @@ async fn take(
     use stream_tasks_request::Message as In;
     use stream_tasks_response::Message as Out;
     match message {
-        In::Ready(ready) => credits.send_modify(|credits| *credits += i64::from(ready.max_tasks)),
+        In::Ready(ready) => add(credits, at_most(ready.max_tasks)),
         In::Heartbeat(mut request) => {
             request.session = session.session.to_string();
             // What was leased is said before that nothing more comes; otherwise a replica that does not answer must
@@ -145,11 +151,11 @@ async fn take(
             };
             tokio::spawn(async move {
                 let _turn = turn;
-                let free = request.free_slots;
+                let free = at_most(request.free_slots);
                 let answer = report::report(&context, request).await;
                 let used = answer.as_ref().map_or(0, |answer| slots(answer.tasks.len()));
                 // Slots that the answer does not fill are filled by the feeder.
-                credits.send_modify(|credits| *credits += i64::from(free) - used);
+                add(&credits, free - used);
                 let answer = answer.map(|answer| StreamTasksResponse {
                     message: Some(Out::ReportResults(answer)),
                 });
@@ -157,6 +163,16 @@ async fn take(
             });
         }
     }
+}
+
+/// The free slots that a message tells of.
+fn at_most(slots: u32) -> i64 {
+    i64::from(slots.min(MAX_SLOTS))
+}
+
+/// However often a worker says that slots are free, it has no more than it may have.
+fn add(credits: &watch::Sender<i64>, slots: i64) {
+    credits.send_modify(|credits| *credits = (*credits + slots).min(i64::from(MAX_SLOTS)));
 }
 
 async fn answer_heartbeat(context: &Context, request: HeartbeatTasksRequest, outbox: &Outbox) {

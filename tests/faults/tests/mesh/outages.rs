@@ -35,7 +35,8 @@ fn replicas(short: usize) -> Vec<usize> {
     if whole_set() { vec![1, 2, 3] } else { vec![short] }
 }
 
-async fn set_read_only(arena: &MeshArena, on: bool) {
+/// Makes the database take no writes, or take them again.
+pub(crate) async fn set_read_only(arena: &MeshArena, on: bool) {
     let statement = if on {
         "ALTER SYSTEM SET default_transaction_read_only = on"
     } else {

@@ -17,7 +17,7 @@ const AFTER: Duration = Duration::from_secs(4);
 
 /// How a replica is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absence {
+pub(crate) enum Absence {
     Stopped,
     Held,
     Dropped,
@@ -54,7 +54,8 @@ fn host(arena: &mut MeshArena) -> usize {
     number
 }
 
-fn begin(arena: &mut MeshArena, replica: usize, absence: Absence) {
+/// A replica goes away.
+pub(crate) fn absent(arena: &mut MeshArena, replica: usize, absence: Absence) {
     match absence {
         Absence::Stopped => arena.freeze(Role::Execution, replica),
         Absence::Held => links(arena, replica)
@@ -66,7 +67,8 @@ fn begin(arena: &mut MeshArena, replica: usize, absence: Absence) {
     }
 }
 
-fn end(arena: &mut MeshArena, replica: usize, absence: Absence) {
+/// It comes back.
+pub(crate) fn back(arena: &mut MeshArena, replica: usize, absence: Absence) {
     match absence {
         Absence::Stopped => arena.thaw(Role::Execution, replica),
         Absence::Held => links(arena, replica)
@@ -94,10 +96,10 @@ async fn a_replica_comes_back(test: &str, absence: Absence) {
     for seconds in absences() {
         arena.some_begin(12).await;
         let replica = host(&mut arena);
-        begin(&mut arena, replica, absence);
+        absent(&mut arena, replica, absence);
         tally.fault(format!("{absence:?}_{seconds}"));
         sleep(Duration::from_secs(seconds)).await;
-        end(&mut arena, replica, absence);
+        back(&mut arena, replica, absence);
         sleep(AFTER).await;
         assert_eq!(
             arena.needless_repeats(),
