@@ -79,9 +79,9 @@ fuzz: setup ## Looks for inputs that break something (SECONDS=60 for each of TAR
 faults: build ## Faults, the whole set: every failpoint at its first and third hit, KILLS kills under load
 	NEXUS_FAULT_ALL=1 NEXUS_FAULT_KILLS=$(KILLS) cargo test --workspace --locked --test faults --test planted -- --nocapture
 
-# The short part of it, 40 s of everything in turn and a third of the failpoints, is in `make test`.
+# The short part of it, 40 s of everything two at a time and a third of the failpoints, is in `make test`.
 # OTHER=COMMIT builds that commit and lets it run beside this one.
-chaos: build ## Faults of a whole mesh, everything: every failpoint, every cut, CHAOS_SECONDS=600 of everything in turn
+chaos: build ## Faults of a whole mesh, everything: every failpoint, every cut, CHAOS_SECONDS=600 of everything two at a time
 	$(if $(OTHER),NEXUS_OTHER_BUILD=$$(scripts/other-build.sh $(OTHER))) NEXUS_CHAOS_ALL=1 NEXUS_CHAOS_SECONDS=$(CHAOS_SECONDS) cargo test --workspace --locked --test mesh -- --nocapture
 
 clean: ## Removes what was built
