@@ -36,6 +36,7 @@ use std::time::Duration;
 use ::redis::RedisError;
 use async_trait::async_trait;
 use futures::StreamExt;
+use nexus_supervise::Background;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -104,7 +105,7 @@ struct Shared {
     generation: Mutex<Option<String>>,
     published_at: Mutex<Option<Instant>>,
     complained_at: Mutex<Option<Instant>>,
-    shutdown: CancellationToken,
+    background: Background,
 }
 
 impl RedisDispatch {
@@ -126,7 +127,7 @@ impl RedisDispatch {
             generation: Mutex::default(),
             published_at: Mutex::default(),
             complained_at: Mutex::default(),
-            shutdown: shutdown.child_token(),
+            background: Background::new(shutdown.child_token()),
         });
         metrics::describe();
         metrics::away(false);
@@ -143,6 +144,11 @@ impl RedisDispatch {
         self.shared.link.clone()
     }
 
+    /// Waits until something of its background work has broken, and says what.
+    pub async fn broken(&self) -> String {
+        self.shared.background.broken().await
+    }
+
     /// How many entries lie in this process's memory.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -153,7 +159,7 @@ impl RedisDispatch {
     /// as a few seconds suffice.
     pub async fn close(&self) {
         let shared = &self.shared;
-        shared.shutdown.cancel();
+        shared.background.shutdown().cancel();
         let flush = async {
             while shared.settle_some().await {}
             while !shared.is_away() && shared.sweep_some(Duration::ZERO).await {}
@@ -166,7 +172,7 @@ impl RedisDispatch {
 
 impl Drop for RedisDispatch {
     fn drop(&mut self) {
-        self.shared.shutdown.cancel();
+        self.shared.background.shutdown().cancel();
     }
 }
 
@@ -215,7 +221,9 @@ impl Dispatch for RedisDispatch {
         }
         // Dropped with this future: then nobody waits any more.
         let _wanting = shared.local.want(queues, max, |(queue, changed)| {
-            tokio::spawn(reader::run(Arc::clone(shared), queue, changed));
+            shared
+                .background
+                .spawn_job("reader of a queue", reader::run(Arc::clone(shared), queue, changed));
         })?;
         loop {
             // Listening begins before looking, so nothing that arrives in between is missed. Between the look and the

@@ -1,11 +1,8 @@
 //! The service's errors as callers see them.
 
-use std::time::Duration;
-
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_spec::{Diagnostic, Severity};
-use nexus_storage::ErrorKind;
 use tonic::Status;
 
 use crate::store::StoreError;
@@ -14,30 +11,12 @@ use crate::store::StoreError;
 const MAX_VIOLATIONS: usize = 50;
 
 pub(crate) fn storage(error: StoreError) -> Status {
-    let (reason, message) = match &error {
-        StoreError::Inconsistent(what) => {
-            tracing::error!(what, "the store is inconsistent");
-            (
-                ErrorReason::Internal,
-                "the store is inconsistent; the server's log has the details".to_owned(),
-            )
-        }
-        StoreError::Unstorable { field } => return ApiError::field(field, "must not hold NUL characters").into(),
-        StoreError::Database(cause) => {
-            tracing::error!(error = cause.report(), "the store failed");
-            let reason = match cause.kind() {
-                ErrorKind::Transient | ErrorKind::Full | ErrorKind::ReadOnly => ErrorReason::StorageUnavailable,
-                _ => ErrorReason::Internal,
-            };
-            (
-                reason,
-                format!("{}; repeat the call, and see the server's log", cause.placeless()),
-            )
-        }
+    let told = match &error {
+        StoreError::Inconsistent(what) => nexus_service::error::inconsistent(what),
+        StoreError::Unstorable { field } => ApiError::field(field, "must not hold NUL characters"),
+        StoreError::Database(cause) => nexus_service::error::database(cause),
     };
-    ApiError::new(reason, message)
-        .retry_after(Duration::from_secs(1))
-        .into()
+    told.into()
 }
 
 pub(crate) fn workflow_not_found(name: &str, near: Option<&str>) -> Status {

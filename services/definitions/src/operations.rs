@@ -17,7 +17,6 @@ use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_spec::model::Workflow;
 use nexus_spec::{Diagnostic, ParseOutcome, Severity};
-use nexus_storage::page::PageError;
 use tonic::Status;
 
 use crate::Context;
@@ -129,13 +128,4 @@ async fn find(context: &Context, name: &str) -> Result<WorkflowRow, Status> {
         .map_err(storage)?;
     let near = nexus_spec::nearest(name, all.iter().map(|row| row.name.as_str()));
     Err(workflow_not_found(name, near))
-}
-
-fn page_error(error: &PageError) -> Status {
-    match error {
-        PageError::Size(_) => ApiError::field("page_size", error.to_string()).into(),
-        PageError::Token => ApiError::new(ErrorReason::InvalidPageToken, error.to_string())
-            .violation("page_token", error.to_string())
-            .into(),
-    }
 }

@@ -8,6 +8,7 @@ mod suite;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use nexus_service::idempotency::RequestKey;
 
 /// A workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Write {
     /// A new revision, if there is one; its number is given by the store.
     pub revision: Option<NewRevision>,
     /// The caller's idempotency key and the fingerprint of its request.
-    pub request: Option<(String, String)>,
+    pub request: Option<RequestKey>,
     /// When this happens.
     pub at: i64,
 }

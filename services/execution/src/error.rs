@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
-use nexus_storage::ErrorKind;
 use tonic::Status;
 
 use crate::owner::OwnerError;
@@ -18,22 +17,8 @@ impl From<StoreError> for ApiError {
                 "another process has taken the execution over; repeat the call",
             )
             .retry_after(Duration::from_secs(1)),
-            StoreError::Inconsistent(what) => {
-                tracing::error!(what, "the store is inconsistent");
-                Self::new(
-                    ErrorReason::Internal,
-                    "the store is inconsistent; the server's log has the details",
-                )
-            }
-            StoreError::Database(cause) => {
-                tracing::error!(error = cause.report(), "the store failed");
-                let reason = match cause.kind() {
-                    ErrorKind::Transient | ErrorKind::Full | ErrorKind::ReadOnly => ErrorReason::StorageUnavailable,
-                    _ => ErrorReason::Internal,
-                };
-                let message = format!("{}; repeat the call, and see the server's log", cause.placeless());
-                Self::new(reason, message).retry_after(Duration::from_secs(1))
-            }
+            StoreError::Inconsistent(what) => nexus_service::error::inconsistent(what),
+            StoreError::Database(cause) => nexus_service::error::database(cause),
         }
     }
 }
@@ -58,11 +43,9 @@ impl From<OwnerError> for ApiError {
                 format!("{error}; repeat the call, with the same request_id if it has one"),
             )
             .retry_after(Duration::from_secs(1)),
-            OwnerError::RequestIdReused => Self::new(
-                ErrorReason::RequestIdReused,
-                "request_id was used before, for a start with other params, labels or revision; choose a new one",
-            )
-            .violation("request_id", "was used before with another body"),
+            OwnerError::RequestIdReused => {
+                nexus_service::idempotency::reused("for a start with other params, labels or revision")
+            }
             OwnerError::NotLive(id) => Self::new(
                 ErrorReason::ExecutionClosed,
                 format!("execution {id} has ended already"),

@@ -34,6 +34,7 @@ use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
 use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_mesh::{Clock, Transport};
+use nexus_service::Background;
 use nexus_streams::{Dispatch, Lend};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -119,49 +120,42 @@ impl std::fmt::Debug for Execution {
     }
 }
 
-/// How a replica ends: first it leaves, then it stops.
-#[derive(Debug, Clone, Default)]
-pub struct Ends {
-    /// It hands its shards over and sends its workers away; calls are still answered.
-    pub leaving: CancellationToken,
-    /// It stores what is left and answers nothing more.
-    pub shutdown: CancellationToken,
-}
-
 impl Execution {
-    /// Takes every shard over, loads what is live and begins to work, until `shutdown`. Also tells what was found live,
-    /// and gives the task that ends once everything is stored after the shutdown.
+    /// Takes every shard over, loads what is live and begins to work, until the shutdown of `background`. Also tells what
+    /// was found live, and gives the task that ends once everything is stored after the shutdown.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub async fn start(
         dependencies: Dependencies,
-        shutdown: CancellationToken,
+        background: &Background,
     ) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
         let parts = Parts::new(&dependencies);
-        let (owner, recovered, finished) = Owner::start(parts.owner(&dependencies), shutdown.clone()).await?;
+        let (owner, recovered, finished) = Owner::start(parts.owner(&dependencies, background)).await?;
         let router = Router::new(owner.stays().clone(), Peers::new(None), None);
         let ends = Ends {
-            leaving: shutdown.clone(),
-            shutdown,
+            leaving: background.shutdown().clone(),
+            background: background.clone(),
         };
         let service = parts.assemble(dependencies, owner, router, ends, None);
         Ok((service, recovered, finished))
     }
 
-    /// Joins the other replicas and works on the shards that become this one's. Gives the task that ends once the replica
-    /// has left after `ends.leaving`, and the one that ends once everything is stored after `ends.shutdown`.
+    /// Joins the other replicas and works on the shards that become this one's. Once `leaving` is cancelled it hands its
+    /// shards over and sends its workers away, while calls are still answered; the first task that is given ends when that
+    /// is done. The second one ends once everything is stored after the shutdown of `background`.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub async fn join(
         dependencies: Dependencies,
         replication: Replication,
-        ends: Ends,
+        leaving: CancellationToken,
+        background: &Background,
     ) -> Result<(Self, JoinHandle<()>, JoinHandle<()>), OwnerError> {
         let parts = Parts::new(&dependencies);
         let (me, fence) = Keeper::join(&replication, &dependencies.ids).await?;
-        let (owner, reins, finished) = Owner::share(parts.owner(&dependencies), fence, ends.shutdown.clone());
+        let (owner, reins, finished) = Owner::share(parts.owner(&dependencies, background), fence);
         let nudge = Nudge::default();
         let peers = Peers::new(Some(Arc::clone(&replication.connect)));
         let router = Router::new(owner.stays().clone(), peers.clone(), Some(nudge.clone()));
@@ -176,29 +170,44 @@ impl Execution {
             connect: Arc::clone(&replication.connect),
             router: router.clone(),
         };
-        tokio::spawn(own.watch(problem, ends.shutdown.clone()));
+        let shutdown = background.shutdown();
+        background.spawn("watch over the own address", own.watch(problem, shutdown.clone()));
         let ways = Ways {
             router: router.clone(),
             reins,
             nudge: nudge.clone(),
         };
-        let keeper = Keeper::new(replication, me, ids, ways, standing);
-        let left = tokio::spawn(keeper.run(ends.leaving.clone()));
+        let (keeper, trust) = Keeper::new(replication, me, ids, ways, standing);
+        background.spawn_until("trust in the membership", leaving.clone(), trust.watch());
+        let left = background.spawn_until(
+            "keeping of the membership",
+            leaving.clone(),
+            keeper.run(leaving.clone()),
+        );
         let watched = Watched {
             events: parts.events.clone(),
             logs: parts.logs.clone(),
         };
-        tokio::spawn(replication::follow(peers.clone(), watched, ends.shutdown.clone()));
+        let follow = replication::follow(peers.clone(), watched, shutdown.clone());
+        background.spawn("following of other replicas", follow);
         let (elsewhere, directives) = mpsc::channel(replication::DIRECTIVES);
         parts.sessions.set_elsewhere(elsewhere);
-        tokio::spawn(replication::direct(peers.clone(), directives));
-        tokio::spawn(replication::borrow(peers, Arc::clone(&lending), ends.shutdown.clone()));
+        background.spawn(
+            "passing on of directives",
+            replication::direct(peers.clone(), directives),
+        );
+        let borrow = replication::borrow(peers, Arc::clone(&lending), shutdown.clone());
+        background.spawn("borrowing of pointers", borrow);
         let sharing = Sharing {
             membership,
             nudge,
             lending,
             stands,
             addressed,
+        };
+        let ends = Ends {
+            leaving,
+            background: background.clone(),
         };
         let service = parts.assemble(dependencies, owner, router, ends, Some(sharing));
         Ok((service, left, finished))
@@ -247,6 +256,12 @@ impl Execution {
     }
 }
 
+/// How the service ends: when it takes its leave, and when everything in the background stops.
+struct Ends {
+    leaving: CancellationToken,
+    background: Background,
+}
+
 /// What a service has that shares with others.
 struct Sharing {
     membership: Arc<dyn Membership>,
@@ -276,7 +291,7 @@ impl Parts {
         }
     }
 
-    fn owner(&self, dependencies: &Dependencies) -> owner::Dependencies {
+    fn owner(&self, dependencies: &Dependencies, background: &Background) -> owner::Dependencies {
         owner::Dependencies {
             store: Arc::clone(&dependencies.store),
             dispatch: Arc::clone(&dependencies.dispatch),
@@ -290,6 +305,7 @@ impl Parts {
             steady: Clock::clone(&dependencies.steady),
             limits: dependencies.limits,
             ids: dependencies.ids.clone(),
+            background: background.clone(),
         }
     }
 
@@ -315,14 +331,17 @@ impl Parts {
             address: addressed,
         };
         let (told, condition) = watch::channel(Some("it is starting".to_owned()));
-        tokio::spawn(signs.watch(told, ends.shutdown.clone()));
+        let Ends { leaving, background } = ends;
+        let shutdown = background.shutdown().clone();
+        background.spawn("watch over its condition", signs.watch(told, shutdown.clone()));
         let (nudge, lending, membership) = match sharing {
             Some(sharing) => (Some(sharing.nudge), Some(sharing.lending), Some(sharing.membership)),
             None => (None, None, None),
         };
         if let Some(retention) = dependencies.retention {
             let (store, clock) = (Arc::clone(&dependencies.store), Clock::clone(&dependencies.clock));
-            tokio::spawn(retention::run(store, clock, retention, ends.shutdown.clone()));
+            let removal = retention::run(store, clock, retention, shutdown.clone());
+            background.spawn("removal of old executions", removal);
         }
         let context = Context {
             store: dependencies.store,
@@ -340,10 +359,10 @@ impl Parts {
             events: self.events,
             logs: self.logs,
             ids: dependencies.ids,
-            leaving: ends.leaving,
-            shutdown: ends.shutdown,
+            leaving,
+            shutdown,
         };
-        tokio::spawn(sessions::sweep(context.clone()));
+        background.spawn("sweep of silent sessions", sessions::sweep(context.clone()));
         Execution { context, condition }
     }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
-use nexus_storage::page::PageError;
 use tokio::time::sleep;
 use tonic::Status;
 
@@ -87,28 +86,4 @@ pub(crate) async fn find(context: &Context, text: &str) -> Result<ExecutionRow, 
     let id = resolve(context, text).await?;
     let row = context.store.execution(id).await.map_err(status)?;
     row.ok_or_else(|| execution_not_found(text))
-}
-
-/// A page that was asked for wrongly.
-pub(crate) fn page_error(error: &PageError) -> Status {
-    match error {
-        PageError::Size(_) => ApiError::field("page_size", error.to_string()).into(),
-        PageError::Token => {
-            let reason = ErrorReason::InvalidPageToken;
-            ApiError::new(reason, error.to_string())
-                .violation("page_token", error.to_string())
-                .into()
-        }
-    }
-}
-
-/// The number that a page token names; 0 for the first page.
-pub(crate) fn page_after(query: &str, token: &str) -> Result<u64, Status> {
-    let key = nexus_storage::page::key(query, token).map_err(|error| page_error(&error))?;
-    key.map_or(Ok(0), |key| key.parse().map_err(|_| page_error(&PageError::Token)))
-}
-
-/// The number of rows for a wish.
-pub(crate) fn page_size(wished: i32) -> Result<u32, Status> {
-    nexus_storage::page::size(wished).map_err(|error| page_error(&error))
 }

@@ -56,6 +56,8 @@ pub use messages::{
 };
 pub use recover::Recovered;
 
+use nexus_service::Background;
+
 use crate::ids::{ExecutionId, Ids};
 use crate::notify::Notifier;
 use crate::plans::Plans;
@@ -66,6 +68,9 @@ const INBOX: usize = 8_192;
 
 /// What the membership may ask for before the loop has obeyed.
 const CONTROLS: usize = 64;
+
+/// The loop's name among the tasks in the background.
+const LOOP: &str = "the owner's loop";
 
 /// What the owner works with.
 #[derive(Clone)]
@@ -79,6 +84,7 @@ pub(crate) struct Dependencies {
     pub(crate) steady: Clock,
     pub(crate) ids: Ids,
     pub(crate) limits: Limits,
+    pub(crate) background: Background,
 }
 
 impl Dependencies {
@@ -107,28 +113,23 @@ pub(crate) struct Reins {
 }
 
 impl Owner {
-    /// Claims every shard, loads what is live, and starts the loop. It ends at `shutdown`, after a last commit.
+    /// Claims every shard, loads what is live, and starts the loop. It ends at the shutdown, after a last commit.
     ///
     /// # Errors
     /// When the store cannot be claimed or read.
-    pub(crate) async fn start(
-        dependencies: Dependencies,
-        shutdown: CancellationToken,
-    ) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
-        let (owner, ends, _reins) = Self::new(&shutdown);
-        let (actor, recovered) = actor::Actor::recover(dependencies, ends, shutdown).await?;
-        let task = tokio::spawn(actor.run());
+    pub(crate) async fn start(dependencies: Dependencies) -> Result<(Self, Recovered, JoinHandle<()>), OwnerError> {
+        let background = dependencies.background.clone();
+        let (owner, ends, _reins) = Self::new(background.shutdown());
+        let (actor, recovered) = actor::Actor::recover(dependencies, ends).await?;
+        let task = background.spawn(LOOP, actor.run());
         Ok((owner, recovered, task))
     }
 
     /// Starts a loop that owns what its reins give it, nothing at first.
-    pub(crate) fn share(
-        dependencies: Dependencies,
-        fence: Fence,
-        shutdown: CancellationToken,
-    ) -> (Self, Reins, JoinHandle<()>) {
-        let (owner, ends, reins) = Self::new(&shutdown);
-        let task = tokio::spawn(actor::Actor::shared(dependencies, fence, ends, shutdown).run());
+    pub(crate) fn share(dependencies: Dependencies, fence: Fence) -> (Self, Reins, JoinHandle<()>) {
+        let background = dependencies.background.clone();
+        let (owner, ends, reins) = Self::new(background.shutdown());
+        let task = background.spawn(LOOP, actor::Actor::shared(dependencies, fence, ends).run());
         (owner, reins, task)
     }
 

@@ -119,14 +119,7 @@ pub struct LeaseKey {
     pub session: Arc<str>,
 }
 
-/// A caller's idempotency key and what it was used for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestKey {
-    /// The key.
-    pub key: String,
-    /// Digest of the request's body.
-    pub fingerprint: String,
-}
+pub use nexus_service::idempotency::RequestKey;
 
 /// One execution's share of a commit.
 #[derive(Debug, Clone)]

@@ -1,22 +1,27 @@
-//! `nexus dev`: the whole mesh in one process on SQLite. Services talk over in-process transports, with the same
-//! contracts and layers as over the network.
+//! `nexus dev`: the whole mesh in one process on SQLite: all roles of [`crate::roles`] over embedded databases. They talk
+//! over in-process transports, with the same contracts and layers as over the network.
 
 mod banner;
 mod folder;
 mod progress;
-mod wiring;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nexus_mesh::server::ServerError;
+use nexus_mesh::Transport;
+use nexus_mesh::health::Readiness;
+use nexus_mesh::server::{Listener, ServerError};
+use nexus_service::{Broken, Process};
+use nexus_storage::lock::DirectoryLock;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{Config, Effective, RoleName};
+use crate::roles::{self, Backends, Frame, Offered, StartError};
 use crate::signals::Signals;
-
-use wiring::Mesh;
+use crate::telemetry;
 
 /// What `nexus dev` can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,21 +72,15 @@ pub enum DevError {
     /// The data directory cannot be used.
     #[error("{}", .0.report())]
     Storage(#[from] nexus_storage::Error),
-    /// The definitions cannot be opened.
-    #[error("the definitions cannot be opened: {0}")]
-    Definitions(#[from] nexus_definitions::store::StoreError),
-    /// The executions cannot be opened.
-    #[error("the executions cannot be opened: {0}")]
-    Executions(#[from] nexus_execution::store::StoreError),
-    /// The executions cannot be taken over.
-    #[error("the executions cannot be taken over: {0}")]
-    Owner(#[from] nexus_execution::OwnerError),
+    /// A service cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Something ended by itself.
+    #[error(transparent)]
+    Broken(#[from] Broken),
     /// The port cannot be served.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A call to the own services failed.
-    #[error("{}", .0.message())]
-    Call(#[from] tonic::Status),
     /// The operating system refused something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -111,65 +110,132 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
             return Err(DevError::NotLoopback(address));
         }
     }
-    let telemetry = nexus_telemetry::init(&nexus_telemetry::Options {
-        log_filter: args.log.clone(),
-        log_format: nexus_telemetry::LogFormat::Auto,
-        otlp_endpoint: args.otlp.clone(),
-        service_name: "nexus-dev".into(),
-        metrics_listen: args.metrics,
-        probe: None,
-    })?;
-    nexus_mesh::describe_metrics();
-    nexus_execution::metrics::describe();
-    nexus_worker::metrics::describe();
-    let stop = Stop::default();
-    let mut mesh = Mesh::start(&args, &stop).await?;
-    let local = mesh.local_transport();
+    if let Some(file) = args.secrets.as_ref().filter(|file| !file.is_file()) {
+        return Err(DevError::Secrets(file.clone()));
+    }
+    let config = config(&args);
+    let readiness = Readiness::default();
+    let telemetry = telemetry::start(&config, "nexus-dev", &readiness)?;
+    let served = serve_until_asked(&args, config, readiness, begun).await;
+    // Sending the last spans may take a moment and blocks.
+    drop(tokio::task::spawn_blocking(move || telemetry.flush()).await);
+    served
+}
+
+async fn serve_until_asked(
+    args: &DevArgs,
+    config: Config,
+    readiness: Readiness,
+    begun: Instant,
+) -> Result<(), DevError> {
+    let options = roles::server_options(&config)?;
+    let effective = Effective::made(config).map_err(StartError::from)?;
+    // Held until everything is closed.
+    let _lock = DirectoryLock::take(&args.data)?;
+    // The port is taken before anything runs: a start that fails has done nothing.
+    let listener = Listener::bind(args.listen).await?;
+    let address = listener.address();
+    let frame = Frame::new(
+        &effective,
+        Backends::Embedded(args.data.clone()),
+        address,
+        readiness.clone(),
+    )?;
+    let roles = roles::start(&frame).await?;
+    let mut running = Process::serve(listener, options, readiness, roles);
+    let ways = Ways {
+        definitions: frame.definitions()?,
+        executions: frame.executions()?,
+    };
     // Before it says that it is ready: whoever reads that may stop it at once.
     let mut signals = Signals::listen()?;
-    banner::ready(&args, mesh.address(), mesh.slots(), begun.elapsed());
-    banner::recovered(mesh.recovered());
-    let printing = tokio::spawn(progress::print(mesh.changes(), local.clone(), stop.services.clone()));
-    let loading = tokio::spawn(folder::load_and_watch(
-        args.dir.clone(),
-        local.clone(),
-        stop.worker.clone(),
-    ));
+    let shown = Shown::start(args, &frame.offered(), &ways, address, begun);
     if !args.no_sample {
-        banner::sample(local, stop.worker.clone()).await;
+        banner::sample(&ways, shown.leaving.clone()).await;
     }
-    let broke = tokio::select! {
+    let broken = tokio::select! {
         () = signals.next() => None,
-        result = mesh.server_ended() => Some(result),
+        broken = running.broken() => Some(broken),
     };
-    if let Some(result) = broke {
-        stop.worker.cancel();
-        stop.services.cancel();
-        result?;
-        return Ok(());
+    match &broken {
+        None => eprintln!("\n  stopping: running tasks may finish (at most 20 s); Ctrl-C again stops at once"),
+        Some(broken) => eprintln!("\n  stopping: {broken}"),
     }
-    eprintln!("\n  stopping: running tasks may finish (at most 20 s); Ctrl-C again stops at once");
     tokio::spawn(async move {
         signals.next().await;
         eprintln!("  stopped at once; what was running goes on at the next start");
         std::process::exit(130);
     });
-    stop.worker.cancel();
-    mesh.worker_ended().await;
-    stop.services.cancel();
-    mesh.close().await;
-    loading.abort();
-    // The printer ends with the services; it may have a last line to write.
-    drop(tokio::time::timeout(Duration::from_secs(1), printing).await);
-    // Sending the last spans may take a moment and blocks.
-    drop(tokio::task::spawn_blocking(move || telemetry.flush()).await);
+    shown.leaving.cancel();
+    running.end(Duration::ZERO).await;
+    shown.end().await;
     eprintln!("  stopped");
-    Ok(())
+    broken.map_or(Ok(()), |broken| Err(broken.into()))
 }
 
-/// The order of stopping: first the worker, so that what it finishes is still stored, then everything else.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stop {
-    worker: CancellationToken,
-    services: CancellationToken,
+/// What the flags mean in the configuration of the mesh: all roles, and a worker that may reach this machine.
+fn config(args: &DevArgs) -> Config {
+    let mut config = Config {
+        roles: vec![RoleName::Definitions, RoleName::Execution, RoleName::Worker],
+        listen: args.listen,
+        ..Config::default()
+    };
+    config.metrics.listen = args.metrics;
+    config.log.filter.clone_from(&args.log);
+    config.otlp.endpoint.clone_from(&args.otlp);
+    if let Some(most) = args.max_live {
+        config.execution.max_live = most as usize;
+    }
+    if let Some(keep) = args.retention {
+        config.execution.retention.0 = keep;
+    }
+    config.worker.name = Some(format!("dev-{}", std::process::id()));
+    config.worker.slots = args.slots;
+    config.worker.secrets_file.clone_from(&args.secrets);
+    // On a developer's machine tasks talk to services of that machine.
+    config.worker.allow_private = true;
+    config
+}
+
+/// The ways to the services of this process.
+pub(crate) struct Ways {
+    definitions: Transport,
+    executions: Transport,
+}
+
+/// What goes on beside the services: progress on the terminal, and the folder of workflow files.
+struct Shown {
+    leaving: CancellationToken,
+    over: CancellationToken,
+    printing: Option<JoinHandle<()>>,
+    loading: JoinHandle<()>,
+}
+
+impl Shown {
+    fn start(args: &DevArgs, offered: &Offered, ways: &Ways, address: SocketAddr, begun: Instant) -> Self {
+        let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
+        banner::ready(args, address, offered.slots, begun.elapsed());
+        let printing = offered.executions.as_ref().map(|(executions, recovered)| {
+            banner::recovered(*recovered);
+            let print = progress::print(executions.changes(), ways.executions.clone(), over.clone());
+            tokio::spawn(print)
+        });
+        let load = folder::load_and_watch(args.dir.clone(), ways.definitions.clone(), leaving.clone());
+        Self {
+            leaving,
+            over,
+            printing,
+            loading: tokio::spawn(load),
+        }
+    }
+
+    /// Everything is closed.
+    async fn end(self) {
+        self.over.cancel();
+        self.loading.abort();
+        // The printer may have a last line to write.
+        if let Some(printing) = self.printing {
+            drop(tokio::time::timeout(Duration::from_secs(1), printing).await);
+        }
+    }
 }

@@ -3,9 +3,12 @@
 mod cli;
 mod config;
 mod dev;
+mod migrate;
+mod roles;
 mod sealed;
 mod serve;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 

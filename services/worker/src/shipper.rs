@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nexus_api::execution::v1::LogLine as ApiLine;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, TaskLogLines};
+use nexus_supervise::Background;
 use nexus_tasks::LogLine;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -36,9 +37,9 @@ pub(crate) struct Shipper {
 
 impl Shipper {
     /// Starts shipping over `client` in the name of the newest session. It ends when the last handle is gone.
-    pub(crate) fn start(client: Client, session: watch::Receiver<String>) -> Self {
+    pub(crate) fn start(client: Client, session: watch::Receiver<String>, background: &Background) -> Self {
         let (pieces, receiver) = mpsc::channel(64);
-        tokio::spawn(ship(client, session, receiver));
+        background.spawn_job("shipping of logs", ship(client, session, receiver));
         Self { pieces }
     }
 

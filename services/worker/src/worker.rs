@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nexus_api::worker::v1::TaskReport;
+use nexus_supervise::Background;
 use nexus_tasks::TaskRunner;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -45,11 +46,12 @@ impl Worker {
         self.connected.subscribe()
     }
 
-    /// Works until `shutdown`; then takes nothing more, lets running tasks finish for the grace, stops and gives back
+    /// Works until the shutdown of `background`; then takes nothing more, lets running tasks finish for the grace, stops and gives back
     /// what is left, and deregisters.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(self, background: Background) {
         let connected = self.connected;
-        let mut state = State::new(self.options, self.client);
+        let shutdown = background.shutdown().clone();
+        let mut state = State::new(self.options, self.client, &background);
         state.bench.runner.warm_up().await;
         let mut failures = 0;
         while !shutdown.is_cancelled() {
@@ -104,13 +106,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn new(options: Options, client: Client) -> Self {
+    fn new(options: Options, client: Client, background: &Background) -> Self {
         let (session_name, session_seen) = watch::channel(String::new());
         let (ended_sender, ended) = mpsc::channel(options.slots.max(1) as usize);
         let bench = Bench {
             runner: TaskRunner::new(options.tasks.clone()),
             secrets: Arc::clone(&options.tasks.secrets),
-            shipper: Shipper::start(client.clone(), session_seen),
+            shipper: Shipper::start(client.clone(), session_seen, background),
         };
         Self {
             pool: Pool::new(options.slots),

@@ -8,6 +8,7 @@ use common::{apply, connect, run};
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_fleet::{Mesh, Node, Role, Shape};
+use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -124,6 +125,42 @@ async fn a_database_that_is_not_there_yet_is_waited_for_and_named() {
     refuses(mesh.node(Role::Execution, 0), &[&place], SOON).await;
     mesh.postgres().resume().expect("resume");
     mesh.ready().await.expect("ready");
+    mesh.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_written_at_the_start_is_waited_for_and_named() {
+    let mut mesh = Mesh::prepare(small()).await.expect("mesh");
+    // The schemas are there: a replica that starts again during an outage finds nothing to migrate.
+    mesh.node(Role::Execution, 0).start("").expect("start");
+    mesh.node(Role::Definitions, 0).start("").expect("start");
+    mesh.ready().await.expect("ready");
+    let stopped = mesh.node(Role::Execution, 0).stop().await.expect("end");
+    assert_eq!(stopped.code, Some(0));
+    let mut admin = sqlx::PgConnection::connect(mesh.database()).await.expect("connect");
+    for (setting, is_ready) in [("on", false), ("off", true)] {
+        let statement = format!("ALTER SYSTEM SET default_transaction_read_only = {setting}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut admin)
+            .await
+            .expect("set");
+        sqlx::raw_sql("SELECT pg_reload_conf()")
+            .execute(&mut admin)
+            .await
+            .expect("reload");
+        if is_ready {
+            mesh.ready().await.expect("ready");
+        } else {
+            sleep(PAUSE).await;
+            mesh.node(Role::Execution, 0).start("").expect("start");
+            refuses(
+                mesh.node(Role::Execution, 0),
+                &["database.url", "cannot be written"],
+                SOON,
+            )
+            .await;
+        }
+    }
     mesh.stop().await.expect("stop");
 }
 

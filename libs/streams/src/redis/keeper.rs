@@ -63,19 +63,11 @@ impl Receipts {
 
 /// Starts everything that goes on in the background; it ends with the shutdown.
 pub(super) fn start(shared: &Arc<Shared>) {
-    let run = |job: futures::future::BoxFuture<'static, ()>| {
-        let shutdown = shared.shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = job => {}
-                () = shutdown.cancelled() => {}
-            }
-        });
-    };
-    run(Box::pin(settle(Arc::clone(shared))));
-    run(Box::pin(sweep(Arc::clone(shared))));
-    run(Box::pin(probe(Arc::clone(shared))));
-    run(Box::pin(look(Arc::clone(shared))));
+    let background = &shared.background;
+    background.spawn_dropped("settling of entries", settle(Arc::clone(shared)));
+    background.spawn_dropped("sweeping of entries", sweep(Arc::clone(shared)));
+    background.spawn_dropped("probe of Redis", probe(Arc::clone(shared)));
+    background.spawn_dropped("look for wiped streams", look(Arc::clone(shared)));
 }
 
 async fn settle(shared: Arc<Shared>) {

@@ -57,7 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<str>, changed: Arc<Notif
     };
     tokio::select! {
         () = reader.read() => {}
-        () = shared.shutdown.cancelled() => {}
+        () = shared.background.shutdown().cancelled() => {}
     }
 }
 

@@ -3,6 +3,7 @@
 use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::{CreateWorkflowRequest, CreateWorkflowResponse};
 use nexus_api::error::ApiError;
+use nexus_service::idempotency::{self, RequestKey};
 use tonic::Status;
 
 use super::{check, check_message, find, new_revision, write_of};
@@ -16,9 +17,7 @@ pub(crate) async fn create(
     request: CreateWorkflowRequest,
 ) -> Result<CreateWorkflowResponse, Status> {
     check_message(&request.message)?;
-    if request.request_id.len() > 128 {
-        return Err(ApiError::field("request_id", "has more than 128 bytes").into());
-    }
+    idempotency::check(&request.request_id)?;
     let checked = check(&request.source, "").await?;
     let revision = new_revision(&checked.workflow, &request.source, &request.message);
     let diagnostics = convert::diagnostics(&checked.warnings);
@@ -28,9 +27,8 @@ pub(crate) async fn create(
         let workflow = Some(convert::workflow(row));
         return Ok(CreateWorkflowResponse { workflow, diagnostics });
     }
-    let request_key = (!request.request_id.is_empty()).then(|| (request.request_id.clone(), fingerprint.clone()));
     let write = Write {
-        request: request_key,
+        request: RequestKey::of(&request.request_id, || fingerprint.clone()),
         ..write_of(context, &checked, Expected::Absent, revision)
     };
     let name = write.name.clone();
@@ -63,10 +61,7 @@ async fn former(context: &Context, id: &str, fingerprint: &str) -> Result<Option
         return Ok(None);
     };
     if known != fingerprint {
-        let message = "request_id was used before to create another workflow; choose a new one";
-        return Err(ApiError::new(ErrorReason::RequestIdReused, message)
-            .violation("request_id", "was used before with another body")
-            .into());
+        return Err(idempotency::reused("to create another workflow").into());
     }
     find(context, &name).await.map(Some)
 }

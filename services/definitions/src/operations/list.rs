@@ -3,11 +3,10 @@
 use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::{ListWorkflowsRequest, ListWorkflowsResponse};
 use nexus_api::error::ApiError;
+use nexus_service::page;
 use nexus_storage::filter::{self, Field, Operator};
-use nexus_storage::page;
 use tonic::Status;
 
-use super::page_error;
 use crate::Context;
 use crate::convert;
 use crate::error::storage;
@@ -19,7 +18,7 @@ const FIELDS: &[Field] = &[
 ];
 
 pub(crate) async fn list(context: &Context, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Status> {
-    let size = page::size(request.page_size).map_err(|error| page_error(&error))?;
+    let size = page::size(request.page_size)?;
     let terms = filter::parse(&request.filter, FIELDS).map_err(|error| {
         ApiError::new(ErrorReason::InvalidFilter, error.to_string()).violation("filter", error.to_string())
     })?;
@@ -32,9 +31,7 @@ pub(crate) async fn list(context: &Context, request: ListWorkflowsRequest) -> Re
         }
     }
     let query = format!("workflows|{}", request.filter);
-    let after = page::key(&query, &request.page_token)
-        .map_err(|error| page_error(&error))?
-        .unwrap_or_default();
+    let after = page::key(&query, &request.page_token)?.unwrap_or_default();
     let mut rows = context.store.list(&wanted, &after, size + 1).await.map_err(storage)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {

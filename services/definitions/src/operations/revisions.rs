@@ -3,10 +3,10 @@
 use nexus_api::definitions::v1::{
     GetRevisionRequest, GetRevisionResponse, ListRevisionsRequest, ListRevisionsResponse,
 };
-use nexus_storage::page::{self, PageError};
+use nexus_service::page;
 use tonic::Status;
 
-use super::{find, page_error};
+use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{revision_not_found, storage};
@@ -36,13 +36,10 @@ pub(super) async fn read(context: &Context, workflow: &str, number: u32) -> Resu
 }
 
 pub(crate) async fn list(context: &Context, request: ListRevisionsRequest) -> Result<ListRevisionsResponse, Status> {
-    let size = page::size(request.page_size).map_err(|error| page_error(&error))?;
+    let size = page::size(request.page_size)?;
     let name = find(context, &request.workflow).await?.name;
     let query = format!("revisions|{name}");
-    let before = match page::key(&query, &request.page_token).map_err(|error| page_error(&error))? {
-        None => 0,
-        Some(key) => key.parse().map_err(|_| page_error(&PageError::Token))?,
-    };
+    let before = page::key_as(&query, &request.page_token)?.unwrap_or(0);
     let mut rows = context
         .store
         .revisions(&name, before, size + 1)

@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use nexus_mesh::failpoint::kill_here;
+use nexus_service::idempotency::RequestKey;
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
@@ -174,7 +175,7 @@ fn check(write: &Write) -> Result<(), StoreError> {
             ("message", &revision.message),
         ]
     });
-    let request = request.into_iter().map(|(id, _)| ("request_id", id.as_str()));
+    let request = request.into_iter().map(|request| ("request_id", request.key.as_str()));
     let mut all = fields.into_iter().chain(labels).chain(revision).chain(request);
     match all.find(|(_, text)| !storable(text)) {
         Some((field, _)) => Err(StoreError::Unstorable { field }),
@@ -360,13 +361,13 @@ async fn put_revision(
 
 /// Remembers the request; false when another with its id was faster.
 async fn put_request(connection: &mut PgConnection, write: &Write) -> Result<bool, StoreError> {
-    let Some((id, fingerprint)) = &write.request else {
+    let Some(RequestKey { key, fingerprint }) = &write.request else {
         return Ok(true);
     };
     let result = sqlx::query(
         "INSERT INTO requests (id, fingerprint, workflow, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     )
-    .bind(id)
+    .bind(key)
     .bind(fingerprint)
     .bind(&write.name)
     .bind(write.at)

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use nexus_mesh::failpoint::kill_here;
+use nexus_service::idempotency::RequestKey;
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -75,9 +76,9 @@ impl Store for SqliteStore {
         if let Some(revision) = &write.revision {
             put_revision(&mut transaction, &write, revision, number).await?;
         }
-        if let Some((id, fingerprint)) = &write.request {
+        if let Some(RequestKey { key, fingerprint }) = &write.request {
             sqlx::query("INSERT INTO requests (id, fingerprint, workflow, created_at) VALUES (?1, ?2, ?3, ?4)")
-                .bind(id)
+                .bind(key)
                 .bind(fingerprint)
                 .bind(&write.name)
                 .bind(write.at)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nexus_service::idempotency::RequestKey;
 use nexus_storage::postgres::Options;
 
 use super::postgres::PostgresStore;
@@ -89,7 +90,7 @@ async fn lists_page_and_filter(store: &dyn Store) {
 }
 
 async fn a_request_is_remembered(store: &dyn Store) {
-    let request = Some(("id".to_owned(), "print".to_owned()));
+    let request = RequestKey::of("id", || "print".to_owned());
     done(
         store,
         Write {
@@ -181,41 +182,20 @@ async fn of_writers_at_once_one_wins(store: &dyn Store) {
     }
 }
 
-macro_rules! suite {
-    ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
-        mod $adapter {
-            $(#[tokio::test]
-            async fn $test() {
-                let directory = tempfile::tempdir().expect("directory");
-                let store = $open(directory.path()).await.expect("open");
-                super::$test(&store).await;
-            })+
-        }
-    };
+nexus_service::conformance! {
+    adapters: { sqlite: crate::store::sqlite::SqliteStore::open, postgres: in_postgres },
+    tests: [
+        revisions_have_no_gaps_and_survive_deletion,
+        lists_page_and_filter,
+        a_request_is_remembered,
+        what_is_no_revision_keeps_the_number,
+        names_page_by_their_bytes_and_parts_are_plain,
+        of_writers_at_once_one_wins,
+    ],
 }
-
-macro_rules! all {
-    ($adapter:ident, $open:expr) => {
-        suite!(
-            $adapter,
-            $open,
-            [
-                revisions_have_no_gaps_and_survive_deletion,
-                lists_page_and_filter,
-                a_request_is_remembered,
-                what_is_no_revision_keeps_the_number,
-                names_page_by_their_bytes_and_parts_are_plain,
-                of_writers_at_once_one_wins,
-            ]
-        );
-    };
-}
-
-all!(sqlite, crate::store::sqlite::SqliteStore::open);
-all!(postgres, super::postgres);
 
 /// A store in a database of its own.
-async fn postgres(_: &Path) -> Result<PostgresStore, StoreError> {
+async fn in_postgres(_: &Path) -> Result<PostgresStore, StoreError> {
     let server = nexus_servers::Postgres::shared().expect("a private Postgres");
     let url = server.fresh_database().await.expect("a database");
     let store = PostgresStore::connect(&url, Options::default()).await?;
@@ -271,7 +251,7 @@ async fn writes_go_on_while_connections_are_cut() {
 
 #[tokio::test]
 async fn what_postgres_cannot_store_is_refused_by_name() {
-    let store = postgres(Path::new("")).await.expect("open");
+    let store = in_postgres(Path::new("")).await.expect("open");
     let nul = Write {
         description: "a\0b".into(),
         ..write("a", Expected::Absent, "x")

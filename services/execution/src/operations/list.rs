@@ -3,11 +3,11 @@
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListExecutionsRequest, ListExecutionsResponse, execution};
+use nexus_service::page;
 use nexus_storage::filter::{self, Field, Operator, Term};
-use nexus_storage::page;
 use tonic::Status;
 
-use super::{get, page_error, page_size};
+use super::get;
 use crate::Context;
 use crate::convert;
 use crate::error::status;
@@ -22,14 +22,10 @@ const FIELDS: &[Field] = &[
 ];
 
 pub(crate) async fn list(context: &Context, request: ListExecutionsRequest) -> Result<ListExecutionsResponse, Status> {
-    let size = page_size(request.page_size)?;
+    let size = page::size(request.page_size)?;
     let wanted = read_filter(&request.filter)?;
     let query = format!("executions|{}", request.filter);
-    let key = page::key(&query, &request.page_token).map_err(|error| page_error(&error))?;
-    let before: Option<ExecutionId> = key
-        .map(|key| key.parse())
-        .transpose()
-        .map_err(|_| page_error(&page::PageError::Token))?;
+    let before: Option<ExecutionId> = page::key_as(&query, &request.page_token)?;
     let mut rows = context.store.list(&wanted, before, size + 1).await.map_err(status)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {

@@ -3,12 +3,12 @@
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListLogsRequest, ListLogsResponse, TailLogsRequest, TailLogsResponse};
 use nexus_engine::Plan;
-use nexus_storage::page;
+use nexus_service::page;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{find, page_after, page_size};
+use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{status, task_not_found};
@@ -21,11 +21,11 @@ const BATCH: u32 = 200;
 pub(crate) type Tail = ReceiverStream<Result<TailLogsResponse, Status>>;
 
 pub(crate) async fn list(context: &Context, request: ListLogsRequest) -> Result<ListLogsResponse, Status> {
-    let size = page_size(request.page_size)?.min(BATCH);
+    let size = page::size(request.page_size)?.min(BATCH);
     let row = find(context, &request.execution).await?;
     let plan = &context.plans.revision(&row.workflow, row.revision).await?.plan;
     let token_query = format!("logs|{}|{}|{}", row.id, request.task, request.attempt);
-    let after = page_after(&token_query, &request.page_token)?;
+    let after = page::key_as::<u64>(&token_query, &request.page_token)?.unwrap_or(0);
     let mut query = query(plan, &row, &request.task, request.attempt, after)?;
     query.limit = size + 1;
     let mut lines = context.store.logs(query).await.map_err(status)?;

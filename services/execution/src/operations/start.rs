@@ -9,6 +9,7 @@ use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionR
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_engine::Plan;
 use nexus_mesh::failpoint::kill_here;
+use nexus_service::idempotency;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -26,7 +27,6 @@ use crate::store::RequestKey;
 /// Parameters in bytes at most.
 const MAX_PARAMS: usize = 512 << 10;
 /// Characters of an idempotency key at most.
-const MAX_KEY: usize = 128;
 /// Labels of one execution at most, and bytes of a key or value.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 256;
@@ -216,18 +216,11 @@ fn check(request: &StartExecutionRequest) -> Result<(), Status> {
             .violation("params", problem)
             .into());
     }
-    if request.request_id.chars().count() > MAX_KEY {
-        return Err(ApiError::field("request_id", format!("has more than {MAX_KEY} characters")).into());
-    }
+    idempotency::check(&request.request_id)?;
     // No database takes it in a text.
     let nul = |text: &String| text.contains('\0');
-    if nul(&request.request_id) || nul(&request.workflow) {
-        let field = if nul(&request.workflow) {
-            "workflow"
-        } else {
-            "request_id"
-        };
-        return Err(ApiError::field(field, "holds a NUL character").into());
+    if nul(&request.workflow) {
+        return Err(ApiError::field("workflow", "holds a NUL character").into());
     }
     if request.labels.iter().any(|(key, value)| nul(key) || nul(value)) {
         return Err(ApiError::field("labels", "hold a NUL character").into());
@@ -242,16 +235,12 @@ fn check(request: &StartExecutionRequest) -> Result<(), Status> {
 }
 
 fn request_key(request: &StartExecutionRequest) -> Option<RequestKey> {
-    if request.request_id.is_empty() {
-        return None;
-    }
-    let labels: BTreeMap<&String, &String> = request.labels.iter().collect();
-    // Params are compared as values, so that a client may format them differently when it repeats the call.
-    let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));
-    let body = json!([request.workflow, request.revision, params, labels]);
-    Some(RequestKey {
-        key: request.request_id.clone(),
-        fingerprint: digest(&body.to_string()),
+    RequestKey::of(&request.request_id, || {
+        let labels: BTreeMap<&String, &String> = request.labels.iter().collect();
+        // Params are compared as values, so that a client may format them differently when it repeats the call.
+        let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));
+        let body = json!([request.workflow, request.revision, params, labels]);
+        digest(&body.to_string())
     })
 }
 

@@ -1,10 +1,10 @@
 //! Reads tasks.
 
 use nexus_api::execution::v1::{GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, Task};
-use nexus_storage::page;
+use nexus_service::page;
 use tonic::Status;
 
-use super::{find, page_after, page_size};
+use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{status, task_not_found};
@@ -14,10 +14,10 @@ use crate::store::ExecutionRow;
 const MAX_BYTES: usize = 2 << 20;
 
 pub(crate) async fn list(context: &Context, request: ListTasksRequest) -> Result<ListTasksResponse, Status> {
-    let size = page_size(request.page_size)?;
+    let size = page::size(request.page_size)?;
     let row = find(context, &request.execution).await?;
     let query = format!("tasks|{}", row.id);
-    let from = u32::try_from(page_after(&query, &request.page_token)?).unwrap_or(u32::MAX);
+    let from = u32::try_from(page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0)).unwrap_or(u32::MAX);
     let (tasks, next) = self::page(context, &row, from, size).await?;
     let next_page_token = next
         .map(|next| page::token(&query, &next.to_string()))

@@ -5,12 +5,12 @@ use nexus_api::execution::v1::{
     WatchExecutionResponse,
 };
 use nexus_engine::Fact;
-use nexus_storage::page;
+use nexus_service::page;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{find, page_after, page_size};
+use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{status, task_not_found};
@@ -65,10 +65,10 @@ pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> 
 }
 
 pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> Result<ListHistoryResponse, Status> {
-    let size = page_size(request.page_size)?;
+    let size = page::size(request.page_size)?;
     let row = find(context, &request.execution).await?;
     let query = format!("history|{}", row.id);
-    let after = page_after(&query, &request.page_token)?;
+    let after = page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0);
     let loaded = context.plans.revision(&row.workflow, row.revision).await?;
     let events = context.store.history(row.id, None, after, size).await.map_err(status)?;
     let next_page_token = match events.last() {
@@ -83,10 +83,10 @@ pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> R
 }
 
 pub(crate) async fn attempts(context: &Context, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Status> {
-    let size = page_size(request.page_size)?;
+    let size = page::size(request.page_size)?;
     let row = find(context, &request.execution).await?;
     let query = format!("attempts|{}|{}", row.id, request.task);
-    let after = usize::try_from(page_after(&query, &request.page_token)?).unwrap_or(usize::MAX);
+    let after = usize::try_from(page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0)).unwrap_or(usize::MAX);
     let loaded = context.plans.revision(&row.workflow, row.revision).await?;
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;

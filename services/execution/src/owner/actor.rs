@@ -61,30 +61,28 @@ pub(super) struct Actor {
 
 impl Actor {
     /// An owner of every shard, with everything that is live in memory.
-    pub(super) async fn recover(
-        dependencies: Dependencies,
-        ends: Ends,
-        shutdown: CancellationToken,
-    ) -> Result<(Self, Recovered), OwnerError> {
+    pub(super) async fn recover(dependencies: Dependencies, ends: Ends) -> Result<(Self, Recovered), OwnerError> {
         let fence = dependencies.store.claim(dependencies.ids.random()).await?;
         let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
-        let mut actor = Self::new(dependencies, core, ends, shutdown);
+        let mut actor = Self::new(dependencies, core, ends);
         let recovered = actor.load_all().await?;
         actor.ends.stays.show(&actor.core);
         Ok((actor, recovered))
     }
 
     /// An owner that is told which shards are its own.
-    pub(super) fn shared(dependencies: Dependencies, fence: Fence, ends: Ends, shutdown: CancellationToken) -> Self {
+    pub(super) fn shared(dependencies: Dependencies, fence: Fence, ends: Ends) -> Self {
         let core = Core::shared(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
-        Self::new(dependencies, core, ends, shutdown)
+        Self::new(dependencies, core, ends)
     }
 
-    fn new(dependencies: Dependencies, core: Core, ends: Ends, shutdown: CancellationToken) -> Self {
+    fn new(dependencies: Dependencies, core: Core, ends: Ends) -> Self {
         let seats: Arc<dyn Seats> = dependencies.workers.clone();
         let core = core.with_seats(seats);
         let (publisher, published) = mpsc::channel(PUBLISHED);
-        tokio::spawn(publish(Arc::clone(&dependencies.dispatch), published));
+        let publish = publish(Arc::clone(&dependencies.dispatch), published);
+        dependencies.background.spawn("publishing of pointers", publish);
+        let shutdown = dependencies.background.shutdown().clone();
         let losses = dependencies.dispatch.losses();
         Self {
             dependencies,

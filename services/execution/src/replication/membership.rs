@@ -80,14 +80,14 @@ impl Keeper {
         Ok((me, fence))
     }
 
-    /// A keeper of a membership that was just begun. Tells whether it is fresh through `standing`.
+    /// A keeper of a membership that was just begun, and what watches over its freshness and tells it through `standing`.
     pub(crate) fn new(
         replication: Replication,
         me: Replica,
         ids: Ids,
         ways: Ways,
         standing: watch::Sender<bool>,
-    ) -> Self {
+    ) -> (Self, Trust) {
         let Ways { router, reins, nudge } = ways;
         let (trusted_until, until) = watch::channel(Instant::now() + TRUST);
         let trust = Trust {
@@ -95,8 +95,7 @@ impl Keeper {
             standing,
             control: reins.control.clone(),
         };
-        tokio::spawn(trust.watch());
-        Self {
+        let keeper = Self {
             replication,
             router,
             reins,
@@ -108,7 +107,8 @@ impl Keeper {
             rejoining: None,
             view: View::default(),
             held: BTreeSet::new(),
-        }
+        };
+        (keeper, trust)
     }
 
     /// Keeps it until `drain`, then hands everything over and leaves. What others own is known as long as it runs.

@@ -362,35 +362,23 @@ pub(super) async fn in_postgres(_: &std::path::Path) -> Result<PostgresStore, St
     Ok(store)
 }
 
-/// The same tests for every adapter.
-macro_rules! suite {
-    ($adapter:ident, $open:expr) => {
-        suite!($adapter, $open, [
-            what_is_committed_is_read_back,
-            an_older_owner_is_shut_out,
-            a_batch_is_written_whole_or_not_at_all_and_once,
-            idempotency_keys_are_unique,
-            lists_are_newest_first_and_filtered,
-            log_lines_are_kept_once_and_in_order,
-            durations_are_means_over_successes,
-            failures_survive,
-            leases_are_kept_while_tasks_run,
-            shards_are_loaded_apart,
-            what_ended_long_ago_is_removed_with_all_that_belongs_to_it,
-        ]);
-    };
-    ($adapter:ident, $open:expr, [$($test:ident),+ $(,)?]) => {
-        mod $adapter {
-            $(#[tokio::test]
-            async fn $test() {
-                let directory = tempfile::tempdir().expect("directory");
-                let store = $open(directory.path()).await.expect("open");
-                super::$test(&store).await;
-            })+
-        }
-    };
+nexus_service::conformance! {
+    adapters: {
+        sqlite: crate::store::sqlite::SqliteStore::open,
+        memory: in_memory,
+        postgres: in_postgres,
+    },
+    tests: [
+        what_is_committed_is_read_back,
+        an_older_owner_is_shut_out,
+        a_batch_is_written_whole_or_not_at_all_and_once,
+        idempotency_keys_are_unique,
+        lists_are_newest_first_and_filtered,
+        log_lines_are_kept_once_and_in_order,
+        durations_are_means_over_successes,
+        failures_survive,
+        leases_are_kept_while_tasks_run,
+        shards_are_loaded_apart,
+        what_ended_long_ago_is_removed_with_all_that_belongs_to_it,
+    ],
 }
-
-suite!(sqlite, crate::store::sqlite::SqliteStore::open);
-suite!(memory, super::in_memory);
-suite!(postgres, super::in_postgres);

@@ -77,7 +77,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
 
 async fn migrate(args: &ConfigArgs, output: &Output) -> Result<Exit, CliError> {
     let effective = args.load().map_err(|error| CliError::Usage(error.to_string()))?;
-    let done = crate::serve::migrate::run(&effective).await;
+    let done = crate::migrate::run(&effective).await;
     let done = done.map_err(|error| CliError::Other(error.to_string()))?;
     done.iter().try_for_each(|line| output.line(line))?;
     Ok(Exit::Ok)

@@ -80,6 +80,14 @@ impl Effective {
         Ok(effective)
     }
 
+    /// A configuration that the program made itself, as `nexus dev` does: nobody's file or environment is looked at.
+    pub(crate) fn made(config: Config) -> Result<Self, ConfigError> {
+        let table = Table::try_from(&config).map_err(|error| ConfigError::Internal(error.to_string()))?;
+        let mut values = Values::new();
+        flatten(&table, "", &Origin::Default, &mut values)?;
+        Ok(Self { config, values })
+    }
+
     /// A key's value as it may be shown, and where it came from; none when it is not set.
     pub(crate) fn shown(&self, key: &Key) -> Option<(Value, &Origin)> {
         let (value, origin) = self.values.get(key.name)?;

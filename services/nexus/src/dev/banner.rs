@@ -8,10 +8,9 @@ use nexus_api::definitions::v1::{ApplyWorkflowRequest, GetWorkflowRequest};
 use nexus_api::execution::v1::StartExecutionRequest;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_execution::Recovered;
-use nexus_mesh::Transport;
 use tokio_util::sync::CancellationToken;
 
-use super::DevArgs;
+use super::{DevArgs, Ways};
 
 /// The sample that a first start runs.
 const SAMPLE: &str = include_str!("../../../../examples/hello.yaml");
@@ -59,9 +58,9 @@ pub(super) fn recovered(recovered: Recovered) {
 }
 
 /// Runs the sample. A workflow of the same name that somebody wrote is left alone.
-pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
+pub(super) async fn sample(ways: &Ways, stop: CancellationToken) {
     let run = async {
-        let mut definitions = DefinitionsServiceClient::new(transport.clone());
+        let mut definitions = DefinitionsServiceClient::new(ways.definitions.clone());
         let known = definitions
             .get_workflow(GetWorkflowRequest {
                 workflow: SAMPLE_NAME.into(),
@@ -80,7 +79,9 @@ pub(super) async fn sample(transport: Transport, stop: CancellationToken) {
             workflow: SAMPLE_NAME.into(),
             ..StartExecutionRequest::default()
         };
-        ExecutionServiceClient::new(transport).start_execution(request).await
+        ExecutionServiceClient::new(ways.executions.clone())
+            .start_execution(request)
+            .await
     };
     let started = tokio::select! {
         started = run => started,

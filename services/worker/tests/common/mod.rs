@@ -167,7 +167,8 @@ impl Stage {
         options.drain_grace = grace;
         let transport = nexus_mesh::transport::connect(&address).expect("address");
         let shutdown = CancellationToken::new();
-        let worker = Worker::new(options, WorkerServiceClient::new(transport)).run(shutdown.clone());
+        let worker = Worker::new(options, WorkerServiceClient::new(transport))
+            .run(nexus_supervise::Background::new(shutdown.clone()));
         Self {
             shutdown,
             log_failures,

@@ -68,6 +68,14 @@ impl Namespace {
     }
 }
 
+/// Keeps a role's readiness what it says itself.
+pub(super) async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver<Option<String>>) {
+    let (answered, answers) = watch::channel(true);
+    let (clash, clashes) = watch::channel(None);
+    tell(readiness, condition, answers, clashes).await;
+    drop((answered, clash));
+}
+
 /// Keeps a role's readiness what three things are together: what it says itself, whether what it depends on has answered,
 /// and whether nobody else uses its namespace.
 pub(super) async fn tell(

@@ -22,28 +22,23 @@ const ANSWER: Duration = Duration::from_secs(2);
 const TIMES: u32 = 3;
 
 /// Describes the metric.
-pub(super) fn describe() {
+pub fn describe() {
     metrics::describe_gauge!(UP, "Whether a service that this process needs answers: 1 or 0.");
 }
 
 /// A service that is asked whether it serves.
-pub(super) struct Dependency {
+pub struct Dependency {
     /// Its name in metrics and messages.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Where it is, for people.
-    pub(super) address: String,
+    pub address: String,
     /// The way there.
-    pub(super) transport: Transport,
+    pub transport: Transport,
 }
 
 impl Dependency {
     /// Asks until the shutdown. `answered` becomes true with the first answer.
-    pub(super) async fn watch(
-        self,
-        readiness: RoleReadiness,
-        answered: watch::Sender<bool>,
-        shutdown: CancellationToken,
-    ) {
+    pub async fn watch(self, readiness: RoleReadiness, answered: watch::Sender<bool>, shutdown: CancellationToken) {
         let mut failures = 0;
         loop {
             let problem = self.ask().await;

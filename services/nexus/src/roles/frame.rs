@@ -1,18 +1,22 @@
 //! What a role is started from: the configuration, the ways to other services, and a word about readiness.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use nexus_execution::{Execution, Recovered};
 use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
-use nexus_mesh::tls::ClientTls;
+use nexus_mesh::server::ServerOptions;
+use nexus_mesh::tls::{ClientTls, ServerTls};
 use nexus_mesh::transport::{self, ClientOptions};
 use nexus_storage::postgres::Options;
-use std::sync::{Mutex, PoisonError};
 
 use crate::config::{Config, Effective, missing};
 
-use super::ServeError;
+use super::StartError;
 
 /// Services that a role of the same process may offer to the others without a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +25,46 @@ pub(crate) enum Local {
     Execution,
 }
 
+/// Where state is kept and tasks are offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Backends {
+    /// Postgres and Redis, with other replicas.
+    Shared,
+    /// SQLite files in a folder and queues in memory, in this process alone.
+    Embedded(PathBuf),
+}
+
+/// How what a role has opened is closed.
+pub(super) type Close = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What embedded roles tell of themselves, for the terminal of `nexus dev`.
+#[derive(Default)]
+pub(crate) struct Offered {
+    /// The executions, and what was found live.
+    pub(crate) executions: Option<(Execution, Recovered)>,
+    /// How many tasks the worker runs at a time.
+    pub(crate) slots: u32,
+}
+
 /// What roles are started from.
 pub(crate) struct Frame {
     effective: Effective,
+    backends: Backends,
     /// The address at which other replicas reach this one.
     pub(crate) advertise: String,
     readiness: Readiness,
     client: ClientOptions,
     local: Mutex<Vec<(Local, Transport)>>,
+    offered: Mutex<Offered>,
 }
 
 impl Frame {
-    pub(super) fn new(effective: &Effective, listen: SocketAddr, readiness: Readiness) -> Result<Self, ServeError> {
+    pub(crate) fn new(
+        effective: &Effective,
+        backends: Backends,
+        listen: SocketAddr,
+        readiness: Readiness,
+    ) -> Result<Self, StartError> {
         let config = &effective.config;
         let files = config.tls.files();
         let tls = match (&files.ca, &files.cert) {
@@ -42,17 +74,39 @@ impl Frame {
         Ok(Self {
             advertise: config.advertise.clone().unwrap_or_else(|| advertised(config, listen)),
             effective: effective.clone(),
+            backends,
             readiness,
             client: ClientOptions {
                 tls,
                 ..ClientOptions::default()
             },
             local: Mutex::default(),
+            offered: Mutex::default(),
         })
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.effective.config
+    }
+
+    pub(crate) fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
+    /// Gives the executions to whoever shows them.
+    pub(super) fn offer_executions(&self, service: Execution, recovered: Recovered) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.executions = Some((service, recovered));
+    }
+
+    /// Says how many tasks run at a time.
+    pub(super) fn offer_slots(&self, slots: u32) {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).slots = slots;
+    }
+
+    /// What roles have told of themselves.
+    pub(crate) fn offered(&self) -> Offered {
+        std::mem::take(&mut *self.offered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How other processes of the mesh are reached, with this process's certificates.
@@ -61,13 +115,13 @@ impl Frame {
     }
 
     /// The database's address, and how a role uses it.
-    pub(crate) fn database(&self, role: &'static str) -> Result<(String, Options), ServeError> {
+    pub(crate) fn database(&self, role: &'static str) -> Result<(String, Options), StartError> {
         let url = &self.config().database.url;
         let url = url
             .as_ref()
             .ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
         let options = Options {
-            // Whoever starts goes on trying by itself (`patience.rs`), and says soon what is in the way.
+            // Whoever starts goes on trying by itself, and says soon what is in the way.
             reach_timeout: Duration::from_secs(2),
             ..database_options(self.config(), role)
         };
@@ -75,7 +129,7 @@ impl Frame {
     }
 
     /// The address of Redis.
-    pub(crate) fn redis(&self) -> Result<String, ServeError> {
+    pub(crate) fn redis(&self) -> Result<String, StartError> {
         let url = &self.config().redis.url;
         let url = url
             .as_ref()
@@ -101,16 +155,21 @@ impl Frame {
     }
 
     /// The way to the definitions service: in this process, or over all replicas.
-    pub(crate) fn definitions(&self) -> Result<Transport, ServeError> {
+    pub(crate) fn definitions(&self) -> Result<Transport, StartError> {
         self.way("definitions.address", Local::Definitions, false)
     }
 
+    /// The way to the execution service: in this process, or over all replicas.
+    pub(crate) fn executions(&self) -> Result<Transport, StartError> {
+        self.way("execution.address", Local::Execution, false)
+    }
+
     /// The way to one replica of the execution service, which is kept: for workers.
-    pub(crate) fn one_execution(&self) -> Result<Transport, ServeError> {
+    pub(crate) fn one_execution(&self) -> Result<Transport, StartError> {
         self.way("execution.address", Local::Execution, true)
     }
 
-    fn way(&self, key: &'static str, service: Local, one: bool) -> Result<Transport, ServeError> {
+    fn way(&self, key: &'static str, service: Local, one: bool) -> Result<Transport, StartError> {
         let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, transport)) = local.iter().find(|(offered, _)| *offered == service) {
             return Ok(transport.clone());
@@ -126,12 +185,29 @@ impl Frame {
             transport::connect_balanced
         };
         let connected = connect(address, &self.client);
-        connected.map_err(|error| ServeError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
+        connected.map_err(|error| StartError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
     }
 }
 
+/// How the port is served.
+pub(crate) fn server_options(config: &Config) -> Result<ServerOptions, StartError> {
+    let tls = config
+        .tls
+        .serves()
+        .then(|| ServerTls::load(&config.tls.files()))
+        .transpose()?;
+    Ok(ServerOptions {
+        tls,
+        max_concurrent_streams: config.limits.max_concurrent_streams,
+        max_connections: config.limits.max_connections,
+        max_connections_per_peer: config.limits.max_connections_per_peer,
+        max_in_flight: config.limits.max_in_flight,
+        ..ServerOptions::default()
+    })
+}
+
 /// How a role uses the database: a quarter of the connections write statements, another one transactions.
-pub(super) fn database_options(config: &Config, role: &str) -> Options {
+pub(crate) fn database_options(config: &Config, role: &str) -> Options {
     let writers = (config.database.max_connections / 4).max(2);
     Options {
         writers,

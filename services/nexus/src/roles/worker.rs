@@ -3,46 +3,57 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_mesh::health::RoleReadiness;
+use nexus_service::{Background, Role};
 use nexus_tasks::TaskUser;
 use nexus_worker::Worker;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-
-use super::ServeError;
 use super::frame::{Frame, host_name};
-use super::role::Role;
+use super::{Entry, StartError};
+use crate::config::{Config, RoleName};
 
 /// Larger messages are refused; a batch of leased tasks with their inputs is the largest there is.
 const MAX_MESSAGE: usize = 64 << 20;
 /// What stopping tasks and telling their results may take beyond the grace.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+pub(super) const ENTRY: Entry = Entry {
+    name: RoleName::Worker,
+    start: |frame| async move { start(frame) }.boxed_local(),
+    schema: None,
+};
+
 /// A worker that runs.
 struct Running {
-    shutdown: CancellationToken,
+    background: Background,
     work: JoinHandle<()>,
     limit: Duration,
 }
 
 /// Starts the worker. It is ready while it has a session.
-#[expect(clippy::unused_async, reason = "as the other roles are started")]
-pub(super) async fn start(frame: &Frame) -> Result<Box<dyn Role>, ServeError> {
+fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     nexus_worker::metrics::describe();
     let options = options(frame.config())?;
     let limit = options.drain_grace + options.tasks.kill_grace + FAREWELL;
     let client = WorkerServiceClient::new(frame.one_execution()?)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    frame.offer_slots(options.slots);
     let worker = Worker::new(options, client);
-    let shutdown = CancellationToken::new();
-    tokio::spawn(tell(worker.connected(), frame.readiness("worker", &[])));
-    let work = tokio::spawn(worker.run(shutdown.clone()));
-    Ok(Box::new(Running { shutdown, work, limit }))
+    let background = Background::new(CancellationToken::new());
+    let tell = tell(worker.connected(), frame.readiness("worker", &[]));
+    background.spawn_dropped("readiness", tell);
+    let work = background.spawn("the worker", worker.run(background.clone()));
+    Ok(Box::new(Running {
+        background,
+        work,
+        limit,
+    }))
 }
 
 /// Keeps readiness what the session is.
@@ -65,11 +76,8 @@ impl Role for Running {
         "worker"
     }
 
-    async fn broke(&mut self) -> String {
-        match (&mut self.work).await {
-            Ok(()) => "it ended".to_owned(),
-            Err(error) => error.to_string(),
-        }
+    async fn broken(&self) -> String {
+        self.background.broken().await
     }
 
     fn drain_limit(&self) -> Duration {
@@ -77,21 +85,17 @@ impl Role for Running {
     }
 
     async fn drain(&mut self) {
-        self.shutdown.cancel();
-        // Waited for once: a handle that was ready must not be polled again.
-        if !self.work.is_finished()
-            && let Err(error) = (&mut self.work).await
-        {
-            tracing::error!(%error, "the worker broke");
-        }
+        self.background.shutdown().cancel();
+        // It never fails; what broke in it is told by the background.
+        drop((&mut self.work).await);
     }
 
     async fn stop(self: Box<Self>) {
-        self.shutdown.cancel();
+        self.background.shutdown().cancel();
     }
 }
 
-fn options(config: &Config) -> Result<nexus_worker::Options, ServeError> {
+fn options(config: &Config) -> Result<nexus_worker::Options, StartError> {
     let set = &config.worker;
     let mut tasks = nexus_tasks::Options::new(nexus_tasks::Supervisor::this_program());
     tasks.allow_private = set.allow_private;
@@ -101,7 +105,7 @@ fn options(config: &Config) -> Result<nexus_worker::Options, ServeError> {
     tasks.bash = set.bash.clone();
     tasks.kill_grace = set.kill_grace.0;
     tasks.scratch = set.scratch.clone();
-    let wrong = |problem: String| ServeError::Role {
+    let wrong = |problem: String| StartError::Role {
         role: "worker",
         problem,
     };
