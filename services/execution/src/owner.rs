@@ -16,6 +16,7 @@ pub mod commit;
 pub(crate) mod control;
 pub mod core;
 mod granting;
+mod hearing;
 mod keys;
 mod leases;
 mod live;

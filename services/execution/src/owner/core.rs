@@ -17,11 +17,11 @@ use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
 use super::live::Live;
-use super::messages::{Message, Received, TokenSubject, Verdict};
+use super::messages::{Message, TokenSubject};
 pub use super::outputs::{Output, Stats};
 use super::seats::{NoSeats, Seats};
 use super::sessions::Sessions;
-use super::shards::{Shards, shard_of_token};
+use super::shards::Shards;
 use super::timers::Timers;
 use crate::ids::{ExecutionId, Ids};
 use crate::store::{Change, Fence};
@@ -153,16 +153,7 @@ impl Core {
                 generation,
                 tokens,
                 reply,
-            } => {
-                // One that was under way while the worker went on elsewhere says nothing of whether it lives.
-                let newest = self.sessions.lives(&session, generation, now.steady);
-                let verdicts = tokens.iter().map(|token| match newest {
-                    true => self.extend(token, &session),
-                    false => Verdict::Unknown,
-                });
-                let verdicts = verdicts.collect();
-                drop(reply.send(verdicts));
-            }
+            } => self.heartbeat(&session, generation, &tokens, reply),
             Message::Subjects { session, tokens, reply } => self.subjects(&session, &tokens, reply),
             Message::SessionClosed {
                 session,
@@ -174,41 +165,6 @@ impl Core {
                 generation,
                 received,
             } => self.session_lives(&session, generation, received),
-        }
-    }
-
-    fn session_closed(&mut self, session: &str, generation: u64, reason: &str) {
-        let newest = self.sessions.close(session, generation, self.now.steady);
-        if !newest && !planted(Bug::OldCloseObeyed) {
-            return;
-        }
-        for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
-            if !decides {
-                // The new owner finds out by itself.
-                continue;
-            }
-            if planted(Bug::ClosedSessionForgets) {
-                drop(self.leases.remove(&token));
-            } else {
-                self.lose(&token, reason);
-            }
-        }
-    }
-
-    /// A session goes on. What its worker was given before and never received is given out again: it cannot come any more.
-    fn session_lives(&mut self, session: &str, generation: u64, received: Option<Received>) {
-        let newest = self.sessions.lives(session, generation, self.now.steady);
-        let Some(received) = received.filter(|_| newest) else {
-            return;
-        };
-        self.sessions.received(session, received);
-        for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
-            if decides && self.sessions.never_came(session, &token) {
-                self.stats.never_came += 1;
-                self.unheard(&token);
-            }
         }
     }
 

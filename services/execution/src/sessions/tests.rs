@@ -1,0 +1,99 @@
+//! Sessions: where words go, and how many there may be.
+
+use super::*;
+
+#[test]
+fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
+    let sessions = Sessions::new(Arc::new(|| 0));
+    let request = RegisterWorkerRequest {
+        name: "w".into(),
+        ..RegisterWorkerRequest::default()
+    };
+    let here = sessions.register(request, 0, None, &Ids::system()).expect("room");
+    let (stream, mut streamed) = mpsc::channel(4);
+    sessions.attach(&here, stream);
+    let (elsewhere, mut passed_on) = mpsc::channel(4);
+    sessions.set_elsewhere(elsewhere);
+    sessions.direct(&here, "mine", &Verdict::Lost);
+    sessions.direct("another", "theirs", &Verdict::Cancel("because".into()));
+    assert!(streamed.try_recv().is_ok(), "told at once");
+    let told = passed_on.try_recv().expect("passed on");
+    assert_eq!(told.session, "another");
+    let directive = told.directive.expect("a directive");
+    assert_eq!(
+        (directive.token.as_str(), directive.reason.as_str()),
+        ("theirs", "because")
+    );
+    // What comes from another replica is not passed on again.
+    assert!(sessions.pass_on("another", directive).is_some());
+    assert!(passed_on.try_recv().is_err() && streamed.try_recv().is_err());
+}
+
+#[test]
+fn a_session_is_forgotten_for_a_later_generation_and_not_for_an_earlier_one() {
+    let sessions = Sessions::new(Arc::new(|| 0));
+    let name = "0123456789abcdef0123456789abcdef";
+    let resume = |generation| {
+        let request = RegisterWorkerRequest {
+            name: "w".into(),
+            resume_session: name.into(),
+            ..RegisterWorkerRequest::default()
+        };
+        sessions
+            .register(request, generation, None, &Ids::system())
+            .expect("room")
+    };
+    assert_eq!(resume(5), name);
+    sessions.moved(name, 4);
+    assert_eq!(sessions.touch(name).map(|session| session.generation), Some(5));
+    sessions.moved(name, 6);
+    assert!(sessions.touch(name).is_none());
+    resume(7);
+    assert_eq!(
+        sessions.close(name),
+        Some(Closing {
+            session: name.into(),
+            generation: 7
+        })
+    );
+}
+
+#[test]
+fn sessions_that_nobody_uses_keep_nobody_out() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&now);
+    let sessions = Sessions::new(Arc::new(move || clock.load(Ordering::Relaxed)));
+    let ids = Ids::system();
+    let open = |peer: u8| {
+        let peer = IpAddr::from([10, 0, 0, peer]);
+        sessions.register(RegisterWorkerRequest::default(), 0, Some(peer), &ids)
+    };
+    let used = open(1).expect("room");
+    assert!(sessions.touch(&used).is_some());
+    let flood: Vec<_> = (0..2 * MAX_SESSIONS)
+        .map(|number| open(u8::from(number % 2 == 0)))
+        .collect();
+    assert!(flood.iter().all(Result::is_ok), "each makes room for the next");
+    assert!(sessions.open.lock().sessions.len() <= MAX_SESSIONS - KEPT_FREE);
+    assert!(sessions.touch(&used).is_some(), "who is used stays");
+    for look in 1..=6 {
+        // As often as it is looked: after a longer pause nobody's silence proves anything.
+        now.store(look * 3_000_000, Ordering::Relaxed);
+        assert!(sessions.silent().is_empty());
+    }
+    assert_eq!(sessions.open.lock().sessions.len(), 1, "the others never were any");
+    let proven = (0..OF_ONE_PEER).map(|_| open(7).expect("room"));
+    proven.for_each(|id| assert!(sessions.touch(&id).is_some()));
+    assert_eq!(open(7), Err(Full::Peer), "one address more than its part");
+    let others = (OF_ONE_PEER + 1..MAX_SESSIONS - KEPT_FREE).map(|_| open(8).expect("room"));
+    others.for_each(|id| assert!(sessions.touch(&id).is_some()));
+    assert_eq!(open(9), Err(Full::All));
+    let request = RegisterWorkerRequest {
+        resume_session: "0123456789abcdef0123456789abcdef".into(),
+        ..RegisterWorkerRequest::default()
+    };
+    assert!(
+        sessions.register(request, 3, None, &ids).is_ok(),
+        "room is kept for who goes on"
+    );
+}
