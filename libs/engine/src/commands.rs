@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use crate::effect::{Effect, Timer};
 use crate::event::{Event, Fact};
+use crate::execution::Execution;
 use crate::failure::Failure;
 use crate::planted::{Bug, planted};
-use crate::state::{Execution, Output};
+use crate::state::Output;
 
 pub(crate) use cancel::close;
 pub use grant::attempt_deadline;
@@ -96,7 +97,7 @@ pub struct Transition {
     pub effects: Vec<Effect>,
 }
 
-/// Why a command was refused. Nothing has changed.
+/// Why a command was refused. Nothing has changed, except for [`Rejection::Broken`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The attempt is not the current one.
@@ -108,6 +109,10 @@ pub enum Rejection {
     /// The execution has begun already.
     #[error("the execution has begun already")]
     AlreadyStarted,
+    /// The command led to a change that is not allowed, now or before: a bug. What is in memory may be half changed and
+    /// must be thrown away; [`Execution::broken`] says which change it was.
+    #[error("a change was refused that no transition allows")]
+    Broken,
 }
 
 /// An execution under decision: collects events (applying each at once) and effects.
@@ -118,15 +123,20 @@ pub(crate) struct Decision<'a> {
 }
 
 impl Decision<'_> {
-    /// Records a fact and applies it.
+    /// Records a fact and applies it, unless something was refused already.
     pub(crate) fn record(&mut self, fact: Fact) {
+        if self.execution.broken().is_some() {
+            return;
+        }
         let event = Event {
             sequence: self.execution.sequence + 1,
             at: self.now,
             fact,
         };
-        self.execution.apply(&event);
-        self.transition.events.push(event);
+        match self.execution.apply(&event) {
+            Ok(()) => self.transition.events.push(event),
+            Err(refused) => self.execution.break_off(refused),
+        }
     }
 
     /// Adds an effect.
@@ -153,6 +163,9 @@ impl Decision<'_> {
 /// # Errors
 /// When the command does not fit the state; then nothing has changed.
 pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<Transition, Rejection> {
+    if execution.broken().is_some() {
+        return Err(Rejection::Broken);
+    }
     let mut decision = Decision {
         execution,
         now,
@@ -174,7 +187,10 @@ pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<T
         Command::Continue => carry_on::carry_on(&mut decision)?,
         Command::Cancel { reason } => cancel::cancel(&mut decision, reason)?,
     }
-    Ok(decision.transition)
+    match decision.execution.broken() {
+        Some(_) => Err(Rejection::Broken),
+        None => Ok(decision.transition),
+    }
 }
 
 /// The effects that an execution is owed after its state was loaded from a store: dispatches of what is ready and

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - Every change of state is an [`Event`]; [`Execution::apply`] is the only function that changes an execution, so
 //!   folding the events from the beginning gives the same execution again.
-//! - A rejected command has changed nothing.
+//! - A rejected command has changed nothing. A change that no table lists is refused, in release builds too; the execution
+//!   is broken from then on ([`Rejection::Broken`]), and what is in memory of it must be thrown away.
 //! - A decision costs time in the number of tasks that it touches, never in the size of the graph; one that would touch
 //!   thousands is cut into slices ([`Effect::Continue`]).
 
@@ -15,10 +16,12 @@ mod backlog;
 mod commands;
 mod effect;
 mod event;
+mod execution;
 mod failure;
 mod plan;
 pub mod planted;
 mod progress;
+mod record;
 mod retry;
 mod rules;
 mod state;
@@ -28,10 +31,12 @@ pub use backlog::{Backlog, SLICE};
 pub use commands::{Command, Outcome, Rejection, Transition, attempt_deadline, decide, resume};
 pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};
+pub use execution::{Execution, Refused, Task};
 pub use failure::{Failure, FailureKind};
 pub use plan::{Plan, PlanError, TaskPlan};
 pub use progress::END_RULE;
+pub use record::{ExecutionRecord, TaskRecord};
 pub use retry::{LONGEST_ASKED_WAIT, backoff, splitmix};
 pub use rules::{Tally, Verdict, judge};
-pub use state::{Closing, Execution, ExecutionState, Output, Task, TaskState};
+pub use state::{Closing, ExecutionState, Output, TaskState};
 pub use transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};

@@ -8,10 +8,11 @@ use nexus_spec::model::TriggerRule;
 use crate::commands::Decision;
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::execution::Execution;
 use crate::failure::{Failure, FailureKind};
 use crate::planted::{Bug, planted};
 use crate::rules::{Verdict, judge};
-use crate::state::{Closing, Execution, ExecutionState, Output, TaskState};
+use crate::state::{Closing, ExecutionState, Output, TaskState};
 
 /// The rule by which executions are concluded, as it stands in their last event. 1, of before `handles`: a failure was
 /// handled when a task that needs it under `one_failed` or `all_failed` succeeded. 2: when a task that names it in

@@ -11,6 +11,7 @@ mod aside;
 mod backlog;
 pub mod balance;
 mod base;
+mod broken;
 mod commands;
 pub mod commit;
 pub(crate) mod control;

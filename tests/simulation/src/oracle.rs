@@ -28,8 +28,8 @@ pub enum Fate {
 
 fn ends(execution: &Execution, task: u32) -> Vec<End> {
     let end = |need: &u32| {
-        let forgiven = execution.plan.tasks[*need as usize].continue_on_error;
-        match execution.tasks[*need as usize].state {
+        let forgiven = execution.plan().tasks[*need as usize].continue_on_error;
+        match execution.tasks()[*need as usize].state {
             TaskState::Succeeded | TaskState::Cached => End::Good,
             TaskState::Skipped => End::Skipped,
             TaskState::Failed | TaskState::TimedOut | TaskState::Unknown if forgiven => End::Good,
@@ -41,15 +41,15 @@ fn ends(execution: &Execution, task: u32) -> Vec<End> {
             _ => End::Open,
         }
     };
-    execution.plan.tasks[task as usize].needs.iter().map(end).collect()
+    execution.plan().tasks[task as usize].needs.iter().map(end).collect()
 }
 
 /// What becomes of a task, by how the tasks that it needs stand. One that handles failures runs after all of those
 /// that it handles.
 #[must_use]
 pub fn fate(execution: &Execution, task: u32) -> Fate {
-    let mut handled = execution.plan.tasks[task as usize].handles.iter();
-    let all_over = handled.all(|handled| execution.tasks[*handled as usize].state.is_terminal());
+    let mut handled = execution.plan().tasks[task as usize].handles.iter();
+    let all_over = handled.all(|handled| execution.tasks()[*handled as usize].state.is_terminal());
     match by_the_rule(execution, task) {
         Fate::Runs if !all_over => Fate::Open,
         fate => fate,
@@ -62,7 +62,7 @@ fn by_the_rule(execution: &Execution, task: u32) -> Fate {
     let all = |end| ends.iter().all(|other| *other == end);
     let over = !any(End::Open);
     let when = |holds: bool, fate| if holds { fate } else { Fate::Open };
-    match execution.plan.tasks[task as usize].rule {
+    match execution.plan().tasks[task as usize].rule {
         TriggerRule::AllSuccess if any(End::Bad) => Fate::UpstreamFailed,
         TriggerRule::AllSuccess if over && any(End::Skipped) => Fate::Skipped,
         TriggerRule::AllSuccess => when(all(End::Good), Fate::Runs),
@@ -95,7 +95,7 @@ fn by_the_rule(execution: &Execution, task: u32) -> Fate {
 /// named in `handles` of one that succeeded.
 #[must_use]
 pub fn succeeded(execution: &Execution) -> bool {
-    let tasks = || execution.plan.tasks.iter().zip(&execution.tasks);
+    let tasks = || execution.plan().tasks.iter().zip(execution.tasks());
     let repaired: Vec<u32> = tasks()
         .filter(|(_, task)| matches!(task.state, TaskState::Succeeded | TaskState::Cached))
         .flat_map(|(plan, _)| plan.handles.iter().copied())

@@ -126,12 +126,11 @@ fn a_reload_in_the_middle_of_the_slices_owes_the_rest() {
         1,
     )
     .expect("report");
-    let mut loaded = execution(star(20));
-    loaded.state = original.state;
-    loaded.sequence = original.sequence;
-    loaded.tasks.clone_from(&original.tasks);
-    loaded.rebuild();
-    assert_eq!((&loaded.tasks, loaded.open), (&original.tasks, original.open));
+    let mut loaded = original.reloaded();
+    assert_eq!(
+        (&loaded.tasks, loaded.open),
+        (&original.as_stored().tasks, original.open)
+    );
     assert!(resume(&loaded, 1).contains(&Effect::Continue));
     send(&mut loaded, Command::Continue);
     let ready = loaded.tasks.iter().filter(|task| task.state == TaskState::Scheduled);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::execution::Execution;
 use crate::planted::{Bug, planted};
-use crate::state::{Execution, ExecutionState, TaskState};
+use crate::state::{ExecutionState, TaskState};
 
 /// The worker stops an attempt that takes too long; the engine's own net waits this much longer.
 const ATTEMPT_GRACE: i64 = 15_000_000;

@@ -3,10 +3,11 @@
 use super::{Decision, Outcome, Rejection, lose};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::execution::Execution;
 use crate::failure::{Failure, FailureKind};
 use crate::progress;
 use crate::retry::{LONGEST_ASKED_WAIT, backoff, may_retry, splitmix};
-use crate::state::{Execution, Output, TaskState};
+use crate::state::{Output, TaskState};
 
 pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outcome: Outcome) -> Result<(), Rejection> {
     require_current(decision, task, attempt)?;

@@ -3,9 +3,10 @@
 use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
+use crate::execution::Execution;
 use crate::planted::{Bug, planted};
 use crate::progress;
-use crate::state::{Execution, TaskState};
+use crate::state::TaskState;
 
 pub(super) fn start(decision: &mut Decision<'_>) -> Result<(), Rejection> {
     if decision.execution.sequence > 0 {

@@ -63,7 +63,7 @@ impl Run {
         for event in &transition.events {
             let from = event.fact.task().map(|task| folded.tasks[task as usize].state);
             let execution_from = folded.state;
-            folded.apply(event);
+            folded.apply(event).expect("a listed change");
             match (event.fact.task(), from) {
                 (Some(task), Some(from)) => {
                     self.taken
@@ -87,7 +87,7 @@ impl Run {
         self.execution.plan.index[id]
     }
 
-    fn task(&self, id: &str) -> &crate::state::Task {
+    fn task(&self, id: &str) -> &crate::Task {
         &self.execution.tasks[self.position(id) as usize]
     }
 

@@ -103,6 +103,7 @@ impl Actor {
             // Looked at in every round: under steady load the wait below never comes to the clock.
             self.core.tick(self.dependencies.now());
             self.bring_about();
+            self.unless_broken().await;
             self.begin_commit();
             self.hand_over();
             let now = self.dependencies.now();
@@ -298,6 +299,22 @@ impl Actor {
         self.handovers.clear();
         self.ends.stays.show(&self.core);
         self.ends.lost.send_modify(|times| *times += 1);
+    }
+
+    /// Starts over when something in memory is worth nothing. What is under way to the store was decided before that.
+    async fn unless_broken(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        let Some(why) = self.core.must_start_over() else {
+            return;
+        };
+        let error = StoreError::Inconsistent(why.to_owned());
+        if self.core.shares() {
+            self.shut_out(&error);
+        } else {
+            self.start_over(&error).await;
+        }
     }
 
     async fn start_over(&mut self, error: &StoreError) {

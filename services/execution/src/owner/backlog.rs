@@ -59,7 +59,7 @@ fn backlog<'a>(executions: impl Iterator<Item = &'a Live>, now: i64, told: &Told
     let mut queues: BTreeMap<String, Backlog> = BTreeMap::new();
     let mut names = told.0.len();
     for live in executions {
-        for (task, plan) in live.execution.tasks.iter().zip(&live.execution.plan.tasks) {
+        for (task, plan) in live.execution.tasks().iter().zip(&live.execution.plan().tasks) {
             if !matches!(task.state, TaskState::Scheduled | TaskState::Running) {
                 continue;
             }
@@ -92,16 +92,24 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::live::tests::live;
+    use nexus_engine::TaskRecord;
+
+    use super::super::live::tests::live_with;
     use super::*;
+
+    fn with(state: TaskState, ready_at: Option<i64>) -> Live {
+        live_with(TaskRecord {
+            state,
+            ready_at,
+            ..TaskRecord::default()
+        })
+    }
 
     #[test]
     fn what_waits_and_what_runs_is_counted_by_queue() {
-        let mut one = live();
+        let one = with(TaskState::Scheduled, Some(100));
         let told = Told::default();
-        let queue = one.execution.plan.tasks[0].queue.clone();
-        one.execution.tasks[0].state = TaskState::Scheduled;
-        one.execution.tasks[0].ready_at = Some(100);
+        let queue = one.execution.plan().tasks[0].queue.clone();
         let waits = Backlog {
             ready: 1,
             leased: 0,
@@ -110,17 +118,16 @@ mod tests {
         assert_eq!(backlog([&one].into_iter(), 350, &told).get(&queue), Some(&waits));
         let before = backlog([&one].into_iter(), 50, &told)[&queue];
         assert_eq!(before.oldest, 0, "the clock was set back");
-        one.execution.tasks[0].state = TaskState::Running;
+        let one = with(TaskState::Running, None);
         let runs = backlog([&one, &one].into_iter(), 350, &told)[&queue];
         assert_eq!((runs.ready, runs.leased, runs.oldest), (0, 2, 0));
-        one.execution.tasks[0].state = TaskState::Succeeded;
+        let one = with(TaskState::Succeeded, None);
         assert!(backlog([&one].into_iter(), 350, &told).is_empty());
     }
 
     #[test]
     fn queues_beyond_a_number_have_no_series_of_their_own() {
-        let mut one = live();
-        one.execution.tasks[0].state = TaskState::Running;
+        let one = with(TaskState::Running, None);
         let many = (0..QUEUES).map(|number| (number.to_string(), true)).collect();
         let queues = backlog([&one].into_iter(), 0, &Told(many));
         assert_eq!(queues.keys().collect::<Vec<_>>(), [OTHERS]);

@@ -64,8 +64,8 @@ impl Core {
             }
             self.keys.remember(request, id, self.now.steady);
         }
-        let mut execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
-        execution.slice = self.limits.slice;
+        let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
+        let execution = execution.with_slice(self.limits.slice);
         let mut live = Live::new(id, execution, new.labels, new.traceparent);
         live.params = Some(new.params_text);
         live.request = new.request;
@@ -203,10 +203,10 @@ impl Core {
         };
         let TokenSubject { execution, task, .. } = self.subject_of(token, session)?;
         let live = self.executions.get(&execution)?;
-        let planned = &live.execution.plan.tasks[task as usize];
+        let planned = &live.execution.plan().tasks[task as usize];
         planned.cache?;
         Some(Kept {
-            plan: Arc::clone(&live.execution.plan),
+            plan: Arc::clone(&live.execution.plan()),
             task,
             scope: live.execution.scope(&planned.input.references().tasks, token),
             output: output.clone(),
@@ -221,7 +221,7 @@ impl Core {
         if subject.is_none() && planted(Bug::NoTokenCheck) {
             let ended = self.leases.ended(token)?;
             let live = self.executions.get(&ended.execution)?;
-            let attempt = live.execution.tasks[ended.task as usize].leases;
+            let attempt = live.execution.tasks()[ended.task as usize].leases;
             return Some(TokenSubject { attempt, ..ended });
         }
         subject

@@ -13,6 +13,7 @@ use super::aside::Aside;
 use super::backlog::Told;
 use super::base::Map;
 pub use super::base::Now;
+use super::broken::BrokenOnes;
 use super::commit::{Batch, Pending, Release};
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
@@ -67,6 +68,7 @@ pub struct Core {
     /// die with their owner.
     pub(super) lasting_leases: bool,
     pub(super) seats: Arc<dyn Seats>,
+    pub(super) broken: BrokenOnes,
     fence: Fence,
     in_flight: Option<Batch>,
     next_patrol: i64,
@@ -119,6 +121,7 @@ impl Core {
             trusted: true,
             lasting_leases: false,
             seats: Arc::new(NoSeats),
+            broken: BrokenOnes::default(),
             fence,
             in_flight: None,
             next_patrol: now.steady + PATROL,
@@ -209,7 +212,10 @@ impl Core {
     /// ended: [`Core::committed`] or [`Core::start_over`].
     pub fn begin_commit(&mut self, now: Now) -> Option<(Fence, Vec<Change>)> {
         self.now = now;
-        if self.in_flight.is_some() || self.pending.due().is_none_or(|due| due > now.steady) {
+        if self.broken.new.is_some()
+            || self.in_flight.is_some()
+            || self.pending.due().is_none_or(|due| due > now.steady)
+        {
             return None;
         }
         Some(self.gather())
@@ -217,6 +223,9 @@ impl Core {
 
     /// Takes what waits, due or not: the last batch before the end.
     pub fn last_commit(&mut self) -> (Fence, Vec<Change>) {
+        if self.broken.new.is_some() {
+            return (self.fence, Vec::new());
+        }
         self.gather()
     }
 
@@ -266,6 +275,7 @@ impl Core {
         let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
         let (mut stays, seats) = (self.shards.clone(), Arc::clone(&self.seats));
         let (told, sessions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.sessions));
+        let broken = std::mem::take(&mut self.broken).seen();
         let anew = if lasting {
             Self::shared(fence, ids, limits, now)
         } else {
@@ -274,6 +284,7 @@ impl Core {
         *self = Self {
             told,
             sessions,
+            broken,
             ..anew.with_seats(seats)
         };
         stays.restart(&self.shards);
@@ -348,7 +359,10 @@ impl Core {
             return Err(Rejection::Closed);
         }
         let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
-        let transition: Transition = decide(&mut live.execution, command, self.now.wall)?;
+        let transition: Transition = match decide(&mut live.execution, command, self.now.wall) {
+            Err(Rejection::Broken) => return Err(self.is_broken(id)),
+            decided => decided?,
+        };
         self.load.add(live.record(&transition));
         if !transition.events.is_empty() {
             self.pending.mark(id, urgent, self.now.steady);

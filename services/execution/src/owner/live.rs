@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Event, Execution, Fact, Output, Task, TaskState, Transition};
+use nexus_engine::{Event, Execution, ExecutionRecord, Fact, Output, Task, TaskRecord, TaskState, Transition};
 
 use super::admission::Size;
 use super::messages::Begun;
@@ -63,7 +63,7 @@ impl Live {
     /// How large it is in memory.
     pub(super) fn size(&self) -> Size {
         Size {
-            tasks: self.execution.tasks.len() as u64,
+            tasks: self.execution.tasks().len() as u64,
             bytes: self.bytes,
         }
     }
@@ -71,11 +71,9 @@ impl Live {
     /// Lets outputs go that no expression looks at: the store's copy is on its way, and nobody asks memory for them.
     fn drop_unwanted_outputs(&mut self) {
         for position in &self.writing {
-            let position = *position as usize;
-            if !self.execution.plan.tasks[position].wanted
-                && let Some(output) = self.execution.tasks[position].output.take()
-            {
-                self.bytes = self.bytes.saturating_sub(output.text().len() as u64);
+            if !self.execution.plan().tasks[*position as usize].wanted {
+                let bytes = self.execution.forget_output(*position);
+                self.bytes = self.bytes.saturating_sub(bytes as u64);
             }
         }
     }
@@ -85,8 +83,8 @@ impl Live {
         let execution = &self.execution;
         ExecutionRow {
             id: self.id,
-            workflow: execution.plan.workflow.clone(),
-            revision: execution.plan.revision,
+            workflow: execution.plan().workflow.clone(),
+            revision: execution.plan().revision,
             state: execution.state,
             closing: execution.closing,
             closing_reason: execution.closing_reason.clone(),
@@ -105,7 +103,7 @@ impl Live {
     /// How it began.
     pub(super) fn begun(&self) -> Begun {
         let mut counts = TaskCounts::new();
-        for task in &self.execution.tasks {
+        for task in self.execution.tasks() {
             match counts.iter_mut().find(|(state, _)| *state == task.state) {
                 Some((_, number)) => *number += 1,
                 None => counts.push((task.state, 1)),
@@ -148,7 +146,7 @@ impl Live {
         let tasks = self
             .dirty
             .iter()
-            .map(|position| task_row(*position, &execution.tasks[*position as usize], &leased));
+            .map(|position| task_row(*position, &execution.tasks()[*position as usize], &leased));
         let mut change = Change {
             before: self.written,
             tasks: tasks.collect(),
@@ -189,21 +187,38 @@ fn task_row(position: u32, task: &Task, leased: impl Fn(u32) -> Option<LeaseKey>
     }
 }
 
-/// Puts a stored task back into an execution.
-pub(super) fn restore(task: &mut Task, row: TaskRow) {
-    task.state = row.state;
-    task.leases = row.leases;
-    task.returned = row.returned;
-    task.infra_losses = row.infra_losses;
-    task.scheduled_at = row.scheduled_at;
-    task.ready_at = row.ready_at;
-    task.started_at = row.started_at;
-    task.attempt_started_at = row.attempt_started_at;
-    task.finished_at = row.finished_at;
-    task.next_at = row.next_at;
-    task.worker = row.worker;
-    task.failure = row.failure;
-    task.output = row.output.map(Output::new);
+/// A stored task as the engine knows it.
+pub(super) fn task_record(row: TaskRow) -> TaskRecord {
+    TaskRecord {
+        state: row.state,
+        leases: row.leases,
+        returned: row.returned,
+        infra_losses: row.infra_losses,
+        scheduled_at: row.scheduled_at,
+        ready_at: row.ready_at,
+        started_at: row.started_at,
+        attempt_started_at: row.attempt_started_at,
+        finished_at: row.finished_at,
+        next_at: row.next_at,
+        worker: row.worker,
+        failure: row.failure,
+        output: row.output.map(Output::new),
+    }
+}
+
+/// A stored execution as the engine knows it.
+pub(super) fn record(row: &ExecutionRow) -> ExecutionRecord {
+    ExecutionRecord {
+        state: row.state,
+        closing: row.closing,
+        closing_reason: row.closing_reason.clone(),
+        sequence: row.sequence,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        output: row.output.clone().map(Output::new),
+        failure: row.failure.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -215,13 +230,19 @@ pub(super) mod tests {
 
     /// An execution of one task.
     pub(crate) fn live() -> Live {
+        live_with(TaskRecord::default())
+    }
+
+    /// An execution of one task, as it was stored.
+    pub(crate) fn live_with(task: TaskRecord) -> Live {
         let document = json!({"name": "w", "tasks": {"a": {"noop": {}}}});
         let workflow = serde_json::from_value(document).expect("workflow");
         let plan = Arc::new(Plan::new(&workflow, 1).expect("plan"));
-        let execution = Execution::new("x".into(), plan, Arc::new(json!({})), 7, 0);
+        let record = ExecutionRecord::accepted(0);
+        let execution = Execution::restore("x".into(), plan, Arc::new(json!({})), 7, record, [(0, task)]);
         Live::new(
             ExecutionId(uuid::Uuid::nil()),
-            execution,
+            execution.expect("it has that task"),
             BTreeMap::new(),
             String::new(),
         )

@@ -67,11 +67,11 @@ impl Core {
 }
 
 fn untaken(live: &Live, is_untaken: impl Fn(i64) -> bool, entries: &mut Vec<Entry>) {
-    for (position, task) in (0_u32..).zip(&live.execution.tasks) {
+    for (position, task) in (0_u32..).zip(live.execution.tasks()) {
         if task.state != TaskState::Scheduled || !live.is_stored(position) || !task.ready_at.is_some_and(&is_untaken) {
             continue;
         }
-        let plan = &live.execution.plan.tasks[position as usize];
+        let plan = &live.execution.plan().tasks[position as usize];
         entries.push(Entry {
             queue: plan.queue.clone(),
             lane: lane(plan.priority),

@@ -10,7 +10,7 @@ use super::base::Now;
 use super::core::Core;
 use super::granting::given_back;
 use super::leases::Lease;
-use super::live::{Live, restore};
+use super::live::{Live, record, task_record};
 use super::messages::TokenSubject;
 use super::silences::CHANCE;
 use crate::ids::ExecutionId;
@@ -45,32 +45,24 @@ impl Core {
         now: Now,
     ) -> Result<(), String> {
         self.now = now;
+        if let Some(why) = self.broken.known.get(&row.id) {
+            return Err(why.clone());
+        }
         let params = serde_json::from_str(&row.params).map_err(|error| format!("its params: {error}"))?;
         let id = row.id;
-        let mut execution = Execution::new(id.to_string(), plan, Arc::new(params), id.seed(), row.created_at);
-        execution.slice = self.limits.slice;
-        execution.state = row.state;
-        execution.closing = row.closing;
-        execution.closing_reason = row.closing_reason;
-        execution.sequence = row.sequence;
-        execution.started_at = row.started_at;
         let mut bytes = row.params.len() as u64;
-        let mut leases = Vec::new();
+        let (mut leases, mut records) = (Vec::new(), Vec::with_capacity(tasks.len()));
         for mut task in tasks {
             leases.extend(task.lease.take().map(|key| (task.position, key)));
-            let position = task.position as usize;
-            let slot = execution
-                .tasks
-                .get_mut(position)
-                .ok_or("it has more tasks than its revision")?;
             recovered.finished_tasks += u32::from(task.state.is_terminal());
-            restore(slot, task);
-            if !execution.plan.tasks[position].wanted {
-                slot.output = None;
-            }
-            bytes += slot.output.as_ref().map_or(0, |output| output.text().len() as u64);
+            records.push((task.position, task_record(task)));
         }
-        execution.rebuild();
+        let (name, record) = (id.to_string(), record(&row));
+        let execution = Execution::restore(name, plan, Arc::new(params), id.seed(), record, records)
+            .map_err(|refused| refused.to_string())?
+            .with_slice(self.limits.slice);
+        let outputs = execution.tasks().iter().filter_map(|task| task.output.as_ref());
+        bytes += outputs.map(|output| output.text().len() as u64).sum::<u64>();
         recovered.executions += 1;
         self.aside.forget(|aside| aside == id);
         let mut live = Live::new(id, execution, row.labels, row.traceparent);
@@ -103,7 +95,7 @@ impl Core {
         let Some(live) = self.executions.get(&id) else {
             return false;
         };
-        let current = &live.execution.tasks[task as usize];
+        let current = &live.execution.tasks()[task as usize];
         if current.state != TaskState::Running {
             return false;
         }
@@ -144,7 +136,7 @@ impl Core {
     fn give_back_unheard(&mut self, id: ExecutionId, task: u32) {
         let live = self.executions.get(&id);
         if let Some(attempt) = live
-            .and_then(|live| live.execution.tasks.get(task as usize))
+            .and_then(|live| live.execution.tasks().get(task as usize))
             .map(|task| task.leases)
         {
             // The effects are left alone: what the execution is owed is derived once, at the end.
@@ -157,7 +149,7 @@ impl Core {
         let Some(live) = self.executions.get(&id) else {
             return 0;
         };
-        let running = (0_u32..).zip(&live.execution.tasks).filter(|(position, task)| {
+        let running = (0_u32..).zip(live.execution.tasks()).filter(|(position, task)| {
             task.state == TaskState::Running
                 && self.leases.token_of(id, *position).is_none()
                 && !planted(Bug::RunningForgottenOnReload)

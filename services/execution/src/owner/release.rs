@@ -94,7 +94,7 @@ impl Core {
             return;
         };
         let runs = self.executions.get(&id).is_some_and(|live| {
-            let current = &live.execution.tasks[task as usize];
+            let current = &live.execution.tasks()[task as usize];
             current.state == TaskState::Running && current.leases == attempt
         });
         if runs {

@@ -204,7 +204,7 @@ mod tests {
         let id = ids.execution(None);
         let begin = |core: &mut Core, stay| {
             let (reply, mut answer) = tokio::sync::oneshot::channel();
-            let plan = super::super::live::tests::live().execution.plan;
+            let plan = super::super::live::tests::live().execution.plan().clone();
             let new = super::super::NewExecution {
                 id,
                 plan,

@@ -42,7 +42,10 @@ impl Checker {
                 break;
             }
             self.before(id, &shadow, event, fence);
-            shadow.execution.apply(event);
+            if let Err(refused) = shadow.execution.apply(event) {
+                self.breach("I7 listed changes", format!("{id}: {refused}"));
+                break;
+            }
             self.after(id, &mut shadow, event, counts);
         }
         self.shadows.insert(id, shadow);
@@ -76,7 +79,7 @@ impl Checker {
             format!("{id}: {:?} after {:?}", event.fact, execution.state)
         });
         match &event.fact {
-            Fact::TaskScheduled { task, .. } if execution.tasks[*task as usize].state == TaskState::Waiting => {
+            Fact::TaskScheduled { task, .. } if execution.tasks()[*task as usize].state == TaskState::Waiting => {
                 let fate = oracle::fate(execution, *task);
                 self.require(fate == Fate::Runs, "I6 order", || {
                     format!("{id}: task {task} was made ready while its rule says {fate:?}")
@@ -90,7 +93,7 @@ impl Checker {
             }
             Fact::TaskFinished {
                 task, state, failure, ..
-            } if execution.tasks[*task as usize].state == TaskState::Waiting => {
+            } if execution.tasks()[*task as usize].state == TaskState::Waiting => {
                 let fate = oracle::fate(execution, *task);
                 let fits = match state {
                     // Also a task whose condition is false is skipped.
@@ -128,8 +131,8 @@ impl Checker {
     }
 
     fn conclusion(&mut self, id: ExecutionId, execution: &Execution, state: ExecutionState) {
-        self.require(execution.open == 0, "I7 ends once", || {
-            format!("{id}: ended with {} open tasks", execution.open)
+        self.require(execution.open() == 0, "I7 ends once", || {
+            format!("{id}: ended with {} open tasks", execution.open())
         });
         let expected = match execution.closing {
             Some(nexus_engine::Closing::Cancelled) => ExecutionState::Cancelled,
@@ -153,7 +156,7 @@ impl Checker {
                     format!("{id}: task {task} attempt {attempt} is the start number {started}")
                 });
                 let losses = lost(shadow, *task);
-                let limit = shadow.execution.plan.tasks[*task as usize].retry.max_attempts;
+                let limit = shadow.execution.plan().tasks[*task as usize].retry.max_attempts;
                 self.require(started - losses <= limit, "I4 bounded attempts", || {
                     format!("{id}: task {task} has {started} starts, {losses} losses and may have {limit} attempts")
                 });
@@ -169,7 +172,7 @@ impl Checker {
                 counts.losses += 1;
                 counts.leases_expired += u64::from(failure.message.contains("heartbeat"));
                 shadow.told.insert((*task, *attempt), Told::Lost);
-                let losses = shadow.execution.tasks[*task as usize].infra_losses;
+                let losses = shadow.execution.tasks()[*task as usize].infra_losses;
                 self.require(losses < MAX_INFRA_LOSSES, "I4 bounded losses", || {
                     format!("{id}: task {task} goes on after {losses} losses")
                 });
@@ -211,7 +214,7 @@ impl Checker {
         failure: Option<&nexus_engine::Failure>,
         counts: &mut Counts,
     ) {
-        let plan = &shadow.execution.plan.tasks[task as usize];
+        let plan = &shadow.execution.plan().tasks[task as usize];
         let started = shadow.started.get(&task).copied().unwrap_or_default();
         let attempts = started - lost(shadow, task);
         let poison = failure.is_some_and(|failure| failure.error_type == "WorkerLost");
@@ -219,7 +222,7 @@ impl Checker {
         let final_by_itself = failure.is_none_or(|failure| failure.non_retryable);
         // A total limit that would be over before the next attempt ends the retries as well.
         let spent = attempts >= plan.retry.max_attempts || plan.total.is_some() || shadow.execution.closing.is_some();
-        let losses = shadow.execution.tasks[task as usize].infra_losses + u32::from(poison);
+        let losses = shadow.execution.tasks()[task as usize].infra_losses + u32::from(poison);
         let fits = if poison {
             losses >= MAX_INFRA_LOSSES
         } else {
@@ -258,7 +261,7 @@ impl Checker {
                 ));
             }
             touched.iter().find_map(|position| {
-                let folded = &execution.tasks[*position as usize];
+                let folded = &execution.tasks()[*position as usize];
                 let fits = stored.tasks.get(position).is_some_and(|row| is_same(row, folded));
                 (!fits).then(|| format!("task {position}: {:?} is not {folded:?}", stored.tasks.get(position)))
             })

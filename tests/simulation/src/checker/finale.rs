@@ -23,7 +23,7 @@ impl Checker {
             .map(|(id, shadow)| {
                 let states: Vec<String> = shadow
                     .execution
-                    .tasks
+                    .tasks()
                     .iter()
                     .map(|task| format!("{:?}/{}", task.state, task.leases))
                     .collect();

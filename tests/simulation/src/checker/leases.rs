@@ -62,7 +62,7 @@ impl Checker {
             return;
         }
         let standing = self.shadows.get(&id).map(|shadow| {
-            let task = &shadow.execution.tasks[task as usize];
+            let task = &shadow.execution.tasks()[task as usize];
             (task.state, task.leases)
         });
         // Its being ready is stored; that it was given out may follow (it rides with the next commit), and it may have

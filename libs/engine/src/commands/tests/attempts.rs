@@ -168,7 +168,7 @@ fn a_failure_cannot_ask_for_a_wait_without_an_end() {
         );
         assert_eq!(run.task("a").next_at, Some(SECOND + wait), "{asked}");
         // What was stored before there was a bound waits no longer once it is loaded.
-        run.execution.tasks[0].next_at = Some(i64::MAX);
+        run.execution = run.execution.due_at(0, i64::MAX);
         let owed = resume(&run.execution, 2 * SECOND);
         let timer = Timer::Retry { task: 0, attempt: 1 };
         assert!(

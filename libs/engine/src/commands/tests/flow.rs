@@ -64,15 +64,10 @@ fn a_reload_owes_what_is_ready_and_what_waits() {
     }}));
     run.fail("retrying");
     run.succeed("done", json!(1));
-    let mut reloaded = run.execution.clone();
-    reloaded.open = 0;
-    for task in &mut reloaded.tasks {
-        task.tally = crate::rules::Tally::default();
-    }
-    reloaded.rebuild();
+    let reloaded = run.execution.reloaded();
     assert_eq!(
         (reloaded.open, &reloaded.tasks),
-        (run.execution.open, &run.execution.tasks)
+        (run.execution.open, &run.execution.as_stored().tasks)
     );
     let owed = resume(&reloaded, 0);
     assert!(owed.contains(&Effect::SetTimer {

@@ -1,0 +1,507 @@
+//! An execution in memory, and the one function that changes it. Its fields are private: whoever holds one reads it, as a
+//! record, and changes it through [`crate::decide`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use nexus_spec::expr::{Scope, TaskView};
+use serde_json::Value;
+
+use crate::backlog::{Backlog, SLICE};
+use crate::event::{Event, EventKind, Fact};
+use crate::plan::{Plan, TaskPlan};
+use crate::planted::{Bug, planted};
+use crate::record::{ExecutionRecord, TaskRecord};
+use crate::rules::{Tally, Verdict, judge};
+use crate::state::{ExecutionState, Output, TaskState};
+use crate::transitions::{execution_may, task_may};
+
+/// A task of an execution; reads as its record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    record: TaskRecord,
+    /// How the tasks that it needs have ended. Derived, never stored.
+    pub(crate) tally: Tally,
+}
+
+impl Task {
+    /// A task as its record says; nothing of what it needs has ended yet.
+    fn of(plan: &TaskPlan, record: TaskRecord) -> Self {
+        Self {
+            record,
+            tally: Tally::before(plan),
+        }
+    }
+
+    /// How the tasks that it needs have ended.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+impl Deref for Task {
+    type Target = TaskRecord;
+
+    fn deref(&self) -> &TaskRecord {
+        &self.record
+    }
+}
+
+/// A change that no table of transitions lists, or an event out of its turn. It is a bug of whoever decided it, and is
+/// refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A task may not change so.
+    #[error("task {task} may not go from {from:?} to {to:?} by {event:?}")]
+    Task {
+        /// Position of the task.
+        task: u32,
+        /// Where it stands.
+        from: TaskState,
+        /// By what event.
+        event: EventKind,
+        /// Where it was to go.
+        to: TaskState,
+    },
+    /// The execution may not change so.
+    #[error("the execution may not go from {from:?} to {to:?} by {event:?}")]
+    Execution {
+        /// Where it stands.
+        from: ExecutionState,
+        /// By what event.
+        event: EventKind,
+        /// Where it was to go.
+        to: ExecutionState,
+    },
+    /// History has a gap, or goes back.
+    #[error("event {found} came after event {before}")]
+    Sequence {
+        /// The newest event.
+        before: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// There is no such task.
+    #[error("there is no task {0}")]
+    NoTask(u32),
+}
+
+/// An execution in memory; reads as its record.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    record: ExecutionRecord,
+    /// The execution's id as text, for expressions.
+    id: String,
+    /// What runs.
+    pub(crate) plan: Arc<Plan>,
+    /// Parameters, defaults filled in.
+    pub(crate) params: Arc<Value>,
+    /// Where chance comes from: equal seeds give equal jitter.
+    pub(crate) seed: u64,
+    /// The tasks, by position in the plan.
+    pub(crate) tasks: Vec<Task>,
+    /// How many tasks are not terminal. Derived, never stored.
+    pub(crate) open: u32,
+    /// Work that the last decision left to the next. Derived, never stored.
+    pub(crate) backlog: Backlog,
+    /// About how many events one decision may have before the rest is left to the next.
+    pub(crate) slice: usize,
+    /// Why nothing is decided about it any more.
+    broken: Option<Refused>,
+}
+
+impl Deref for Execution {
+    type Target = ExecutionRecord;
+
+    fn deref(&self) -> &ExecutionRecord {
+        &self.record
+    }
+}
+
+impl Execution {
+    /// An execution that nothing has happened to yet.
+    #[must_use]
+    pub fn new(id: String, plan: Arc<Plan>, params: Arc<Value>, seed: u64, created_at: i64) -> Self {
+        let tasks = plan.tasks.iter().map(|task| Task::of(task, TaskRecord::default()));
+        let tasks: Vec<Task> = tasks.collect();
+        Self {
+            record: ExecutionRecord::accepted(created_at),
+            id,
+            params,
+            seed,
+            open: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+            tasks,
+            plan,
+            backlog: Backlog::default(),
+            slice: SLICE,
+            broken: None,
+        }
+    }
+
+    /// An execution as a store kept it. Tasks that are not named have had nothing happen to them; outputs that no
+    /// expression looks at are left out, as the store has them.
+    ///
+    /// # Errors
+    /// When a task is named that the plan does not have.
+    pub fn restore(
+        id: String,
+        plan: Arc<Plan>,
+        params: Arc<Value>,
+        seed: u64,
+        record: ExecutionRecord,
+        tasks: impl IntoIterator<Item = (u32, TaskRecord)>,
+    ) -> Result<Self, Refused> {
+        let mut execution = Self::new(id, plan, params, seed, record.created_at);
+        execution.record = record;
+        for (position, record) in tasks {
+            let task = execution.tasks.get_mut(position as usize);
+            task.ok_or(Refused::NoTask(position))?.record = record;
+            if !execution.plan.tasks[position as usize].wanted {
+                execution.forget_output(position);
+            }
+        }
+        execution.derive();
+        Ok(execution)
+    }
+
+    /// The same with another length of decisions: about so many events, before the rest is left to the next one.
+    #[must_use]
+    pub fn with_slice(self, slice: usize) -> Self {
+        Self { slice, ..self }
+    }
+
+    /// What runs.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The tasks, by position in the plan.
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// How many tasks have not ended.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Lets the output of a task go, whose copy the store has; gives how many bytes that were.
+    pub fn forget_output(&mut self, task: u32) -> usize {
+        let task = self.tasks.get_mut(task as usize);
+        let output = task.and_then(|task| task.record.output.take());
+        output.map_or(0, |output| output.text().len())
+    }
+
+    /// Why nothing is decided about it any more: a change was refused, and what is in memory may be half of a decision.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Refused> {
+        self.broken.as_ref()
+    }
+
+    /// From now on nothing is decided.
+    pub(crate) fn break_off(&mut self, refused: Refused) {
+        self.broken.get_or_insert(refused);
+    }
+
+    /// Recomputes what is derived from the tasks' states: the tallies, the number of open tasks and the backlog.
+    fn derive(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        for (task, planned) in self.tasks.iter_mut().zip(&plan.tasks) {
+            task.tally = Tally::before(planned);
+        }
+        self.open = 0;
+        for position in 0..self.tasks.len() {
+            let state = self.tasks[position].state;
+            if state.is_terminal() {
+                let wrong = planted(Bug::TallyWrongOnReload);
+                self.tally_dependants(position, if wrong { TaskState::Succeeded } else { state });
+            } else {
+                self.open += 1;
+            }
+        }
+        self.backlog = self.derive_backlog();
+    }
+
+    /// What a decision that was cut had left over.
+    fn derive_backlog(&self) -> Backlog {
+        if self.closing.is_some() {
+            return Backlog {
+                sweep: Some(0),
+                ..Backlog::default()
+            };
+        }
+        let decided = |position: &u32| {
+            let task = &self.tasks[*position as usize];
+            let rule = self.plan.tasks[*position as usize].rule;
+            task.state == TaskState::Waiting && judge(rule, task.tally) != Verdict::Wait
+        };
+        let judge = (0..u32::try_from(self.tasks.len()).unwrap_or(u32::MAX)).filter(decided);
+        Backlog {
+            judge: judge.collect(),
+            ..Backlog::default()
+        }
+    }
+
+    /// What expressions that refer to these tasks can see.
+    #[must_use]
+    pub fn scope(&self, tasks: &BTreeSet<String>, nonce: &str) -> Scope {
+        let mut views = BTreeMap::new();
+        for id in tasks {
+            if let Some(position) = self.plan.index.get(id) {
+                let task = &self.tasks[*position as usize];
+                let error = task
+                    .failure
+                    .as_ref()
+                    .and_then(|failure| serde_json::to_value(failure).ok());
+                views.insert(
+                    id.clone(),
+                    TaskView {
+                        state: task.state.name().to_owned(),
+                        output: task.output.as_ref().map(Output::value),
+                        error,
+                    },
+                );
+            }
+        }
+        Scope {
+            params: Arc::clone(&self.params),
+            tasks: views,
+            execution: self.id.clone(),
+            workflow: self.plan.workflow.clone(),
+            revision: self.plan.revision,
+            nonce: nonce.to_owned(),
+        }
+    }
+
+    /// Changes the execution as an event says. The only function that does.
+    ///
+    /// # Errors
+    /// When the event is out of its turn or the tables of transitions do not list the change; then nothing has changed.
+    pub fn apply(&mut self, event: &Event) -> Result<(), Refused> {
+        if event.sequence != self.sequence + 1 {
+            return Err(Refused::Sequence {
+                before: self.sequence,
+                found: event.sequence,
+            });
+        }
+        match &event.fact {
+            Fact::ExecutionCreated => self.record.created_at = event.at,
+            Fact::ExecutionStarted => {
+                self.move_execution(ExecutionState::Running, &event.fact)?;
+                self.record.started_at = Some(event.at);
+            }
+            Fact::ExecutionCancelling { closing, reason } => {
+                self.move_execution(ExecutionState::Cancelling, &event.fact)?;
+                self.record.closing = Some(*closing);
+                self.record.closing_reason.clone_from(reason);
+            }
+            Fact::ExecutionFinished {
+                state, output, failure, ..
+            } => {
+                self.move_execution(*state, &event.fact)?;
+                self.record.finished_at = Some(event.at);
+                self.record.output.clone_from(output);
+                self.record.failure.clone_from(failure);
+            }
+            fact => self.apply_to_task(fact, event.at)?,
+        }
+        self.record.sequence = event.sequence;
+        Ok(())
+    }
+
+    fn apply_to_task(&mut self, fact: &Fact, at: i64) -> Result<(), Refused> {
+        let to = match fact {
+            Fact::TaskScheduled { .. } | Fact::TaskLost { .. } => TaskState::Scheduled,
+            Fact::TaskStarted { .. } => TaskState::Running,
+            Fact::TaskRetrying { .. } => TaskState::Retrying,
+            Fact::TaskFinished { state, .. } => *state,
+            _ => return Ok(()),
+        };
+        let Some(number) = fact.task() else { return Ok(()) };
+        let position = number as usize;
+        let task = self.tasks.get_mut(position).ok_or(Refused::NoTask(number))?;
+        let (from, event) = (task.state, fact.kind());
+        if !task_may(from, event, to) {
+            return Err(Refused::Task {
+                task: number,
+                from,
+                event,
+                to,
+            });
+        }
+        task.record.change(fact, to, at);
+        if let Fact::TaskFinished { .. } = fact {
+            self.open = self.open.saturating_sub(1);
+            self.tally_dependants(position, to);
+        }
+        Ok(())
+    }
+
+    fn move_execution(&mut self, to: ExecutionState, fact: &Fact) -> Result<(), Refused> {
+        let (from, event) = (self.state, fact.kind());
+        if !execution_may(from, event, to) {
+            return Err(Refused::Execution { from, event, to });
+        }
+        self.record.state = to;
+        Ok(())
+    }
+
+    /// Counts a task's end for the tasks that need it.
+    fn tally_dependants(&mut self, position: usize, state: TaskState) {
+        let plan = Arc::clone(&self.plan);
+        let planned = &plan.tasks[position];
+        for dependant in &planned.dependants {
+            let tally = &mut self.tasks[*dependant as usize].tally;
+            match state {
+                TaskState::Succeeded | TaskState::Cached => tally.succeeded += 1,
+                TaskState::Skipped => tally.skipped += 1,
+                TaskState::Failed | TaskState::TimedOut | TaskState::Unknown if planned.continue_on_error => {
+                    tally.succeeded += 1;
+                }
+                _ => tally.failed += 1,
+            }
+        }
+        for handler in &planned.handlers {
+            let tally = &mut self.tasks[*handler as usize].tally;
+            tally.awaited = tally.awaited.saturating_sub(1);
+        }
+    }
+}
+
+impl TaskRecord {
+    /// Changes as a fact says that moves the task `to` a state.
+    fn change(&mut self, fact: &Fact, to: TaskState, at: i64) {
+        self.state = to;
+        self.next_at = None;
+        match fact {
+            Fact::TaskScheduled { .. } => {
+                self.scheduled_at.get_or_insert(at);
+                self.ready_at = Some(at);
+            }
+            Fact::TaskStarted { worker, .. } => {
+                self.leases += 1;
+                self.started_at.get_or_insert(at);
+                self.attempt_started_at = Some(at);
+                self.worker = Some(Arc::clone(worker));
+            }
+            Fact::TaskRetrying { failure, next_at, .. } => {
+                self.failure = Some(failure.clone());
+                self.next_at = Some(*next_at);
+            }
+            Fact::TaskLost { failure, counted, .. } => {
+                self.returned += u32::from(!planted(Bug::LossSpendsAttempt));
+                self.infra_losses += u32::from(*counted);
+                self.failure = Some(failure.clone());
+                self.ready_at = Some(at);
+            }
+            Fact::TaskFinished { output, failure, .. } => {
+                self.finished_at = Some(at);
+                self.output.clone_from(output);
+                self.failure.clone_from(failure);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+impl Execution {
+    /// The same after a restart: restored from its records.
+    pub(crate) fn reloaded(&self) -> Self {
+        let tasks = (0..).zip(self.tasks.iter().map(|task| task.record.clone()));
+        let (plan, params) = (Arc::clone(&self.plan), Arc::clone(&self.params));
+        Self::restore(self.id.clone(), plan, params, self.seed, self.record.clone(), tasks).expect("it fits its plan")
+    }
+
+    /// The same without what a store leaves out.
+    pub(crate) fn as_stored(&self) -> Self {
+        let mut stored = self.clone();
+        for position in 0..self.tasks.len() {
+            if !self.plan.tasks[position].wanted {
+                stored.forget_output(u32::try_from(position).expect("a small number"));
+            }
+        }
+        stored
+    }
+
+    /// The same with a time of the next attempt that no decision would give.
+    pub(crate) fn due_at(&self, task: u32, at: i64) -> Self {
+        let mut changed = self.clone();
+        changed.tasks[task as usize].record.next_at = Some(at);
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::{Command, Rejection, decide};
+
+    fn execution() -> Execution {
+        let document = json!({"name": "w", "tasks": {"a": {"noop": {}}}});
+        let workflow = serde_json::from_value(document).expect("a workflow");
+        let plan = Arc::new(Plan::new(&workflow, 1).expect("a plan"));
+        Execution::new("x".into(), plan, Arc::default(), 7, 0)
+    }
+
+    fn event(sequence: u64, fact: Fact) -> Event {
+        Event { sequence, at: 1, fact }
+    }
+
+    #[test]
+    fn what_no_table_lists_is_refused_and_changes_nothing() {
+        let mut execution = execution();
+        let lost = Fact::TaskStarted {
+            task: 0,
+            attempt: 1,
+            worker: "w".into(),
+        };
+        let refused = execution.apply(&event(1, lost.clone())).expect_err("it is not ready");
+        assert_eq!(
+            refused.to_string(),
+            "task 0 may not go from Waiting to Running by TaskStarted"
+        );
+        let early = event(2, Fact::ExecutionStarted);
+        assert_eq!(execution.apply(&early), Err(Refused::Sequence { before: 0, found: 2 }));
+        let finished = Fact::ExecutionFinished {
+            state: ExecutionState::Cancelled,
+            output: None,
+            failure: None,
+            rule: 2,
+        };
+        assert!(matches!(
+            execution.apply(&event(1, finished)),
+            Err(Refused::Execution { .. })
+        ));
+        assert_eq!((execution.sequence, execution.state), (0, ExecutionState::Pending));
+        assert_eq!(execution.tasks, self::execution().tasks);
+    }
+
+    #[test]
+    fn nothing_is_decided_about_what_is_broken() {
+        let mut execution = execution();
+        decide(&mut execution, Command::Start, 0).expect("it begins");
+        execution.break_off(Refused::NoTask(9));
+        execution.break_off(Refused::NoTask(10));
+        let refused = decide(&mut execution, Command::Cancel { reason: String::new() }, 1);
+        assert_eq!(refused.expect_err("it is broken"), Rejection::Broken);
+        assert_eq!(execution.broken(), Some(&Refused::NoTask(9)), "the first is the cause");
+        assert!(execution.reloaded().broken().is_none(), "what is stored is whole");
+    }
+
+    #[test]
+    fn a_task_that_the_plan_does_not_have_is_not_restored() {
+        let one = execution();
+        let record = ExecutionRecord::accepted(0);
+        let tasks = [(1, TaskRecord::default())];
+        let restored = Execution::restore("x".into(), Arc::clone(one.plan()), Arc::default(), 7, record, tasks);
+        assert_eq!(restored.expect_err("there is one task"), Refused::NoTask(1));
+    }
+}
