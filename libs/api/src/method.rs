@@ -23,7 +23,7 @@ pub struct Method {
     pub idempotency: Idempotency,
     /// What becomes of it when the server has more to do than it can.
     pub load_class: LoadClass,
-    /// The longest time to its answer, or to the first message of a stream.
+    /// The longest time to its answer, or until its stream is open.
     pub longest_time: Duration,
     /// What the caller must be allowed to do.
     pub permission: Permission,
@@ -144,5 +144,56 @@ mod tests {
             let words = value.name().trim_start_matches("PERMISSION_").to_lowercase();
             assert_eq!(permission.name(), words.replacen('_', ".", 1));
         }
+    }
+
+    /// The methods as docs/methods.md shows them, a table for each service.
+    fn documented() -> String {
+        let mut text = String::new();
+        let mut service = "";
+        for method in METHODS {
+            if method.service != service {
+                service = method.service;
+                text += &format!("\n## {service}\n\n");
+                text +=
+                    "| method | may be repeated | load class | longest time | permission |\n|---|---|---|---|---|\n";
+            }
+            let repeated = match method.idempotency {
+                Idempotency::Always => "always",
+                Idempotency::WithRequestId { .. } => "with `request_id`",
+                Idempotency::Never => "never",
+            };
+            let class = method
+                .load_class
+                .as_str_name()
+                .trim_start_matches("LOAD_CLASS_")
+                .to_lowercase();
+            let stream = if method.unary { "" } else { " (stream)" };
+            text += &format!(
+                "| {}{stream} | {repeated} | {class} | {:?} | `{}` |\n",
+                method.name,
+                method.longest_time,
+                method.permission.name()
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn the_documented_methods_are_those_of_the_contracts() {
+        const BEGIN: &str = "<!-- methods: written by `NEXUS_UPDATE_DOCS=1 cargo test -p nexus-api method` -->\n";
+        const END: &str = "<!-- end of methods -->";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/methods.md");
+        let text = std::fs::read_to_string(path).expect("docs/methods.md");
+        let (before, rest) = text.split_once(BEGIN).expect("the tables' beginning");
+        let (shown, after) = rest.split_once(END).expect("the tables' end");
+        let documented = format!("{}\n", documented());
+        if std::env::var_os("NEXUS_UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}{documented}{END}{after}")).expect("written");
+            return;
+        }
+        assert_eq!(
+            shown, documented,
+            "NEXUS_UPDATE_DOCS=1 cargo test -p nexus-api method writes it anew"
+        );
     }
 }
