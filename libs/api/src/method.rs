@@ -87,7 +87,8 @@ mod tests {
         let mut count = 0;
         for service in crate::json::pool().services() {
             for told in service.methods() {
-                let found = method(&format!("/{}/{}", service.full_name(), told.name())).expect(told.full_name());
+                let path = format!("/{}/{}", service.full_name(), told.name());
+                let found = method(&path).expect("a method of the contracts");
                 assert_eq!((found.service, found.name), (service.full_name(), told.name()));
                 assert_eq!(found.unary, !told.is_client_streaming() && !told.is_server_streaming());
                 count += 1;
