@@ -114,24 +114,9 @@ async fn health_and_reflection_answer() {
         let answer = health.check(request).await.expect("health").into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
     }
-    let request = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut reflection = ServerReflectionClient::new(transport);
-    let answer = reflection
-        .server_reflection_info(tokio_stream::once(request))
-        .await
-        .expect("reflection");
-    let message = answer
-        .into_inner()
-        .message()
-        .await
-        .expect("message")
-        .expect("answer")
-        .message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = message else {
-        panic!("{message:?}")
+    let answer = reflected(transport, MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(list) = answer else {
+        panic!("{answer:?}")
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     for service in [
@@ -144,6 +129,41 @@ async fn health_and_reflection_answer() {
             "{service} is missing in {names:?}"
         );
     }
+}
+
+/// Clients in other languages have no table made by our build: they read the descriptors.
+#[tokio::test]
+async fn reflection_tells_what_methods_say_about_themselves() {
+    /// Field 50100, a message, on the wire.
+    const METHOD_OPTION: &[u8] = &[0xa2, 0xbb, 0x18];
+    let dev = Dev::start();
+    let transport = nexus_mesh::transport::connect(dev.address()).expect("address");
+    let asked = MessageRequest::FileContainingSymbol("nexus.worker.v1.WorkerService".into());
+    let answer = reflected(transport, asked).await;
+    let MessageResponse::FileDescriptorResponse(files) = answer else {
+        panic!("{answer:?}")
+    };
+    let options = files.file_descriptor_proto.iter().flat_map(|file| {
+        let places = file.windows(METHOD_OPTION.len());
+        places.filter(|bytes| *bytes == METHOD_OPTION)
+    });
+    let methods = nexus_api::method::METHODS
+        .iter()
+        .filter(|method| method.service == "nexus.worker.v1.WorkerService");
+    assert_eq!(options.count(), methods.count());
+}
+
+/// What reflection answers.
+async fn reflected(transport: nexus_mesh::Transport, asked: MessageRequest) -> MessageResponse {
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(asked),
+    };
+    let mut reflection = ServerReflectionClient::new(transport);
+    let answer = reflection.server_reflection_info(tokio_stream::once(request)).await;
+    let message = answer.expect("reflection").into_inner().message().await;
+    let answer = message.expect("message").expect("answer");
+    answer.message_response.expect("response")
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The contracts as Rust: messages, clients and server traits generated from `proto/`, the descriptor set behind
-//! them, typed errors ([`error`]) and canonical JSON ([`json`]).
+//! them, what each method says about itself ([`method`]), typed errors ([`error`]) and canonical JSON ([`json`]).
 
 pub mod error;
 pub mod json;
+pub mod method;
 pub mod time;
 
 /// Messages that several services share.
@@ -45,7 +46,7 @@ pub mod worker {
     }
 }
 
-/// The encoded `FileDescriptorSet` of every contract, with comments and `google.api` options.
+/// The encoded `FileDescriptorSet` of every contract, with comments and options.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nexus_descriptor.bin"));
 
 pub use common::v1::ErrorReason;

@@ -3,6 +3,8 @@
 //! tonic's own timers answer `CANCELLED` on both sides; this layer reads `grpc-timeout` (the gRPC-over-HTTP/2 protocol's
 //! header), fires a little before them and gives the right status. On streams it bounds the time to the first answer.
 //!
+//! A call has what it carries, and never more than the longest time that its method's contract names.
+//!
 //! Deadlines travel: what a server has left of a call is the most that the calls take which it makes meanwhile, in the
 //! same task, and they carry it on.
 
@@ -18,6 +20,8 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{BoxError, Layer, Service};
+
+use crate::methods;
 
 /// Fires this much before tonic's own timer.
 const HEAD_START: Duration = Duration::from_millis(3);
@@ -36,10 +40,9 @@ pub fn remaining() -> Option<Duration> {
     ANSWER_BY.try_with(left).ok()
 }
 
-/// Gives calls a deadline: the one that they carry, or `default`, whichever is shorter.
+/// Gives calls a deadline: the one that they carry, or their method's longest time, whichever is shorter.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadlineLayer {
-    longest: Duration,
     side: Side,
 }
 
@@ -50,18 +53,17 @@ enum Side {
 }
 
 impl DeadlineLayer {
-    /// For a server: a call has what it carries, `longest` at most, and what it calls has the rest.
+    /// For a server: a call has what it carries, its method's longest time at most, and what it calls has the rest.
     #[must_use]
-    pub fn server(longest: Duration) -> Self {
-        let side = Side::Server;
-        Self { longest, side }
+    pub fn server() -> Self {
+        Self { side: Side::Server }
     }
 
-    /// For a client: a call has what it carries and what the call has left that is being served, `longest` at most.
+    /// For a client: a call has what it carries and what the call has left that is being served, its method's longest time
+    /// at most.
     #[must_use]
-    pub fn client(longest: Duration) -> Self {
-        let side = Side::Client;
-        Self { longest, side }
+    pub fn client() -> Self {
+        Self { side: Side::Client }
     }
 }
 
@@ -95,7 +97,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let DeadlineLayer { longest, side } = self.layer;
+        let side = self.layer.side;
+        let longest = methods::of(request.uri().path()).longest_time;
         let carried = carried(request.headers());
         let inherited = remaining().filter(|_| side == Side::Client);
         let limit = [carried, inherited].into_iter().flatten().fold(longest, Duration::min);
@@ -175,17 +178,42 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_hangs_ends_with_the_right_status() {
+    const GET: &str = "/nexus.execution.v1.ExecutionService/GetExecution";
+    const WAIT: &str = "/nexus.execution.v1.ExecutionService/WaitExecution";
+
+    /// Calls what never answers; gives how long that takes and the status at the end.
+    async fn hang(layer: DeadlineLayer, path: &str, carried: Option<&str>) -> (Duration, Status) {
         let hangs = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
-        let mut service = DeadlineLayer::server(Duration::from_secs(1)).layer(hangs);
-        let answer = service.call(Request::new(Body::empty())).await.expect("answer");
+        let mut request = Request::builder().uri(path);
+        if let Some(carried) = carried {
+            request = request.header(HEADER, carried);
+        }
+        let begun = Instant::now();
+        let request = request.body(Body::empty()).expect("request");
+        let answer = layer.layer(hangs).call(request).await.expect("answer");
         let status = Status::from_header_map(answer.headers()).expect("status");
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
-        assert_eq!(
-            nexus_api::error::reason_of(&status),
-            Some(ErrorReason::DeadlineExceeded)
-        );
+        (begun.elapsed() + HEAD_START, status)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_ends_after_its_methods_longest_time_with_the_right_status() {
+        let longest = |path| nexus_api::method::method(path).expect("method").longest_time;
+        assert!(longest(GET) < longest(WAIT), "or this test tells nothing apart");
+        for layer in [DeadlineLayer::server(), DeadlineLayer::client()] {
+            for path in [GET, WAIT] {
+                let (took, status) = hang(layer, path, None).await;
+                assert_eq!(took, longest(path), "{path}");
+                assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+                assert_eq!(
+                    nexus_api::error::reason_of(&status),
+                    Some(ErrorReason::DeadlineExceeded)
+                );
+                assert_eq!(hang(layer, path, Some("1H")).await.0, longest(path), "never more");
+                assert_eq!(hang(layer, path, Some("2S")).await.0, Duration::from_secs(2), "less");
+            }
+            let unknown = hang(layer, "/made.up/Thing", None).await.0;
+            assert_eq!(unknown, methods::of("/made.up/Thing").longest_time);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -200,10 +228,10 @@ mod tests {
         });
         let near = tower::service_fn(move |_: Request<Body>| async move {
             tokio::time::sleep(Duration::from_millis(400)).await;
-            let mut client = DeadlineLayer::client(Duration::from_secs(90)).layer(far);
+            let mut client = DeadlineLayer::client().layer(far);
             client.call(Request::new(Body::empty())).await
         });
-        let mut server = DeadlineLayer::server(Duration::from_secs(90)).layer(near);
+        let mut server = DeadlineLayer::server().layer(near);
         let request = Request::builder().header(HEADER, "1S").body(Body::empty());
         let answer = server.call(request.expect("request")).await.expect("answer");
         assert_eq!(answer.headers()["left"], "600");

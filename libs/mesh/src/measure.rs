@@ -84,11 +84,9 @@ struct Timer {
 
 impl Timer {
     fn start(path: &str) -> Self {
-        let method = methods::find(path);
+        let method = methods::of(path);
         Self {
-            labels: method.map_or(("other", "other"), |method| {
-                (method.service.as_str(), method.name.as_str())
-            }),
+            labels: (method.service, method.name),
             begun: Instant::now(),
             ended: false,
         }

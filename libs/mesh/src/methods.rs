@@ -1,78 +1,73 @@
-//! What the contracts say about a method: whether it streams, whether repeating it is safe, and under which names it may
-//! be counted.
+//! What the frame goes by for the method of a call: what its contract says of it, or, where that is somebody else's, what
+//! is said here.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::time::Duration;
 
-/// What is known of a method.
-#[derive(Debug)]
-pub(crate) struct Method {
-    pub(crate) service: String,
-    pub(crate) name: String,
-    /// True when one message goes out and one comes back.
-    pub(crate) unary: bool,
-    /// True when doing it twice is doing it once, whatever the request says.
-    pub(crate) repeatable: bool,
-    /// The number of the request's field `request_id`, by which the server knows a repeated call.
-    pub(crate) request_id: Option<u32>,
+use nexus_api::method::{Idempotency, LoadClass, Method, Permission, method};
+
+/// The longest time of methods whose contracts say nothing about it.
+const LONGEST_TIME: Duration = Duration::from_secs(90);
+
+/// A method that no contract has, so that nothing is known of it: a call is never repeated, counts against the limit of
+/// calls under way, and is measured under no name that its caller made up.
+static UNKNOWN: Method = Method {
+    path: "",
+    service: "other",
+    name: "other",
+    unary: false,
+    idempotency: Idempotency::Never,
+    load_class: LoadClass::Interactive,
+    longest_time: LONGEST_TIME,
+    permission: Permission::Unspecified,
+};
+
+/// The methods of gRPC's own contracts, which every server has and which cannot carry options of ours. Whoever asks how a
+/// server is must hear it most of all while there is much to do.
+static STANDARD: [Method; 3] = [
+    Method {
+        unary: true,
+        ..reading("/grpc.health.v1.Health/Check", "grpc.health.v1.Health", "Check")
+    },
+    reading("/grpc.health.v1.Health/Watch", "grpc.health.v1.Health", "Watch"),
+    reading(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1.ServerReflection",
+        "ServerReflectionInfo",
+    ),
+];
+
+/// A stream that only reads.
+const fn reading(path: &'static str, service: &'static str, name: &'static str) -> Method {
+    Method {
+        path,
+        service,
+        name,
+        unary: false,
+        idempotency: Idempotency::Always,
+        load_class: LoadClass::Critical,
+        longest_time: LONGEST_TIME,
+        permission: Permission::Unspecified,
+    }
 }
 
-/// Reads, and reports of workers: a report carries the token of its attempt, a log line its number.
-const REPEATABLE: &[&str] = &[
-    "Get",
-    "List",
-    "Validate",
-    "Diff",
-    "Export",
-    "Wait",
-    "Heartbeat",
-    "Append",
-    "Deregister",
-];
-const REPORT: &str = "ReportTasks";
-/// Methods that are not ours and that every server has.
-const COMMON: &[(&str, &str)] = &[
-    ("grpc.health.v1.Health", "Check"),
-    ("grpc.health.v1.Health", "Watch"),
-    ("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo"),
-];
+/// The method of a path such as `/nexus.execution.v1.ExecutionService/GetExecution`, which may be made up.
+pub(crate) fn of(path: &str) -> &'static Method {
+    let standard = || STANDARD.iter().find(|method| method.path == path);
+    method(path).or_else(standard).unwrap_or(&UNKNOWN)
+}
 
-static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
-    let services = nexus_api::json::pool().services();
-    let ours = services
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-        .map(|method| {
-            let name = method.name().to_owned();
-            Method {
-                service: method.parent_service().full_name().to_owned(),
-                unary: !method.is_client_streaming() && !method.is_server_streaming(),
-                repeatable: name == REPORT || REPEATABLE.iter().any(|verb| name.starts_with(verb)),
-                request_id: method
-                    .input()
-                    .get_field_by_name("request_id")
-                    .map(|field| field.number()),
-                name,
-            }
-        });
-    let common = COMMON.iter().map(|(service, name)| Method {
-        service: (*service).to_owned(),
-        name: (*name).to_owned(),
-        unary: *name == "Check",
-        repeatable: *name == "Check",
-        request_id: None,
-    });
-    ours.chain(common)
-        .map(|method| (format!("/{}/{}", method.service, method.name), method))
-        .collect()
-});
-
-/// The method of a path such as `/nexus.execution.v1.ExecutionService/GetExecution`; none when no contract has it.
-pub(crate) fn find(path: &str) -> Option<&'static Method> {
-    METHODS.get(path)
+/// Whether a request may be sent again although somebody may have seen it. It is a gRPC message: a flag, a length, then
+/// protobuf.
+pub(crate) fn is_repeatable(method: &Method, request: &[u8]) -> bool {
+    match method.idempotency {
+        Idempotency::Always => true,
+        Idempotency::WithRequestId { field } => has_field(request, field),
+        Idempotency::Never => false,
+    }
 }
 
 /// Whether a gRPC message (a flag, a length, then protobuf) has a field that is not empty, among those of its top.
-pub(crate) fn has_field(message: &[u8], number: u32) -> bool {
+fn has_field(message: &[u8], number: u32) -> bool {
     let mut rest = message.get(5..).unwrap_or_default();
     while let Some(key) = varint(&mut rest) {
         let length = match key & 7 {
@@ -113,24 +108,57 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Field 1 "a", and the same with field 5 "x", the `request_id` of a start.
+    const WITHOUT_ID: &[u8] = &[0, 0, 0, 0, 3, 0x0a, 1, b'a'];
+    const WITH_ID: &[u8] = &[0, 0, 0, 0, 6, 0x0a, 1, b'a', 0x2a, 1, b'x'];
+
     #[test]
-    fn the_contracts_say_what_may_be_repeated() {
-        let execution = |name: &str| find(&format!("/nexus.execution.v1.ExecutionService/{name}")).expect("method");
-        assert!(execution("GetExecution").repeatable && execution("GetExecution").unary);
-        let start = execution("StartExecution");
-        assert!(!start.repeatable && start.unary && start.request_id == Some(5));
-        assert!(!execution("WatchExecution").unary);
-        assert!(
-            find("/nexus.worker.v1.WorkerService/ReportTasks")
-                .expect("method")
-                .repeatable
-        );
-        assert!(
-            !find("/nexus.worker.v1.WorkerService/PollTasks")
-                .expect("method")
-                .repeatable
-        );
-        assert!(find("/made.up/Thing").is_none());
+    fn what_may_be_repeated_is_what_the_contracts_say() {
+        let repeatable = |path: &str, request| is_repeatable(of(path), request);
+        for always in [
+            "/nexus.execution.v1.ExecutionService/GetExecution",
+            "/nexus.execution.v1.ExecutionService/CancelExecution",
+            "/nexus.definitions.v1.DefinitionsService/ApplyWorkflow",
+            "/nexus.worker.v1.WorkerService/ReportTasks",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert!(repeatable(always, WITHOUT_ID), "{always}");
+        }
+        for never in [
+            "/nexus.definitions.v1.DefinitionsService/DeleteWorkflow",
+            "/nexus.worker.v1.WorkerService/PollTasks",
+            "/nexus.shard.v1.ShardService/GrantLeases",
+            "/made.up/Thing",
+        ] {
+            assert!(!repeatable(never, WITH_ID), "{never}");
+        }
+        let start = "/nexus.execution.v1.ExecutionService/StartExecution";
+        assert!(repeatable(start, WITH_ID) && !repeatable(start, WITHOUT_ID));
+    }
+
+    #[test]
+    fn methods_of_other_contracts_have_what_is_said_here() {
+        for (path, unary) in [
+            ("/grpc.health.v1.Health/Check", true),
+            ("/grpc.health.v1.Health/Watch", false),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", false),
+        ] {
+            let method = of(path);
+            assert_eq!(format!("/{}/{}", method.service, method.name), path);
+            assert_eq!((method.unary, method.load_class), (unary, LoadClass::Critical));
+        }
+        for made_up in [
+            "",
+            "/",
+            "/made.up/Thing",
+            "/grpc.made.up/Thing",
+            "/nexus.worker.v1.WorkerService/",
+        ] {
+            let method = of(made_up);
+            assert_eq!((method.service, method.name), ("other", "other"), "{made_up}");
+            assert_eq!((method.unary, method.load_class), (false, LoadClass::Interactive));
+            assert_eq!(method.longest_time, LONGEST_TIME);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | no connection was made, or the request never left | always: nobody has seen it |
 //! | UNAVAILABLE with the reason NOT_OWNER or SHUTTING_DOWN | always: the server says that it did nothing |
-//! | any other UNAVAILABLE, or the connection broke on the way | the method reads, is known by token or number (reports, log lines), or the request has a `request_id` |
+//! | any other UNAVAILABLE, or the connection broke on the way | the method's contract says that it is idempotent, always or with a `request_id` that the request has |
 //! | everything else, RESOURCE_EXHAUSTED too | never: an overloaded server is not helped by more calls |
 //!
 //! At most four tries, within the call's deadline, after a wait that grows and is random (or that the server named), on
@@ -25,13 +25,14 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use nexus_api::ErrorReason;
 use nexus_api::error::reason_of;
+use nexus_api::method::Method;
 use parking_lot::Mutex;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::methods::{self, Method};
+use crate::methods;
 
 /// Tries of one call, the first one counted.
 const TRIES: u32 = 4;
@@ -113,9 +114,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = self.inner.clone();
-        match methods::find(request.uri().path()).filter(|method| method.unary) {
-            Some(method) => Box::pin(repeat(inner, Arc::clone(&self.budget), method, request)),
-            None => Box::pin(inner.oneshot(request)),
+        let method = methods::of(request.uri().path());
+        if method.unary {
+            Box::pin(repeat(inner, Arc::clone(&self.budget), method, request))
+        } else {
+            Box::pin(inner.oneshot(request))
         }
     }
 }
@@ -129,10 +132,7 @@ where
     let (mut head, body) = request.into_parts();
     // A unary request is in memory already; this gathers it in one piece.
     let body: Bytes = body.collect().await?.to_bytes();
-    let repeatable = method.repeatable
-        || method
-            .request_id
-            .is_some_and(|number| methods::has_field(&body, number));
+    let repeatable = methods::is_repeatable(method, &body);
     head.extensions.insert(Tried::default());
     let mut tries = 1;
     loop {
@@ -144,7 +144,7 @@ where
         if tries == TRIES || body.len() > LARGEST || !budget.withdraw() {
             return answer.map_err(broken);
         }
-        metrics::counter!(RETRIES, "service" => method.service.as_str(), "method" => method.name.as_str()).increment(1);
+        metrics::counter!(RETRIES, "service" => method.service, "method" => method.name).increment(1);
         tokio::time::sleep(wait(tries, named)).await;
         tries += 1;
     }
@@ -274,6 +274,9 @@ mod tests {
 
     const GET: &str = "/nexus.execution.v1.ExecutionService/GetExecution";
     const START: &str = "/nexus.execution.v1.ExecutionService/StartExecution";
+    const CANCEL: &str = "/nexus.execution.v1.ExecutionService/CancelExecution";
+    const WATCH: &str = "/nexus.execution.v1.ExecutionService/WatchExecution";
+    const DELETE: &str = "/nexus.definitions.v1.DefinitionsService/DeleteWorkflow";
 
     /// Calls once over a service that answers as `answer` says; gives the tries that it took and the last status.
     async fn tries(path: &str, body: &'static [u8], answer: fn(u32) -> Answer) -> (u32, Option<Code>) {
@@ -307,6 +310,15 @@ mod tests {
         assert_eq!(tries(GET, WITHOUT_ID, away).await, (TRIES, Some(Code::Unavailable)));
         assert_eq!(tries(START, WITHOUT_ID, away).await, (1, Some(Code::Unavailable)));
         assert_eq!(tries(START, WITH_ID, away).await, (TRIES, Some(Code::Unavailable)));
+        assert_eq!(tries(CANCEL, WITHOUT_ID, away).await, (TRIES, Some(Code::Unavailable)));
+        assert_eq!(tries(DELETE, WITH_ID, away).await, (1, Some(Code::Unavailable)));
+        for stream_or_unknown in [WATCH, "/made.up/Thing"] {
+            assert_eq!(
+                tries(stream_or_unknown, WITH_ID, away).await.0,
+                1,
+                "{stream_or_unknown}"
+            );
+        }
         let broke = |_| Err(BoxError::from("the connection broke"));
         assert_eq!(tries(START, WITHOUT_ID, broke).await.0, 1, "it may have arrived");
         let unsent = |_| Err(Box::new(tonic::ConnectError("refused".into())) as BoxError);

@@ -17,7 +17,6 @@ use crate::measure::MeasureLayer;
 use crate::shed::ShedLayer;
 use crate::tls::ServerTls;
 use crate::trace::ServerSpanLayer;
-use crate::transport::LONGEST_CALL;
 
 /// How a server serves, and how much.
 #[derive(Debug, Clone)]
@@ -30,7 +29,8 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// Connections of one address at a time; more are closed at once.
     pub max_connections_per_peer: usize,
-    /// Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.
+    /// Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for those whose methods' load class says
+    /// that they are never refused.
     pub max_in_flight: usize,
     /// Largest metadata of a call, in bytes.
     pub max_metadata_bytes: u32,
@@ -166,7 +166,7 @@ impl Listener {
             .layer(MeasureLayer)
             .layer(AnswerLayer)
             .layer(ShedLayer::new(options.max_in_flight))
-            .layer(DeadlineLayer::server(LONGEST_CALL))
+            .layer(DeadlineLayer::server())
             .add_routes(services.routes())
             .serve_with_incoming_shutdown(incoming, ending.serving.cancelled_owned())
             .await

@@ -1,5 +1,6 @@
 //! Load is shed before it hurts: beyond a number of calls under way a new one is refused at once, with a delay after
-//! which to come again. Health, reflection, workers and waits are never refused: a report that is shed is work done twice.
+//! which to come again. What the contracts call critical or waiting is neither refused nor counted: a report that is shed
+//! is work done twice.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +11,13 @@ use std::time::Duration;
 use http::{Request, Response};
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use nexus_api::method::LoadClass;
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{BoxError, Layer, Service};
+
+use crate::methods;
 
 const SHED: &str = "nexus_rpc_server_shed_total";
 
@@ -69,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let place = if is_exempt(request.uri().path()) {
+        let place = if is_exempt(methods::of(request.uri().path()).load_class) {
             None
         } else {
             let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
@@ -97,8 +101,11 @@ fn refusal(most: usize) -> Status {
         .into()
 }
 
-fn is_exempt(path: &str) -> bool {
-    path.starts_with("/grpc.") || path.starts_with("/nexus.worker.") || path.ends_with("/WaitExecution")
+fn is_exempt(class: LoadClass) -> bool {
+    match class {
+        LoadClass::Critical | LoadClass::Waiting => true,
+        LoadClass::Interactive | LoadClass::Unspecified => false,
+    }
 }
 
 #[cfg(test)]
@@ -112,36 +119,48 @@ mod tests {
         Request::builder().uri(path).body(Body::empty()).expect("request")
     }
 
-    #[tokio::test]
-    async fn just_as_many_calls_as_allowed_are_served_and_workers_always() {
+    #[tokio::test(start_paused = true)]
+    async fn just_as_many_calls_as_allowed_are_served_and_those_that_must_not_be_lost_always() {
         let waits = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
         let mut server = ShedLayer::new(2).layer(waits);
         let get = "/nexus.execution.v1.ExecutionService/GetExecution";
         let first = server.call(call(get));
         let _second = server.call(call(get));
-        let refused = server.call(call(get)).await.expect("answer");
-        let status = Status::from_header_map(refused.headers()).expect("status");
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(
-            status
-                .get_details_retry_info()
-                .is_some_and(|info| info.retry_delay.is_some())
-        );
-        for path in [
-            "/grpc.health.v1.Health/Check",
-            "/nexus.worker.v1.WorkerService/ReportTasks",
+        for refused in [
+            get,
+            "/nexus.execution.v1.ExecutionService/WatchExecution",
+            "/nexus.definitions.v1.DefinitionsService/ApplyWorkflow",
+            "/made.up/Thing",
+            "/grpc.made.up/Thing",
         ] {
-            let served = server.call(call(path));
-            assert!(
-                tokio::time::timeout(Duration::from_millis(20), served).await.is_err(),
-                "{path}"
-            );
+            let answer = server.call(call(refused)).await.expect("answer");
+            let status = Status::from_header_map(answer.headers()).expect("status");
+            assert_eq!(status.code(), Code::ResourceExhausted, "{refused}");
+            let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            assert!(delay.is_some(), "{refused}");
+        }
+        for served in [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/nexus.worker.v1.WorkerService/ReportTasks",
+            "/nexus.worker.v1.WorkerService/PollTasks",
+            "/nexus.execution.v1.ExecutionService/WaitExecution",
+            "/nexus.shard.v1.ShardService/ReportLeases",
+            "/nexus.shard.v1.ShardService/IdentifyReplica",
+        ] {
+            assert!(is_served(&mut server, served).await, "{served}");
         }
         drop(first);
-        let again = server.call(call(get));
-        assert!(
-            tokio::time::timeout(Duration::from_millis(20), again).await.is_err(),
-            "a place is free"
-        );
+        assert!(is_served(&mut server, get).await, "a place is free");
+    }
+
+    /// Whether a call reaches the service, which never answers.
+    async fn is_served<S>(server: &mut Shed<S>, path: &str) -> bool
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
+        S::Future: Send + 'static,
+    {
+        let served = server.call(call(path));
+        tokio::time::timeout(Duration::from_millis(20), served).await.is_err()
     }
 }

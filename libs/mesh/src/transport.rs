@@ -22,9 +22,6 @@ use crate::trace::{InjectTraceLayer, ServerSpanLayer};
 /// What goes wrong on the way is a status: a peer that cannot be reached is UNAVAILABLE.
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
-/// Longest time to the first answer of any call; WaitExecution and PollTasks may take 60 s of it.
-pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(90);
-
 /// How a service is reached.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -186,7 +183,7 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
 {
-    let service = DeadlineLayer::client(LONGEST_CALL).layer(service.map_err(Into::<BoxError>::into));
+    let service = DeadlineLayer::client().layer(service.map_err(Into::<BoxError>::into));
     // A concrete error: the compiler cannot see that calls over a boxed one may change threads.
     let service = service.map_err(told);
     BoxCloneSyncService::new(InjectTraceLayer.layer(service))

@@ -288,7 +288,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.max_in_flight",
         Count,
-        "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for health, workers and waits.",
+        "Calls under way at a time; more are answered RESOURCE_EXHAUSTED, except for critical and waiting ones (docs/methods.md).",
     )
     .from(1, 1_000_000),
     key(
