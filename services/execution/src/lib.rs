@@ -163,6 +163,13 @@ impl Execution {
         let lending = Arc::clone(&replication.lending);
         let membership = Arc::clone(&replication.membership);
         let (standing, stands) = watch::channel(true);
+        let (sessions, mut seen) = (parts.sessions.clone(), stands.clone());
+        background.spawn_dropped("notes of its own absence", async move {
+            while seen.changed().await.is_ok() {
+                sessions.is_away();
+            }
+            std::future::pending().await
+        });
         let (problem, addressed) =
             watch::channel(Some("it is not known yet whether its address leads to it".to_owned()));
         let own = OwnAddress {

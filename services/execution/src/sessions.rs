@@ -67,6 +67,8 @@ pub struct Sessions {
     generations: Arc<AtomicU64>,
     /// When it was last looked for silent ones.
     looked_at: Arc<AtomicI64>,
+    /// When the replica was last found to be, or to have been, without its database.
+    away_at: Arc<AtomicI64>,
     /// Where directives go for sessions that are not here.
     elsewhere: Arc<OnceLock<mpsc::Sender<SessionDirective>>>,
     steady: Clock,
@@ -89,6 +91,7 @@ impl Sessions {
             streams: Arc::default(),
             generations: Arc::default(),
             looked_at: Arc::new(AtomicI64::new(steady())),
+            away_at: Arc::new(AtomicI64::new(i64::MIN)),
             elsewhere: Arc::default(),
             steady,
         }
@@ -215,6 +218,16 @@ impl Sessions {
     /// Closes a session, if it is open.
     pub fn close(&self, id: &str) -> Option<Closing> {
         self.open.lock().remove(id).map(|gone| gone.closing(id))
+    }
+
+    /// The replica cannot reach its database for long, or can again.
+    pub(crate) fn is_away(&self) {
+        self.away_at.store((self.steady)(), Ordering::Relaxed);
+    }
+
+    /// Whether that was so within the length of a lease.
+    pub(crate) fn was_away_lately(&self) -> bool {
+        (self.steady)().saturating_sub(self.away_at.load(Ordering::Relaxed)) < LEASE
     }
 
     /// Where directives go for sessions that are not here; said once.

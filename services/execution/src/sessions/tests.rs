@@ -30,6 +30,19 @@ fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
 }
 
 #[test]
+fn an_absence_is_remembered_for_the_length_of_a_lease() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&now);
+    let sessions = Sessions::new(Arc::new(move || clock.load(Ordering::Relaxed)));
+    assert!(!sessions.was_away_lately());
+    sessions.is_away();
+    now.store(LEASE - 1, Ordering::Relaxed);
+    assert!(sessions.was_away_lately());
+    now.store(LEASE, Ordering::Relaxed);
+    assert!(!sessions.was_away_lately());
+}
+
+#[test]
 fn a_session_is_forgotten_for_a_later_generation_and_not_for_an_earlier_one() {
     let sessions = Sessions::new(Arc::new(|| 0));
     let name = "0123456789abcdef0123456789abcdef";

@@ -30,6 +30,10 @@ const OUTBOX: usize = 256;
 /// How long a worker whose stream broke has to come back before what it held is given out again.
 const RETURN: Duration = Duration::from_millis(2_500);
 
+/// How much longer it has when the replica itself could not reach its database lately: a worker gives a replica up after
+/// 6.5 s, tries to register for 4 s at each, and may come to this one first.
+const AFTER_OWN_ABSENCE: Duration = Duration::from_secs(9);
+
 /// Reports of one stream that are being stored at most; further messages of the stream wait meanwhile.
 const REPORTS: usize = 64;
 
@@ -108,6 +112,10 @@ async fn broken(context: &Context, session: &str, stream: u64) {
         return;
     }
     sleep(RETURN).await;
+    if context.sessions.was_away_lately() {
+        // It was this replica that was cut off or stood still, and the worker may be trying it in vain before another one.
+        sleep(AFTER_OWN_ABSENCE).await;
+    }
     if let Some(closing) = context.sessions.close_broken(session, stream) {
         ending::over(context.clone(), vec![closing], "the worker's stream broke").await;
     }

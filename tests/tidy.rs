@@ -1,0 +1,168 @@
+//! The house's rules that a program can hold: where crates may lean, how long files are, and how each begins.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which crates of the house each one may depend on. An arrow that is missing here is a question to ask first: leaves
+/// depend on nothing, services on no other service, and only the binary on all of them.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("nexus-api", &[]),
+    ("nexus-graph", &[]),
+    ("nexus-storage", &[]),
+    ("nexus-supervise", &[]),
+    ("nexus-telemetry", &[]),
+    ("nexus-spec", &["nexus-graph"]),
+    ("nexus-engine", &["nexus-spec"]),
+    ("nexus-tasks", &["nexus-spec"]),
+    ("nexus-mesh", &["nexus-api"]),
+    ("nexus-streams", &["nexus-supervise"]),
+    (
+        "nexus-service",
+        &["nexus-api", "nexus-mesh", "nexus-storage", "nexus-supervise"],
+    ),
+    (
+        "nexus-definitions",
+        &[
+            "nexus-api",
+            "nexus-graph",
+            "nexus-mesh",
+            "nexus-service",
+            "nexus-spec",
+            "nexus-storage",
+        ],
+    ),
+    (
+        "nexus-execution",
+        &[
+            "nexus-api",
+            "nexus-engine",
+            "nexus-mesh",
+            "nexus-service",
+            "nexus-spec",
+            "nexus-storage",
+            "nexus-streams",
+        ],
+    ),
+    (
+        "nexus-worker",
+        &[
+            "nexus-api",
+            "nexus-mesh",
+            "nexus-spec",
+            "nexus-supervise",
+            "nexus-tasks",
+        ],
+    ),
+];
+
+/// Lines of a file at most.
+const MOST_LINES: usize = 400;
+/// Files that are longer, with what they may have: fewer from time to time, never more.
+const LONGER: &[(&str, usize)] = &[
+    ("libs/spec/src/model.rs", 425),
+    ("libs/spec/src/parse/tests.rs", 500),
+    ("libs/storage/tests/postgres.rs", 413),
+    ("services/definitions/src/store/postgres.rs", 411),
+    ("services/execution/src/owner/actor.rs", 460),
+    ("services/execution/src/owner/core.rs", 425),
+    ("libs/engine/src/execution.rs", 475),
+    ("tests/e2e/executions.rs", 488),
+    ("tests/faults/src/load.rs", 433),
+    ("tests/mesh/tests/mistakes.rs", 540),
+    ("tests/simulation/src/workers.rs", 440),
+    ("tests/simulation/src/world.rs", 404),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests stand in the house")
+        .to_owned()
+}
+
+/// Every Rust file of the house, by its path from the root.
+fn files() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = ["libs", "services", "tests"].map(|name| root().join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && name != "target" && name != "node_modules" {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                let text = fs::read_to_string(&path).expect("a text");
+                let path = path.strip_prefix(root()).expect("in the house").display().to_string();
+                found.insert(path, text);
+            }
+        }
+    }
+    assert!(found.len() > 300, "the house was found");
+    found
+}
+
+#[test]
+fn crates_lean_only_where_they_may() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for folder in ["libs", "services"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let manifest = entry.expect("an entry").path().join("Cargo.toml");
+            let text = fs::read_to_string(&manifest).expect("a manifest");
+            let name = text.lines().find_map(|line| line.strip_prefix("name = \""));
+            let name = name.expect("a name").trim_end_matches('"').to_owned();
+            let section = text.split("\n[").find(|section| section.starts_with("dependencies]"));
+            let lines = section.unwrap_or_default().lines();
+            let words = lines.map(|line| line.split([' ', '.', '=']).next().unwrap_or_default());
+            let leans: Vec<&str> = words.filter(|word| word.starts_with("nexus-")).collect();
+            seen += 1;
+            if name == "nexus" {
+                continue;
+            }
+            let allowed = ARROWS.iter().find(|(crate_name, _)| *crate_name == name);
+            let allowed = allowed.map_or(&[][..], |(_, allowed)| *allowed);
+            let more = leans.iter().filter(|lean| !allowed.contains(lean));
+            wrong.extend(more.map(|lean| format!("{name} -> {lean}")));
+        }
+    }
+    assert!(seen > 12, "the crates were found");
+    assert_eq!(wrong, Vec::<String>::new(), "arrows that ARROWS does not have");
+}
+
+#[test]
+fn every_file_says_first_what_lives_there() {
+    let silent: Vec<String> = files()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(silent, Vec::<String>::new(), "files that do not begin with //!");
+}
+
+#[test]
+fn files_stay_short() {
+    let mut wrong = Vec::new();
+    let files = files();
+    for (path, text) in &files {
+        let lines = text.lines().count();
+        let known = LONGER.iter().find(|(longer, _)| longer == path);
+        let most = known.map_or(MOST_LINES, |(_, most)| *most);
+        if lines > most {
+            wrong.push(format!("{path} has {lines} lines, at most {most} are wanted"));
+        }
+        if known.is_some() && lines <= MOST_LINES {
+            wrong.push(format!("{path} has {lines} lines: take it off the list"));
+        }
+    }
+    let gone = LONGER.iter().filter(|(path, _)| !files.contains_key(*path));
+    wrong.extend(gone.map(|(path, _)| format!("{path} is gone: take it off the list")));
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn a_module_is_named_by_its_file() {
+    let named_mod = |path: &&String| path.ends_with("/mod.rs") && !path.ends_with("/common/mod.rs");
+    let wrong: Vec<String> = files().keys().filter(named_mod).cloned().collect();
+    assert_eq!(wrong, Vec::<String>::new(), "name them after their folder, beside it");
+}
