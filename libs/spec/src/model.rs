@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::duration::Span;
+pub use crate::kinds::{Kind, KindName};
 
 /// A workflow: a graph of tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,7 +64,7 @@ impl Defaults {
     }
 }
 
-/// One task. Exactly one kind key (`python`, `bash`, `http`, `sql`, `noop`) says what it does.
+/// One task. Exactly one kind key, such as `python`, says what it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
     /// One or two sentences for people.
@@ -129,36 +130,6 @@ impl Task {
             // Under this rule it would never see a failure, so nobody can have meant it.
             TriggerRule::AllSuccess if !self.handled().is_empty() => TriggerRule::OneFailed,
             rule => rule,
-        }
-    }
-}
-
-/// What a task does: the one kind key of the file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Runs a Python function.
-    Python(Python),
-    /// Runs a Bash script.
-    Bash(Bash),
-    /// Makes one HTTP request.
-    Http(Http),
-    /// Runs one SQL statement.
-    Sql(Sql),
-    /// Does nothing but pass a value on.
-    Noop(Noop),
-}
-
-impl Kind {
-    /// The kind key as the file spells it.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Python(_) => "python",
-            Self::Bash(_) => "bash",
-            Self::Http(_) => "http",
-            Self::Sql(_) => "sql",
-            Self::Noop(_) => "noop",
         }
     }
 }

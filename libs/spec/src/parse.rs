@@ -3,6 +3,7 @@
 mod expressions;
 pub(crate) mod findings;
 mod handles;
+mod http;
 mod kinds;
 mod python;
 mod reader;

@@ -4,10 +4,9 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::kinds::{KEYS, KindName};
 use crate::model::Workflow;
 
-/// The kind keys, in the order of the documentation.
-const KINDS: &[&str] = &["python", "bash", "http", "sql", "noop"];
 const ID: &str = "^[a-z][a-z0-9_]{0,62}$";
 
 /// The JSON Schema (draft-07) of the workflow file.
@@ -120,17 +119,18 @@ fn task(schema: &mut Value) {
             kinds.insert(key.clone(), inner);
         }
     }
-    // `noop:` without anything is a whole task.
-    if let Some(noop) = kinds.get_mut("noop") {
-        *noop = json!({
-            "description": noop.get("description"),
-            "anyOf": [{"$ref": "#/definitions/Noop"}, {"type": "null"}],
-        });
+    for kind in KindName::ALL.iter().filter(|kind| kind.may_be_bare()) {
+        if let Some(found) = kinds.get_mut(kind.as_str()) {
+            *found = json!({
+                "description": found.get("description"),
+                "anyOf": [found.pointer("/allOf/0"), {"type": "null"}],
+            });
+        }
     }
     if let Some(properties) = task.get_mut("properties").and_then(Value::as_object_mut) {
         properties.extend(kinds);
     }
-    let required: Vec<Value> = KINDS.iter().map(|kind| json!({"required": [kind]})).collect();
+    let required: Vec<Value> = KEYS.iter().map(|kind| json!({"required": [kind]})).collect();
     task.insert("oneOf".to_owned(), Value::Array(required));
     task.insert("additionalProperties".to_owned(), json!(false));
 }

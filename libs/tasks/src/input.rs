@@ -1,6 +1,7 @@
 //! The fields of each kind as they arrive: the file's, with every expression evaluated.
 
 use indexmap::IndexMap;
+use nexus_spec::KindName;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -78,7 +79,7 @@ pub(crate) struct Noop {
 }
 
 /// Reads a kind's fields.
-pub(crate) fn read<T: DeserializeOwned>(kind: &str, input: Value) -> Result<T, Failure> {
+pub(crate) fn read<T: DeserializeOwned>(kind: KindName, input: Value) -> Result<T, Failure> {
     serde_json::from_value(input)
         .map_err(|error| Failure::invalid(format!("the task's `{kind}` fields cannot be read: {error}")))
 }

@@ -1,4 +1,4 @@
-//! What a task does: python, bash, http, sql and noop, run with limits, redaction and a sure end.
+//! What a task of each kind does, run with limits, redaction and a sure end.
 //!
 //! [`TaskRunner::run`] takes a task whose expressions and secrets are already filled in and answers with an
 //! [`Outcome`]; it never hangs longer than the task's timeout plus a grace, and it leaves no process behind. This crate
@@ -29,6 +29,7 @@ mod user;
 
 pub use gate::Gate;
 pub use logs::{LogLine, LogSink, LogStream};
+pub use nexus_spec::KindName;
 pub use options::{Options, Supervisor};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use redact::{MASK, Redactor};

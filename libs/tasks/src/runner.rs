@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_spec::KindName;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,7 @@ use crate::{bash, http, input, python, sql};
 /// A task to run: every expression evaluated, every secret filled in.
 #[derive(Debug, Clone)]
 pub struct TaskInput {
-    /// Kind key of the file: `python`, `bash`, `http`, `sql`, `noop`.
+    /// Kind key of the file, such as `python`.
     pub kind: String,
     /// The kind's fields.
     pub input: Value,
@@ -125,26 +126,29 @@ impl TaskRunner {
             return Err(End::Cancelled);
         }
         let shared = &self.shared;
-        match task.kind.as_str() {
-            "python" => {
-                let fields = input::read("python", task.input)?;
+        let Some(kind) = KindName::of(&task.kind) else {
+            let message = format!("this worker does not know the task kind `{}`", task.kind);
+            return Err(Failure::invalid(message).into());
+        };
+        match kind {
+            KindName::Python => {
+                let fields = input::read(kind, task.input)?;
                 python::run(fields, ctx, &shared.options, &shared.keepers).await
             }
-            "bash" => bash::run(input::read("bash", task.input)?, ctx, &shared.options).await,
-            "http" => {
-                let fields = input::read("http", task.input)?;
+            KindName::Bash => bash::run(input::read(kind, task.input)?, ctx, &shared.options).await,
+            KindName::Http => {
+                let fields = input::read(kind, task.input)?;
                 bounded(ctx, http::run(fields, ctx, &shared.egress)).await
             }
-            "sql" => {
-                let fields = input::read("sql", task.input)?;
+            KindName::Sql => {
+                let fields = input::read(kind, task.input)?;
                 bounded(ctx, sql::run(fields, ctx, &shared.options)).await
             }
-            "noop" => {
-                let fields: input::Noop = input::read("noop", task.input)?;
+            KindName::Noop => {
+                let fields: input::Noop = input::read(kind, task.input)?;
                 passed(ctx).await?;
                 Ok(fields.output.to_string())
             }
-            other => Err(Failure::invalid(format!("this worker does not know the task kind `{other}`")).into()),
         }
     }
 
