@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{Bash, Http, Noop, Python, Sql};
+use crate::model::{Bash, Grpc, Http, Noop, Python, Sql};
 
 macro_rules! kinds {
     ($(
@@ -101,6 +101,8 @@ kinds! {
     Http = "http" { expressions: ["url", "query", "headers", "json", "form", "body"], text: "url", bare: false, }
     /// Runs one SQL statement.
     Sql = "sql" { expressions: ["url", "bind"], text: "statement", bare: false, }
+    /// Calls one method of a gRPC service.
+    Grpc = "grpc" { expressions: ["target", "message", "metadata", "tls", "descriptor"], text: "target", bare: false, }
     /// Does nothing but pass a value on.
     Noop = "noop" { expressions: ["output"], text: "output", bare: true, }
 }

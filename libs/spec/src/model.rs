@@ -264,6 +264,62 @@ pub struct Sql {
     pub max_rows: Option<u32>,
 }
 
+/// Calls one method of a gRPC service; the output is the response as JSON, or `{messages}` for a stream of responses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Address of the service, `https://host:port`, or `http://host:port` without TLS; may hold expressions.
+    pub target: String,
+    /// `package.Service/Method`: unary or server-streaming.
+    pub method: String,
+    /// The request as JSON, by the mapping of protobuf; an empty message when not said; may hold expressions.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub message: Value,
+    /// Metadata of the call; values may hold expressions. Names that end in `-bin` take base64.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub metadata: IndexMap<String, Value>,
+    /// The call may take this long; the task's time limit bounds it in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    /// Certificates of a target with `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GrpcTls>,
+    /// A FileDescriptorSet in base64 that describes the method; may hold expressions. Instead of reflection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<String>,
+    /// True to ask the server itself what the method takes; that is so when there is no `descriptor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reflection: Option<bool>,
+    /// True when the call may be repeated although it may have taken effect; what the method's `idempotency_level` says
+    /// when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotent: Option<bool>,
+    /// Largest answer, of a stream all its messages together, such as `1MiB` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<String>,
+    /// At most this many messages of a stream (1,000 when not said); more is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_messages: Option<u32>,
+}
+
+/// Certificates for a gRPC target, as PEM text; all may hold expressions, secrets among them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcTls {
+    /// The roots that the server is verified with; those of the worker's system when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The client's certificate; with `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
+    /// The key of the client's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The name that the server's certificate must have; the target's host when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
 /// Does nothing but pass a value on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 mod expressions;
 pub(crate) mod findings;
+mod grpc;
 mod handles;
 mod http;
 mod kinds;

@@ -75,6 +75,11 @@ pub fn schema() -> Value {
     );
     amend(
         &mut schema,
+        "/definitions/Grpc/properties/max_messages",
+        &json!({"minimum": 1, "maximum": 10_000}),
+    );
+    amend(
+        &mut schema,
         "/definitions/Python",
         &json!({"oneOf": [{"required": ["code"]}, {"required": ["function"]}]}),
     );
@@ -189,6 +194,8 @@ mod tests {
             task(json!({"python": {"function": "a:b", "args": {"x": 1}}, "retry": {"max_attempts": 3}})),
             task(json!({"python": {"function": "a:b", "isolation": "warm"}})),
             task(json!({"http": {"url": "https://x.dev", "method": "POST", "json": {}, "expect": ["2xx", 404]}})),
+            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "message": {"n": 1}, "reflection": true}})),
+            task(json!({"grpc": {"target": "http://x:1", "method": "B/C", "descriptor": "CgA=", "max_messages": 10000}})),
             task(json!({"sql": {"connection": "c", "statement": "select 1"}, "priority": "high"})),
             task(
                 json!({"bash": {"run": "true", "env": {"A": "b"}}, "trigger_rule": "always", "delivery": "at_most_once"}),
@@ -217,6 +224,10 @@ mod tests {
             task(json!({"bash": {"run": "x", "runn": 1}})),
             task(json!({"http": {"url": "https://x.dev", "method": "get"}})),
             task(json!({"sql": {"statement": "select 1"}})),
+            task(json!({"grpc": {"target": "https://x.dev"}})),
+            task(json!({"grpc": {"method": "a.v1.B/C"}})),
+            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "max_messages": 10001}})),
+            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "tls": {"cat": "x"}}})),
             task(json!({"noop": {}, "timeout": 90})),
             task(json!({"noop": {}, "retry": {"max_attempts": 0}})),
             task(json!({"noop": {}, "trigger_rule": "all_succeeded"})),

@@ -2,15 +2,17 @@
 //!
 //! [`TaskRunner::run`] takes a task whose expressions and secrets are already filled in and answers with an
 //! [`Outcome`]; it never hangs longer than the task's timeout plus a grace, and it leaves no process behind. This crate
-//! knows nothing of gRPC, leases or workflows.
+//! knows nothing of NEXUS's own services, leases or workflows; gRPC it knows as something that tasks call.
 
 #![expect(
     clippy::result_large_err,
     reason = "a failure ends its attempt: it is made once and never on a hot path"
 )]
 
+mod address;
 mod bash;
 mod gate;
+mod grpc;
 mod http;
 mod input;
 mod logs;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
+use crate::grpc::Callers;
 use crate::http::Egress;
 use crate::logs::LogSink;
 use crate::options::Options;
@@ -18,7 +19,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::process::{Exit, Finished, Limits, Stop};
 use crate::python::Keepers;
 use crate::redact::Redactor;
-use crate::{bash, http, input, python, sql};
+use crate::{bash, grpc, http, input, python, sql};
 
 /// A task to run: every expression evaluated, every secret filled in.
 #[derive(Debug, Clone)]
@@ -67,7 +68,7 @@ impl From<Failure> for End {
     }
 }
 
-/// Runs tasks. Cheap to clone; the clones share the warm interpreter and the HTTP client.
+/// Runs tasks. Cheap to clone; the clones share warm interpreters and connections.
 #[derive(Clone)]
 pub struct TaskRunner {
     shared: Arc<Shared>,
@@ -77,6 +78,7 @@ struct Shared {
     options: Options,
     keepers: Keepers,
     egress: Egress,
+    callers: Arc<Callers>,
 }
 
 impl TaskRunner {
@@ -85,11 +87,13 @@ impl TaskRunner {
     pub fn new(options: Options) -> Self {
         let keepers = Keepers::new(&options);
         let egress = Egress::new(options.allow_private);
+        let callers = Arc::new(Callers::new(options.allow_private));
         Self {
             shared: Arc::new(Shared {
                 options,
                 keepers,
                 egress,
+                callers,
             }),
         }
     }
@@ -143,6 +147,10 @@ impl TaskRunner {
             KindName::Sql => {
                 let fields = input::read(kind, task.input)?;
                 bounded(ctx, sql::run(fields, ctx, &shared.options)).await
+            }
+            KindName::Grpc => {
+                let fields = input::read(kind, task.input)?;
+                bounded(ctx, grpc::run(fields, ctx, &shared.callers, &shared.options)).await
             }
             KindName::Noop => {
                 let fields: input::Noop = input::read(kind, task.input)?;

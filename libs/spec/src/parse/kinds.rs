@@ -2,6 +2,7 @@
 
 use super::expressions::Expressions;
 use super::findings::{Finding, Findings};
+use super::grpc::{self, GRPC};
 use super::http::{self, HTTP};
 use super::python;
 use super::reader::{Missing, Path, Shape, fields};
@@ -49,6 +50,7 @@ fn shape(kind: KindName) -> &'static Shape {
         KindName::Bash => &BASH,
         KindName::Http => &HTTP,
         KindName::Sql => &SQL,
+        KindName::Grpc => &GRPC,
         KindName::Noop => &NOOP,
     }
 }
@@ -89,6 +91,7 @@ pub(super) fn read(
         KindName::Bash => read_bash(&mut values).map(Kind::Bash),
         KindName::Http => http::read(&mut values).map(Kind::Http),
         KindName::Sql => read_sql(&mut values).map(Kind::Sql),
+        KindName::Grpc => grpc::read(&mut values).map(Kind::Grpc),
         KindName::Noop => Some(Kind::Noop(Noop {
             output: fields.value("output").map(Node::to_value).unwrap_or_default(),
         })),

@@ -83,10 +83,6 @@ const TASK: Shape = Shape {
             instead: "start the other workflow from an http or python task",
         },
         Missing {
-            key: "grpc",
-            instead: "call the service from a python task",
-        },
-        Missing {
             key: "container",
             instead: "run it from a bash task",
         },
