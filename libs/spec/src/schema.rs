@@ -194,8 +194,12 @@ mod tests {
             task(json!({"python": {"function": "a:b", "args": {"x": 1}}, "retry": {"max_attempts": 3}})),
             task(json!({"python": {"function": "a:b", "isolation": "warm"}})),
             task(json!({"http": {"url": "https://x.dev", "method": "POST", "json": {}, "expect": ["2xx", 404]}})),
-            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "message": {"n": 1}, "reflection": true}})),
-            task(json!({"grpc": {"target": "http://x:1", "method": "B/C", "descriptor": "CgA=", "max_messages": 10000}})),
+            task(
+                json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "message": {"n": 1}, "reflection": true}}),
+            ),
+            task(
+                json!({"grpc": {"target": "http://x:1", "method": "B/C", "descriptor": "CgA=", "max_messages": 10000}}),
+            ),
             task(json!({"sql": {"connection": "c", "statement": "select 1"}, "priority": "high"})),
             task(
                 json!({"bash": {"run": "true", "env": {"A": "b"}}, "trigger_rule": "always", "delivery": "at_most_once"}),

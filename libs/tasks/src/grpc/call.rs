@@ -1,6 +1,6 @@
 //! The call itself: one request, a bounded answer, a deadline.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -16,6 +16,8 @@ use crate::outcome::Failure;
 
 const DEFAULT_MAX_SIZE: u64 = 1 << 20;
 const DEFAULT_MAX_MESSAGES: u32 = 1_000;
+/// Two clocks that measure the same span differ by less.
+const NEARLY: Duration = Duration::from_millis(20);
 /// What tonic says of a message that is larger than it may be; its status has no kind of its own.
 const TOO_LARGE: &str = "Error, decoded message length too large";
 
@@ -55,11 +57,17 @@ pub(super) async fn call(
     context: &Context,
 ) -> Result<Vec<Bytes>, Failure> {
     let work = exchange(channel, request, message, limits, context);
-    match limits.deadline {
-        None => work.await,
-        Some(deadline) => tokio::time::timeout(deadline, work)
-            .await
-            .unwrap_or_else(|_| Err(failure::late(context))),
+    let Some(deadline) = limits.deadline else {
+        return work.await;
+    };
+    let begun = Instant::now();
+    match tokio::time::timeout(deadline, work).await {
+        Err(_) => Err(failure::late(context)),
+        // Some servers say CANCELLED when they keep to a deadline, at the moment at which it passes here.
+        Ok(Err(failure)) if failure.error_type == "Grpc.CANCELLED" && begun.elapsed() + NEARLY >= deadline => {
+            Err(failure::late(context))
+        }
+        Ok(ended) => ended,
     }
 }
 
@@ -98,7 +106,10 @@ async fn exchange(
             return Err(too_large(limits, context));
         }
         if messages.len() == limits.messages {
-            let problem = format!("the stream has more than the {} messages allowed (`max_messages`)", limits.messages);
+            let problem = format!(
+                "the stream has more than the {} messages allowed (`max_messages`)",
+                limits.messages
+            );
             return Err(failure::after(Failure::new("TooManyMessages", problem), context));
         }
         messages.push(message);
@@ -110,7 +121,10 @@ fn is_too_large(status: &Status) -> bool {
 }
 
 fn too_large(limits: &Limits, context: &Context) -> Failure {
-    let problem = format!("the answer is larger than the {} bytes allowed (`max_size`)", limits.size);
+    let problem = format!(
+        "the answer is larger than the {} bytes allowed (`max_size`)",
+        limits.size
+    );
     failure::after(Failure::new("ResponseTooLarge", problem), context)
 }
 

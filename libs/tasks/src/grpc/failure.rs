@@ -48,7 +48,11 @@ pub(super) fn of(status: &Status, context: &Context, begun: bool) -> Failure {
 pub(super) fn late(context: &Context) -> Failure {
     let message = format!("{}: the deadline has passed", context.shown);
     let failure = Failure::new("Grpc.DEADLINE_EXCEEDED", message);
-    judged(failure.with_details(json!({"code": "DEADLINE_EXCEEDED"})), Again::Doubtful, context)
+    judged(
+        failure.with_details(json!({"code": "DEADLINE_EXCEEDED"})),
+        Again::Doubtful,
+        context,
+    )
 }
 
 /// The failure for an answer that cannot be given although the server has carried the call out.
@@ -71,9 +75,11 @@ fn broken(source: &(dyn std::error::Error + 'static), context: &Context) -> Fail
     }
     let connecting = chain.iter().any(|error| error.is::<ConnectError>());
     // A connection that had ended before the call went out on it.
-    let unsent = chain
-        .iter()
-        .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
+    let unsent = chain.iter().any(|error| {
+        error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled)
+    });
     let error_type = if chain.iter().any(|error| address::is_tls(*error)) {
         "Tls"
     } else if connecting || unsent {
@@ -81,9 +87,17 @@ fn broken(source: &(dyn std::error::Error + 'static), context: &Context) -> Fail
     } else {
         "ConnectionLost"
     };
-    let again = if connecting || unsent { Again::Safe } else { Again::Doubtful };
+    let again = if connecting || unsent {
+        Again::Safe
+    } else {
+        Again::Doubtful
+    };
     let reason = chain.last().map(ToString::to_string).unwrap_or_default();
-    judged(Failure::new(error_type, format!("{}: {reason}", context.shown)), again, context)
+    judged(
+        Failure::new(error_type, format!("{}: {reason}", context.shown)),
+        again,
+        context,
+    )
 }
 
 /// The failure for the status that a server has sent.
@@ -186,7 +200,8 @@ fn shown(code: &str, details: &ErrorDetails) -> Value {
     );
     let violations = details.bad_request().map(|bad| {
         let list = bad.field_violations.iter();
-        list.map(|one| json!({"field": one.field, "description": one.description})).collect()
+        list.map(|one| json!({"field": one.field, "description": one.description}))
+            .collect()
     });
     add("field_violations", violations);
     let preconditions = details.precondition_failure().map(|failed| {
@@ -197,7 +212,8 @@ fn shown(code: &str, details: &ErrorDetails) -> Value {
     add("precondition_violations", preconditions);
     let quotas = details.quota_failure().map(|failed| {
         let list = failed.violations.iter();
-        list.map(|one| json!({"subject": one.subject, "description": one.description})).collect()
+        list.map(|one| json!({"subject": one.subject, "description": one.description}))
+            .collect()
     });
     add("quota_violations", quotas);
     let resource = details.resource_info();

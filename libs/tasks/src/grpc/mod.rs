@@ -56,7 +56,10 @@ pub(crate) async fn run(
     };
     ctx.gate.pass().await;
     let left = ctx.timeout.saturating_sub(begun.elapsed());
-    limits.deadline = fields.deadline.map(|span| span.to_std()).filter(|deadline| *deadline < left);
+    limits.deadline = fields
+        .deadline
+        .map(|span| span.to_std())
+        .filter(|deadline| *deadline < left);
     limits.told = limits.deadline.unwrap_or(left + SLACK);
     let started = Instant::now();
     let answered = call::call(channel, &request, message, &limits, &context).await;

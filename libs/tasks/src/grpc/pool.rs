@@ -144,7 +144,10 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(callers.state.lock().targets.len(), MOST_TARGETS);
-        assert!(!callers.state.lock().targets.contains_key(&target(1)), "the oldest went");
+        assert!(
+            !callers.state.lock().targets.contains_key(&target(1)),
+            "the oldest went"
+        );
         tokio::time::sleep(IDLE / 2).await;
         let service = "a.B";
         callers.channel(&target(7)).expect("channel");

@@ -85,13 +85,32 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn ask(&mut self, question: MessageRequest) -> Result<MessageResponse, Status> {
-        let question = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(question),
+    /// Begins with the first question: some servers say nothing until they were asked something.
+    async fn open(
+        channel: &Channel,
+        request: &Prepared,
+        path: &'static str,
+        first: MessageRequest,
+    ) -> Result<(Self, MessageResponse), Status> {
+        let (questions, receiver) = mpsc::channel(1);
+        let _empty = questions.try_send(question(first));
+        let mut asked = Request::new(ReceiverStream::new(receiver));
+        *asked.metadata_mut() = request.metadata.clone();
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let codec: ProstCodec<ServerReflectionRequest, ServerReflectionResponse> = ProstCodec::default();
+        let answers = grpc.streaming(asked, PathAndQuery::from_static(path), codec).await?;
+        let mut conversation = Self {
+            questions,
+            answers: answers.into_inner(),
         };
+        let answer = conversation.answer().await?;
+        Ok((conversation, answer))
+    }
+
+    async fn ask(&mut self, asked: MessageRequest) -> Result<MessageResponse, Status> {
         // A stream that has ended says so when it is read.
-        let _ended = self.questions.send(question).await;
+        let _ended = self.questions.send(question(asked)).await;
         self.answer().await
     }
 
@@ -103,50 +122,43 @@ impl Conversation {
     }
 }
 
-async fn converse(channel: &Channel, request: &Prepared, path: &'static str) -> Result<DescriptorPool, Trouble> {
-    let (questions, receiver) = mpsc::channel(1);
-    let first = ServerReflectionRequest {
+fn question(asked: MessageRequest) -> ServerReflectionRequest {
+    ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(MessageRequest::FileContainingSymbol(request.service.clone())),
-    };
-    // Before the call begins: some servers say nothing until they were asked something.
-    let _empty = questions.try_send(first);
-    let mut asked = Request::new(ReceiverStream::new(receiver));
-    *asked.metadata_mut() = request.metadata.clone();
-    let mut grpc = Grpc::new(channel.clone());
-    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let codec: ProstCodec<ServerReflectionRequest, ServerReflectionResponse> = ProstCodec::default();
-    let answers = grpc
-        .streaming(asked, PathAndQuery::from_static(path), codec)
-        .await?
-        .into_inner();
-    let mut conversation = Conversation { questions, answers };
-    let files = match conversation.answer().await? {
-        MessageResponse::FileDescriptorResponse(found) => found.file_descriptor_proto,
-        MessageResponse::ErrorResponse(error) if Code::from(error.error_code) == Code::NotFound => {
-            return Err(unknown(&mut conversation, request).await);
+        message_request: Some(asked),
+    }
+}
+
+async fn converse(channel: &Channel, request: &Prepared, path: &'static str) -> Result<DescriptorPool, Trouble> {
+    let first = MessageRequest::FileContainingSymbol(request.service.clone());
+    let refusal = match Conversation::open(channel, request, path, first).await {
+        Ok((mut conversation, MessageResponse::FileDescriptorResponse(found))) => {
+            return gather(&mut conversation, found.file_descriptor_proto).await;
         }
-        MessageResponse::ErrorResponse(error) => {
-            return Err(Status::new(Code::from(error.error_code), error.error_message).into());
+        Ok((_, MessageResponse::ErrorResponse(error))) => {
+            Status::new(Code::from(error.error_code), error.error_message)
         }
-        _ => return Err(Status::internal("the reflection service answered something else").into()),
+        Ok(_) => Status::internal("the reflection service answered something else"),
+        // Some servers end the stream instead of answering.
+        Err(status) => status,
     };
-    gather(&mut conversation, files).await
+    match refusal.code() {
+        Code::NotFound => Err(unknown(channel, request, path).await),
+        _ => Err(refusal.into()),
+    }
 }
 
 /// The failure for a service that the server does not know, with those that it knows.
-async fn unknown(conversation: &mut Conversation, request: &Prepared) -> Trouble {
-    let known = match conversation.ask(MessageRequest::ListServices(String::new())).await {
-        Ok(MessageResponse::ListServicesResponse(list)) => {
+async fn unknown(channel: &Channel, request: &Prepared, path: &'static str) -> Trouble {
+    let list = MessageRequest::ListServices(String::new());
+    let known = match Conversation::open(channel, request, path, list).await {
+        Ok((_, MessageResponse::ListServicesResponse(list))) => {
             let names = list.service.into_iter().map(|service| service.name);
             format!("; it has {}", listed(names))
         }
         _ => String::new(),
     };
-    let message = format!(
-        "{} has no service {}{known}",
-        request.target.address, request.service
-    );
+    let message = format!("{} has no service {}{known}", request.target.address, request.service);
     Trouble::Failure(Failure::new("GrpcMethod", message).final_())
 }
 
@@ -163,7 +175,10 @@ async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<
             files.entry(file.name().to_owned()).or_insert(file);
         }
         if files.len() > MOST_FILES || bytes > MOST_BYTES {
-            let limit = format!("more than {MOST_FILES} files or {} MiB describe the service", MOST_BYTES >> 20);
+            let limit = format!(
+                "more than {MOST_FILES} files or {} MiB describe the service",
+                MOST_BYTES >> 20
+            );
             return Err(bad(limit));
         }
         let Some(wanted) = next_import(&files) else { break };
@@ -173,7 +188,9 @@ async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<
             (MessageResponse::FileDescriptorResponse(found), _) if !found.file_descriptor_proto.is_empty() => {
                 incoming = found.file_descriptor_proto;
                 // One under another name than it was asked for would be asked for again and again.
-                let named = |file: &Vec<u8>| FileDescriptorProto::decode(file.as_slice()).is_ok_and(|file| file.name() == wanted);
+                let named = |file: &Vec<u8>| {
+                    FileDescriptorProto::decode(file.as_slice()).is_ok_and(|file| file.name() == wanted)
+                };
                 if !incoming.iter().any(named) {
                     return Err(bad(format!("it imports {wanted} and sends another file for it")));
                 }

@@ -3,7 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::Value;
-use tonic::metadata::{Ascii, AsciiMetadataKey, AsciiMetadataValue, Binary, BinaryMetadataKey, MetadataMap, MetadataValue};
+use tonic::metadata::{
+    Ascii, AsciiMetadataKey, AsciiMetadataValue, Binary, BinaryMetadataKey, MetadataMap, MetadataValue,
+};
 use url::Url;
 
 use crate::input::{self, GrpcTls, text_of};
@@ -136,9 +138,19 @@ mod tests {
         ] {
             assert_eq!(address(target).expect(target), origin);
         }
-        for bad in ["x.dev:443", "dns:///x", "https://x.dev/a", "https://x.dev/?q", "http://user:pass-word@x", ""] {
+        for bad in [
+            "x.dev:443",
+            "dns:///x",
+            "https://x.dev/a",
+            "https://x.dev/?q",
+            "http://user:pass-word@x",
+            "",
+        ] {
             let failure = address(bad).expect_err(bad);
-            assert_eq!((failure.error_type.as_str(), failure.non_retryable), ("InvalidUrl", true));
+            assert_eq!(
+                (failure.error_type.as_str(), failure.non_retryable),
+                ("InvalidUrl", true)
+            );
             assert!(!failure.message.contains("pass-word"));
         }
     }
@@ -149,8 +161,21 @@ mod tests {
         add(&mut metadata, "authorization", "Bearer x").expect("text");
         add(&mut metadata, "trace-bin", "AAE").expect("bytes without padding");
         assert_eq!(metadata.get("authorization").expect("there"), "Bearer x");
-        assert_eq!(metadata.get_bin("trace-bin").expect("there").to_bytes().expect("bytes").as_ref(), [0, 1]);
-        for (name, value) in [("grpc-timeout", "1S"), ("a b", "x"), ("a", "line\nbreak"), ("a-bin", "?")] {
+        assert_eq!(
+            metadata
+                .get_bin("trace-bin")
+                .expect("there")
+                .to_bytes()
+                .expect("bytes")
+                .as_ref(),
+            [0, 1]
+        );
+        for (name, value) in [
+            ("grpc-timeout", "1S"),
+            ("a b", "x"),
+            ("a", "line\nbreak"),
+            ("a-bin", "?"),
+        ] {
             let failure = add(&mut metadata, name, value).expect_err(name);
             assert_eq!(failure.error_type, "InvalidTask");
         }

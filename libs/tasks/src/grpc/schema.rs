@@ -19,7 +19,8 @@ const NAMES: usize = 512;
 /// A FileDescriptorSet in base64.
 pub(super) fn read_descriptor(text: &str) -> Result<DescriptorPool, Failure> {
     let invalid = |problem: String| {
-        let hint = "give what `protoc --include_imports --descriptor_set_out=…` or `buf build -o x.binpb` writes, in base64";
+        let hint =
+            "give what `protoc --include_imports --descriptor_set_out=…` or `buf build -o x.binpb` writes, in base64";
         Failure::invalid(format!("`descriptor` {problem}; {hint}"))
     };
     let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
@@ -30,7 +31,12 @@ pub(super) fn read_descriptor(text: &str) -> Result<DescriptorPool, Failure> {
 }
 
 /// The method, or what its place has instead. `place` is where it was looked for.
-pub(super) fn method(pool: &DescriptorPool, service: &str, name: &str, place: &str) -> Result<MethodDescriptor, Failure> {
+pub(super) fn method(
+    pool: &DescriptorPool,
+    service: &str,
+    name: &str,
+    place: &str,
+) -> Result<MethodDescriptor, Failure> {
     let unknown = |problem: String| Failure::new("GrpcMethod", problem).final_();
     let Some(found) = pool.get_service_by_name(service) else {
         let known = listed(pool.services().map(|service| service.full_name().to_owned()));
@@ -61,7 +67,10 @@ pub(super) fn encode(method: &MethodDescriptor, message: &Value) -> Result<Vec<u
     let input = method.input();
     let name = input.full_name().to_owned();
     let read = DynamicMessage::deserialize(input, or_empty(message)).map_err(|error| {
-        let message = format!("`message` does not fit {name}, which {} takes: {error}", method.full_name());
+        let message = format!(
+            "`message` does not fit {name}, which {} takes: {error}",
+            method.full_name()
+        );
         Failure::new("GrpcMessage", message).final_()
     })?;
     Ok(read.encode_to_vec())
@@ -79,7 +88,9 @@ pub(super) fn may_be_repeated(method: &MethodDescriptor) -> bool {
 
 fn level(method: &MethodDescriptor) -> IdempotencyLevel {
     let options = method.method_descriptor_proto().options.as_ref();
-    options.map_or(IdempotencyLevel::IdempotencyUnknown, |options| options.idempotency_level())
+    options.map_or(IdempotencyLevel::IdempotencyUnknown, |options| {
+        options.idempotency_level()
+    })
 }
 
 /// The task's output: the response, or `{messages}` of a stream. Fields without presence are written out also when they
@@ -95,7 +106,11 @@ pub(super) fn output(method: &MethodDescriptor, messages: &[Bytes], most: usize)
     };
     let many = method.is_server_streaming();
     let written = |text: &mut Bounded, part: &str| text.write_all(part.as_bytes());
-    let mut ended = if many { written(&mut text, r#"{"messages":["#) } else { Ok(()) };
+    let mut ended = if many {
+        written(&mut text, r#"{"messages":["#)
+    } else {
+        Ok(())
+    };
     for (i, message) in messages.iter().enumerate() {
         let message = DynamicMessage::decode(method.output(), message.clone()).map_err(|error| broken(&error))?;
         if i > 0 {

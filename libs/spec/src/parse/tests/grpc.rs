@@ -25,27 +25,64 @@ fn a_call_is_read_with_all_that_it_may_say() {
     assert_eq!(grpc.deadline.map(|span| span.to_string()).as_deref(), Some("5s"));
     assert_eq!(grpc.message["big"].to_string(), "9007199254740993");
     let written = serde_json::to_string(&workflow).expect("json");
-    assert_eq!(serde_json::from_str::<crate::Workflow>(&written).expect("read again"), workflow);
+    assert_eq!(
+        serde_json::from_str::<crate::Workflow>(&written).expect("read again"),
+        workflow
+    );
 }
 
 #[test]
 fn what_is_missing_or_misshapen_is_told() {
     assert_eq!(one(""), [codes::MISSING_KEY, codes::MISSING_KEY]);
     assert_eq!(codes(&task("{grpc: 'https://x.dev'}")), [codes::WRONG_TYPE]);
-    for target in ["x.dev:50051", "grpc://x", "https://", "https://x.dev/path", "http://u:p@x", "https://x y", "dns:///x"] {
-        assert_eq!(one(&format!("target: '{target}', method: B/C")), [codes::GRPC_TARGET], "{target}");
+    for target in [
+        "x.dev:50051",
+        "grpc://x",
+        "https://",
+        "https://x.dev/path",
+        "http://u:p@x",
+        "https://x y",
+        "dns:///x",
+    ] {
+        assert_eq!(
+            one(&format!("target: '{target}', method: B/C")),
+            [codes::GRPC_TARGET],
+            "{target}"
+        );
     }
-    for target in ["{{ params.x }}", "http{{ params.x }}", "https://{{ params.x }}:1", "http://[::1]:50051", "https://x.dev/"] {
+    for target in [
+        "{{ params.x }}",
+        "http{{ params.x }}",
+        "https://{{ params.x }}:1",
+        "http://[::1]:50051",
+        "https://x.dev/",
+    ] {
         assert!(one(&format!("target: '{target}', method: B/C")).is_empty(), "{target}");
     }
-    for method in ["C", "a.v1.B.C", "/a.v1.B/C", "a.v1.B/", "a..B/C", "a.v1.B/C/D", "a.v1.B/{{ params.x }}", "a-b.B/C"] {
-        assert_eq!(one(&format!("target: 'https://x', method: '{method}'")), [codes::GRPC_METHOD], "{method}");
+    for method in [
+        "C",
+        "a.v1.B.C",
+        "/a.v1.B/C",
+        "a.v1.B/",
+        "a..B/C",
+        "a.v1.B/C/D",
+        "a.v1.B/{{ params.x }}",
+        "a-b.B/C",
+    ] {
+        assert_eq!(
+            one(&format!("target: 'https://x', method: '{method}'")),
+            [codes::GRPC_METHOD],
+            "{method}"
+        );
     }
 }
 
 #[test]
 fn descriptions_and_certificates_must_go_together() {
-    assert_eq!(one(&format!("{GOOD}, descriptor: x, reflection: true")), [codes::GRPC_DESCRIPTION]);
+    assert_eq!(
+        one(&format!("{GOOD}, descriptor: x, reflection: true")),
+        [codes::GRPC_DESCRIPTION]
+    );
     assert_eq!(one(&format!("{GOOD}, reflection: false")), [codes::GRPC_DESCRIPTION]);
     assert!(one(&format!("{GOOD}, descriptor: x, reflection: false")).is_empty());
     assert_eq!(one(&format!("{GOOD}, tls: {{cert: x}}")), [codes::GRPC_TLS]);
@@ -57,7 +94,11 @@ fn descriptions_and_certificates_must_go_together() {
 #[test]
 fn metadata_and_bounds_are_checked() {
     for name in ["Authorization", "grpc-timeout", "te", "content-type", "a b", "''"] {
-        assert_eq!(one(&format!("{GOOD}, metadata: {{{name}: x}}")), [codes::BAD_NAME], "{name}");
+        assert_eq!(
+            one(&format!("{GOOD}, metadata: {{{name}: x}}")),
+            [codes::BAD_NAME],
+            "{name}"
+        );
     }
     assert_eq!(one(&format!("{GOOD}, metadata: {{a: [1]}}")), [codes::WRONG_TYPE]);
     for (fields, code) in [
