@@ -406,4 +406,15 @@ async fn answers_are_bounded_and_never_asked_for_again() {
         "{}",
         garbage.failure().message
     );
+    for count in [0, 2] {
+        let wrong = run
+            .run("grpc", call(&server, "Mute", json!({"item": "x", "count": count})))
+            .await;
+        let failure = wrong.failure();
+        assert_eq!(
+            (failure.error_type.as_str(), failure.non_retryable),
+            ("GrpcAnswer", true),
+            "{count}"
+        );
+    }
 }

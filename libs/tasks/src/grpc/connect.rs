@@ -21,6 +21,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// servers close connections of clients that ping them.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// A silent connection is asked whether it is alive after the first, and again after the second, in seconds.
+#[cfg(target_os = "linux")]
+const ASK_AFTER: (u32, u32) = (20, 5);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -53,11 +56,19 @@ async fn dial(host: &str, port: u16, allow_private: bool) -> Result<TcpStream, B
         .map_err(|_| format!("no connection within {} s", CONNECT_LIMIT.as_secs()))??;
     socket.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    {
-        let most = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
-        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpUserTimeout, &most)?;
-    }
+    watch(&socket)?;
     Ok(socket)
+}
+
+/// Has the kernel notice a peer that vanished: while something is under way to it, and while an answer is waited for.
+#[cfg(target_os = "linux")]
+fn watch(socket: &TcpStream) -> nix::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let most = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    setsockopt(socket, sockopt::TcpUserTimeout, &most)?;
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &ASK_AFTER.0)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &ASK_AFTER.1)
 }
 
 fn secured(endpoint: Endpoint, tls: &GrpcTls) -> Result<Endpoint, Failure> {

@@ -99,8 +99,8 @@ async fn describe(
         return Ok((method, message));
     }
     // Not asked yet, or asked before the server learned what this task knows.
-    let pool = reflection::ask(channel, request).await?;
-    callers.describe(&request.target, &request.service, &pool);
+    let (pool, bytes) = reflection::ask(channel, request).await?;
+    callers.describe(&request.target, &request.service, &pool, bytes);
     let method = schema::method(&pool, &request.service, &request.method, "the server")?;
     let message = schema::encode(&method, &fields.message)?;
     Ok((method, message))

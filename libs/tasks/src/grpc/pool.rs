@@ -17,8 +17,9 @@ use crate::outcome::Failure;
 
 /// Most targets whose connections are kept.
 const MOST_TARGETS: usize = 64;
-/// Most services of a target whose descriptions are kept.
-const MOST_SERVICES: usize = 32;
+/// Most services whose descriptions are kept, and most bytes of one: a larger one is asked for with each call.
+const MOST_SERVICES: usize = 64;
+const MOST_BYTES: usize = 1 << 20;
 /// A connection that no call took for so long is closed, once the calls on it have ended.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often that is looked at.
@@ -35,6 +36,7 @@ pub(crate) struct Callers {
 #[derive(Default)]
 struct State {
     targets: HashMap<Target, Kept>,
+    services: HashMap<(Target, String), Described>,
     /// True while a task looks for idle connections.
     watched: bool,
 }
@@ -42,7 +44,11 @@ struct State {
 struct Kept {
     channel: Channel,
     used: Instant,
-    services: HashMap<String, (Instant, DescriptorPool)>,
+}
+
+struct Described {
+    pool: DescriptorPool,
+    asked: Instant,
 }
 
 impl Callers {
@@ -75,7 +81,6 @@ impl Callers {
         let kept = Kept {
             channel: channel.clone(),
             used: now,
-            services: HashMap::new(),
         };
         state.targets.insert(target.clone(), kept);
         if !state.watched {
@@ -88,29 +93,36 @@ impl Callers {
     /// What the target said of a service not long ago.
     pub(super) fn described(&self, target: &Target, service: &str) -> Option<DescriptorPool> {
         let state = self.state.lock();
-        let (asked, pool) = state.targets.get(target)?.services.get(service)?;
-        (asked.elapsed() < DESCRIBED_FOR).then(|| pool.clone())
+        let described = state.services.get(&(target.clone(), service.to_owned()))?;
+        (described.asked.elapsed() < DESCRIBED_FOR).then(|| described.pool.clone())
     }
 
-    /// Remembers what the target said of a service.
-    pub(super) fn describe(&self, target: &Target, service: &str, pool: &DescriptorPool) {
-        let mut state = self.state.lock();
-        let Some(kept) = state.targets.get_mut(target) else {
+    /// Remembers what the target said of a service, in so many bytes.
+    pub(super) fn describe(&self, target: &Target, service: &str, pool: &DescriptorPool, bytes: usize) {
+        if bytes > MOST_BYTES {
             return;
-        };
-        if kept.services.len() >= MOST_SERVICES {
-            let oldest = kept.services.iter().min_by_key(|(_, (asked, _))| *asked);
-            let oldest = oldest.map(|(service, _)| service.clone());
-            oldest.and_then(|oldest| kept.services.remove(&oldest));
         }
-        kept.services.insert(service.to_owned(), (Instant::now(), pool.clone()));
+        let mut state = self.state.lock();
+        if state.services.len() >= MOST_SERVICES {
+            let oldest = state.services.iter().min_by_key(|(_, described)| described.asked);
+            let oldest = oldest.map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| state.services.remove(&oldest));
+        }
+        let described = Described {
+            pool: pool.clone(),
+            asked: Instant::now(),
+        };
+        state.services.insert((target.clone(), service.to_owned()), described);
     }
 
     /// Gives up what is idle; false when nothing is left to look after.
     fn prune(&self) -> bool {
         let mut state = self.state.lock();
         state.targets.retain(|_, kept| kept.used.elapsed() < IDLE);
-        state.watched = !state.targets.is_empty();
+        state
+            .services
+            .retain(|_, described| described.asked.elapsed() < DESCRIBED_FOR);
+        state.watched = !state.targets.is_empty() || !state.services.is_empty();
         state.watched
     }
 }
@@ -149,14 +161,32 @@ mod tests {
             "the oldest went"
         );
         tokio::time::sleep(IDLE / 2).await;
-        let service = "a.B";
         callers.channel(&target(7)).expect("channel");
-        callers.describe(&target(7), service, &DescriptorPool::new());
-        assert!(callers.described(&target(7), service).is_some());
         tokio::time::sleep(IDLE - LOOK_EVERY).await;
         assert_eq!(callers.state.lock().targets.len(), 1, "the one that was used");
         tokio::time::sleep(IDLE).await;
         let state = callers.state.lock();
         assert!(state.targets.is_empty() && !state.watched);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn descriptions_are_bounded_and_asked_for_again_after_a_while() {
+        let callers = Arc::new(Callers::new(true));
+        callers.channel(&target(1)).expect("channel");
+        let pool = DescriptorPool::new();
+        callers.describe(&target(1), "too.Large", &pool, MOST_BYTES + 1);
+        assert!(callers.described(&target(1), "too.Large").is_none());
+        for n in 0..MOST_SERVICES + 1 {
+            callers.describe(&target(1), &format!("a.B{n}"), &pool, MOST_BYTES);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(callers.described(&target(1), "a.B0").is_none(), "the oldest went");
+        assert!(callers.described(&target(1), "a.B1").is_some());
+        assert!(callers.described(&target(2), "a.B1").is_none(), "another target's");
+        tokio::time::sleep(DESCRIBED_FOR).await;
+        assert!(callers.described(&target(1), "a.B1").is_none());
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        let state = callers.state.lock();
+        assert!(state.services.is_empty() && !state.watched);
     }
 }

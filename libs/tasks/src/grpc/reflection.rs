@@ -34,8 +34,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const MOST_FILES: usize = 2_000;
 const MOST_BYTES: usize = 16 << 20;
 
-/// Everything that describes the request's service.
-pub(super) async fn ask(channel: &Channel, request: &Prepared) -> Result<DescriptorPool, Failure> {
+/// Everything that describes the request's service, and how many bytes that was.
+pub(super) async fn ask(channel: &Channel, request: &Prepared) -> Result<(DescriptorPool, usize), Failure> {
     // Nothing is changed by asking, so asking may be repeated.
     let context = Context {
         shown: format!("{} (reflection)", request.target.address),
@@ -47,7 +47,7 @@ pub(super) async fn ask(channel: &Channel, request: &Prepared) -> Result<Descrip
                 Err(Trouble::Status(status)) if is_absent(&status) => {}
                 Err(Trouble::Status(status)) => return Err(failure::of(&status, &context, false)),
                 Err(Trouble::Failure(failure)) => return Err(failure),
-                Ok(pool) => return Ok(pool),
+                Ok(described) => return Ok(described),
             }
         }
         let message = format!(
@@ -129,7 +129,11 @@ fn question(asked: MessageRequest) -> ServerReflectionRequest {
     }
 }
 
-async fn converse(channel: &Channel, request: &Prepared, path: &'static str) -> Result<DescriptorPool, Trouble> {
+async fn converse(
+    channel: &Channel,
+    request: &Prepared,
+    path: &'static str,
+) -> Result<(DescriptorPool, usize), Trouble> {
     let first = MessageRequest::FileContainingSymbol(request.service.clone());
     let refusal = match Conversation::open(channel, request, path, first).await {
         Ok((mut conversation, MessageResponse::FileDescriptorResponse(found))) => {
@@ -163,7 +167,7 @@ async fn unknown(channel: &Channel, request: &Prepared, path: &'static str) -> T
 }
 
 /// The files, and all that they import: some servers send these along, others wait to be asked.
-async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<DescriptorPool, Trouble> {
+async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<(DescriptorPool, usize), Trouble> {
     let mut files: HashMap<String, FileDescriptorProto> = HashMap::new();
     let mut bytes = 0;
     let mut incoming = first;
@@ -205,7 +209,7 @@ async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<
     let mut pool = DescriptorPool::new();
     pool.add_file_descriptor_protos(files.into_values())
         .map_err(|error| bad(error.to_string()))?;
-    Ok(pool)
+    Ok((pool, bytes))
 }
 
 /// An import that is not there yet; always the same one of several.

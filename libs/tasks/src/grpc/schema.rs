@@ -105,6 +105,12 @@ pub(super) fn output(method: &MethodDescriptor, messages: &[Bytes], most: usize)
         Failure::new("GrpcAnswer", format!("the answer cannot be read as {name}: {error}"))
     };
     let many = method.is_server_streaming();
+    if !many && messages.len() != 1 {
+        return Err(broken(&format!(
+            "it must be one message, and it has {}",
+            messages.len()
+        )));
+    }
     let written = |text: &mut Bounded, part: &str| text.write_all(part.as_bytes());
     let mut ended = if many {
         written(&mut text, r#"{"messages":["#)

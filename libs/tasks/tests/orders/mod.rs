@@ -34,6 +34,7 @@ service Orders {
   rpc Get(Order) returns (Placed) { option idempotency_level = NO_SIDE_EFFECTS; }
   rpc Put(Order) returns (Placed) { option idempotency_level = IDEMPOTENT; }
   rpc Watch(Order) returns (stream Placed);
+  rpc Mute(Order) returns (Placed);
   rpc Upload(stream Order) returns (Placed);
 }
 message Order {
@@ -175,7 +176,8 @@ impl tower::Service<http::Request<Body>> for Service {
             let call = Call { service, method };
             Ok(match call.method.as_str() {
                 "Place" | "Get" | "Put" => grpc.unary(call, request).await,
-                "Watch" => grpc.server_streaming(call, request).await,
+                // What the contract calls one answer may be none or several on the wire.
+                "Watch" | "Mute" => grpc.server_streaming(call, request).await,
                 _ => Status::unimplemented("no such method").into_http(),
             })
         }
