@@ -48,48 +48,58 @@ pub fn schema() -> Value {
         "/definitions/Task/properties/if",
         &json!({"type": ["string", "boolean"]}),
     );
+    bounds(&mut schema);
+    alternatives(&mut schema);
+    drop_number_formats(&mut schema);
+    schema
+}
+
+/// The numbers of the file and their bounds.
+fn bounds(schema: &mut Value) {
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/max_attempts",
         &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/backoff_coefficient",
         &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/jitter",
         &json!({"minimum": 0, "maximum": 1}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Http/properties/redirects",
         &json!({"maximum": 20}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Sql/properties/max_rows",
         &json!({"minimum": 1, "maximum": 100_000}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Grpc/properties/max_messages",
         &json!({"minimum": 1, "maximum": 10_000}),
     );
+}
+
+/// Fields of which exactly one must be there.
+fn alternatives(schema: &mut Value) {
     amend(
-        &mut schema,
+        schema,
         "/definitions/Python",
         &json!({"oneOf": [{"required": ["code"]}, {"required": ["function"]}]}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Sql",
         &json!({"oneOf": [{"required": ["connection"]}, {"required": ["url"]}]}),
     );
-    drop_number_formats(&mut schema);
-    schema
 }
 
 /// The schema as the committed file holds it.

@@ -336,7 +336,7 @@ async fn deadlines_and_cancels_end_the_call_at_the_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_are_bounded_and_never_asked_for_again() {
+async fn answers_are_bounded_in_bytes_and_messages() {
     let server = Orders::start(Reflection::V1).await;
     let run = Run::default();
     let large = |count: usize, size: &str| {
@@ -384,6 +384,12 @@ async fn answers_are_bounded_and_never_asked_for_again() {
         .run("grpc", call(&server, "Watch", json!({"item": "endless"})))
         .await;
     assert_eq!(endless.failure().error_type, "TooManyMessages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_given_is_not_asked_for_again() {
+    let server = Orders::start(Reflection::V1).await;
+    let run = Run::default();
     let bomb = run
         .run(
             "grpc",
