@@ -265,7 +265,8 @@ mod tests {
         let schema = crate::schema::schema();
         for kind in KindName::ALL {
             let property = &schema["definitions"]["Task"]["properties"][kind.as_str()];
-            let reference = property.pointer("/allOf/0/$ref").or(property.pointer("/anyOf/0/$ref"));
+            let places = ["/allOf/0/$ref", "/anyOf/0/$ref"];
+            let reference = places.iter().find_map(|place| property.pointer(place));
             let pointer = reference
                 .and_then(|reference| reference.as_str())
                 .expect("a definition");

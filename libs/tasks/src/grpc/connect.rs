@@ -1,13 +1,14 @@
 //! How a connection to a target is made: a checked address, then TLS when asked for.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -94,13 +95,20 @@ fn secured(endpoint: Endpoint, tls: &GrpcTls) -> Result<Endpoint, Failure> {
         let config = config.ca_certificate(Certificate::from_pem(ca));
         return endpoint.tls_config(config).map_err(|error| unfit(&error));
     }
-    // The roots that `http` tasks trust as well.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(provider)
-        .map_err(|error| Failure::lost(format!("the system's certificates cannot be read: {error}")))?;
     endpoint
-        .tls_config_with_verifier(config, Arc::new(verifier))
+        .tls_config_with_verifier(config, system()?)
         .map_err(|error| unfit(&error))
+}
+
+/// The roots of the system, which `http` tasks trust as well. Reading them takes time, so it is done once.
+fn system() -> Result<Arc<Verifier>, Failure> {
+    static READ: OnceLock<Result<Arc<Verifier>, String>> = OnceLock::new();
+    let read = READ.get_or_init(|| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Verifier::new(provider).map(Arc::new).map_err(|error| error.to_string())
+    });
+    read.clone()
+        .map_err(|error| Failure::lost(format!("the system's certificates cannot be read: {error}")))
 }
 
 /// Fails when a text holds no certificate. No message quotes it.

@@ -208,7 +208,7 @@ async fn gather(conversation: &mut Conversation, first: Vec<Vec<u8>>) -> Result<
     }
     let mut pool = DescriptorPool::new();
     pool.add_file_descriptor_protos(files.into_values())
-        .map_err(|error| bad(error.to_string()))?;
+        .map_err(|error| unusable(error.to_string()))?;
     Ok((pool, bytes))
 }
 
@@ -222,7 +222,12 @@ fn next_import(files: &HashMap<String, FileDescriptorProto>) -> Option<String> {
     missing.first().map(|name| (*name).clone())
 }
 
+/// What another description of the same service would mend.
 fn bad(problem: String) -> Trouble {
-    let message = format!("what the server's reflection says cannot be used: {problem}; give `descriptor` instead");
+    unusable(format!("{problem}; give `descriptor` instead"))
+}
+
+fn unusable(problem: String) -> Trouble {
+    let message = format!("what the server's reflection says cannot be used: {problem}");
     Trouble::Failure(Failure::new("GrpcReflection", message).final_())
 }
