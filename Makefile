@@ -2,7 +2,7 @@
 #   make run    installs what is missing, builds, starts `nexus dev`, runs a sample and prints the link
 #   make test   installs what is missing, then runs every check and every test
 .DEFAULT_GOAL := help
-.PHONY: help run mesh test setup build lint fmt clippy proto-lint deny unit e2e simulate faults chaos bench bench-mesh fuzz clean
+.PHONY: help run mesh test setup build lint fmt clippy proto-lint deny unit e2e examples simulate faults chaos bench bench-mesh fuzz clean
 
 RUN_PROFILE ?= release
 ARGS ?=
@@ -62,6 +62,10 @@ unit: build ## Unit tests of every crate
 
 e2e: build ## End-to-end tests and faults over real sockets
 	cargo test --workspace --locked --test e2e
+
+examples: setup ## Runs a workflow over three gRPC services in two languages (installs Python packages into target/)
+	cargo build --locked -p nexus
+	examples/services/run.sh
 
 # Figures on standard output, one line of JSON a workload; nothing is asserted.
 bench: setup ## Measures a release build and the machine (ARGS="--only chain_40 --runs 9", ARGS=--quick)

@@ -10,6 +10,7 @@ mod definitions;
 mod dev;
 mod executions;
 mod frozen;
+mod grpc;
 mod limits;
 mod secrets;
 mod serve;

@@ -61,6 +61,10 @@ codes! {
     SQL_UNBOUND = "NX1522", "A SQL parameter is not bound";
     SQL_UNUSED = "NX1523", "A bound value is not used";
     EMPTY_CODE = "NX1531", "There is nothing to run";
+    GRPC_TARGET = "NX1541", "Not the address of a gRPC service";
+    GRPC_METHOD = "NX1542", "Not the name of a gRPC method";
+    GRPC_DESCRIPTION = "NX1543", "A gRPC method is described by either a descriptor or reflection";
+    GRPC_TLS = "NX1544", "TLS settings of a gRPC task that do not go together";
     IDLE_RETRY = "NX1601", "A retry block never retries";
     IDLE_TIMEOUT = "NX1602", "A time limit can never be reached";
     TOO_MANY_FINDINGS = "NX1699", "There are more findings than are shown";

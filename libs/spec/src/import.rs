@@ -215,7 +215,7 @@ fn convert(key: &str, task: &Value, ids: &HashMap<String, String>, report: &mut 
         }
     }
     let (kind, inner) = kinds::convert(task, &path, report);
-    converted.insert(kind.to_owned(), inner);
+    converted.insert(kind.to_string(), inner);
     Value::Object(converted)
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::duration::Span;
 use crate::expr::{Condition, ExprError, References, Rendered, Scope, Template};
-use crate::model::{Kind, Priority, Retry, Task, Workflow};
+use crate::model::{Priority, Retry, Task, Workflow};
 
 /// Time limit of one attempt when nothing is said anywhere.
 pub const DEFAULT_TIMEOUT: Span = Span::from_secs(3_600);
@@ -49,43 +49,6 @@ impl InputTemplate {
     /// When an expression cannot be evaluated.
     pub fn render(&self, scope: &Scope) -> Result<Rendered, ExprError> {
         self.0.render(scope)
-    }
-}
-
-impl Kind {
-    /// The fields of this kind whose values may hold expressions.
-    #[must_use]
-    pub fn templated_fields(&self) -> &'static [&'static str] {
-        templated_fields(self.key())
-    }
-
-    /// The object under the kind key, as the file would write it.
-    #[must_use]
-    pub fn to_object(&self) -> Map<String, Value> {
-        let value = match self {
-            Self::Python(inner) => serde_json::to_value(inner),
-            Self::Bash(inner) => serde_json::to_value(inner),
-            Self::Http(inner) => serde_json::to_value(inner),
-            Self::Sql(inner) => serde_json::to_value(inner),
-            Self::Noop(inner) => serde_json::to_value(inner),
-        };
-        // These types hold text, numbers and JSON under text keys, which always serialize to an object.
-        match value {
-            Ok(Value::Object(map)) => map,
-            _ => Map::new(),
-        }
-    }
-}
-
-/// The fields under a kind key whose values may hold expressions.
-pub(crate) fn templated_fields(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "python" => &["args", "env"],
-        "bash" => &["env"],
-        "http" => &["url", "query", "headers", "json", "form", "body"],
-        "sql" => &["url", "bind"],
-        "noop" => &["output"],
-        _ => &[],
     }
 }
 

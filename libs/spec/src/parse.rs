@@ -2,7 +2,9 @@
 
 mod expressions;
 pub(crate) mod findings;
+mod grpc;
 mod handles;
+mod http;
 mod kinds;
 mod python;
 mod reader;

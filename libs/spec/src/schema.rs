@@ -4,10 +4,9 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::kinds::{KEYS, KindName};
 use crate::model::Workflow;
 
-/// The kind keys, in the order of the documentation.
-const KINDS: &[&str] = &["python", "bash", "http", "sql", "noop"];
 const ID: &str = "^[a-z][a-z0-9_]{0,62}$";
 
 /// The JSON Schema (draft-07) of the workflow file.
@@ -49,43 +48,58 @@ pub fn schema() -> Value {
         "/definitions/Task/properties/if",
         &json!({"type": ["string", "boolean"]}),
     );
+    bounds(&mut schema);
+    alternatives(&mut schema);
+    drop_number_formats(&mut schema);
+    schema
+}
+
+/// The numbers of the file and their bounds.
+fn bounds(schema: &mut Value) {
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/max_attempts",
         &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/backoff_coefficient",
         &json!({"minimum": 1, "maximum": 1000}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Retry/properties/jitter",
         &json!({"minimum": 0, "maximum": 1}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Http/properties/redirects",
         &json!({"maximum": 20}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Sql/properties/max_rows",
         &json!({"minimum": 1, "maximum": 100_000}),
     );
     amend(
-        &mut schema,
+        schema,
+        "/definitions/Grpc/properties/max_messages",
+        &json!({"minimum": 1, "maximum": 10_000}),
+    );
+}
+
+/// Fields of which exactly one must be there.
+fn alternatives(schema: &mut Value) {
+    amend(
+        schema,
         "/definitions/Python",
         &json!({"oneOf": [{"required": ["code"]}, {"required": ["function"]}]}),
     );
     amend(
-        &mut schema,
+        schema,
         "/definitions/Sql",
         &json!({"oneOf": [{"required": ["connection"]}, {"required": ["url"]}]}),
     );
-    drop_number_formats(&mut schema);
-    schema
 }
 
 /// The schema as the committed file holds it.
@@ -120,17 +134,18 @@ fn task(schema: &mut Value) {
             kinds.insert(key.clone(), inner);
         }
     }
-    // `noop:` without anything is a whole task.
-    if let Some(noop) = kinds.get_mut("noop") {
-        *noop = json!({
-            "description": noop.get("description"),
-            "anyOf": [{"$ref": "#/definitions/Noop"}, {"type": "null"}],
-        });
+    for kind in KindName::ALL.iter().filter(|kind| kind.may_be_bare()) {
+        if let Some(found) = kinds.get_mut(kind.as_str()) {
+            *found = json!({
+                "description": found.get("description"),
+                "anyOf": [found.pointer("/allOf/0"), {"type": "null"}],
+            });
+        }
     }
     if let Some(properties) = task.get_mut("properties").and_then(Value::as_object_mut) {
         properties.extend(kinds);
     }
-    let required: Vec<Value> = KINDS.iter().map(|kind| json!({"required": [kind]})).collect();
+    let required: Vec<Value> = KEYS.iter().map(|kind| json!({"required": [kind]})).collect();
     task.insert("oneOf".to_owned(), Value::Array(required));
     task.insert("additionalProperties".to_owned(), json!(false));
 }
@@ -189,6 +204,12 @@ mod tests {
             task(json!({"python": {"function": "a:b", "args": {"x": 1}}, "retry": {"max_attempts": 3}})),
             task(json!({"python": {"function": "a:b", "isolation": "warm"}})),
             task(json!({"http": {"url": "https://x.dev", "method": "POST", "json": {}, "expect": ["2xx", 404]}})),
+            task(
+                json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "message": {"n": 1}, "reflection": true}}),
+            ),
+            task(
+                json!({"grpc": {"target": "http://x:1", "method": "B/C", "descriptor": "CgA=", "max_messages": 10000}}),
+            ),
             task(json!({"sql": {"connection": "c", "statement": "select 1"}, "priority": "high"})),
             task(
                 json!({"bash": {"run": "true", "env": {"A": "b"}}, "trigger_rule": "always", "delivery": "at_most_once"}),
@@ -217,6 +238,10 @@ mod tests {
             task(json!({"bash": {"run": "x", "runn": 1}})),
             task(json!({"http": {"url": "https://x.dev", "method": "get"}})),
             task(json!({"sql": {"statement": "select 1"}})),
+            task(json!({"grpc": {"target": "https://x.dev"}})),
+            task(json!({"grpc": {"method": "a.v1.B/C"}})),
+            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "max_messages": 10001}})),
+            task(json!({"grpc": {"target": "https://x.dev", "method": "a.v1.B/C", "tls": {"cat": "x"}}})),
             task(json!({"noop": {}, "timeout": 90})),
             task(json!({"noop": {}, "retry": {"max_attempts": 0}})),
             task(json!({"noop": {}, "trigger_rule": "all_succeeded"})),

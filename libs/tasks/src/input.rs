@@ -1,6 +1,7 @@
 //! The fields of each kind as they arrive: the file's, with every expression evaluated.
 
 use indexmap::IndexMap;
+use nexus_spec::{KindName, Span};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -72,13 +73,47 @@ pub(crate) struct Sql {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct Grpc {
+    pub(crate) target: String,
+    pub(crate) method: String,
+    #[serde(default)]
+    pub(crate) message: Value,
+    #[serde(default)]
+    pub(crate) metadata: IndexMap<String, Value>,
+    pub(crate) deadline: Option<Span>,
+    pub(crate) tls: Option<GrpcTls>,
+    pub(crate) descriptor: Option<String>,
+    pub(crate) reflection: Option<bool>,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) max_size: Option<String>,
+    pub(crate) max_messages: Option<u32>,
+}
+
+/// Certificates as PEM text. No `Debug`: one of them is a private key.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+pub(crate) struct GrpcTls {
+    pub(crate) ca: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) server_name: Option<String>,
+}
+
+impl std::fmt::Debug for GrpcTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrpcTls")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct Noop {
     #[serde(default)]
     pub(crate) output: Value,
 }
 
 /// Reads a kind's fields.
-pub(crate) fn read<T: DeserializeOwned>(kind: &str, input: Value) -> Result<T, Failure> {
+pub(crate) fn read<T: DeserializeOwned>(kind: KindName, input: Value) -> Result<T, Failure> {
     serde_json::from_value(input)
         .map_err(|error| Failure::invalid(format!("the task's `{kind}` fields cannot be read: {error}")))
 }

@@ -1,16 +1,18 @@
-//! What a task does: python, bash, http, sql and noop, run with limits, redaction and a sure end.
+//! What a task of each kind does, run with limits, redaction and a sure end.
 //!
 //! [`TaskRunner::run`] takes a task whose expressions and secrets are already filled in and answers with an
 //! [`Outcome`]; it never hangs longer than the task's timeout plus a grace, and it leaves no process behind. This crate
-//! knows nothing of gRPC, leases or workflows.
+//! knows nothing of NEXUS's own services, leases or workflows; gRPC it knows as something that tasks call.
 
 #![expect(
     clippy::result_large_err,
     reason = "a failure ends its attempt: it is made once and never on a hot path"
 )]
 
+mod address;
 mod bash;
 mod gate;
+mod grpc;
 mod http;
 mod input;
 mod logs;
@@ -29,6 +31,7 @@ mod user;
 
 pub use gate::Gate;
 pub use logs::{LogLine, LogSink, LogStream};
+pub use nexus_spec::KindName;
 pub use options::{Options, Supervisor};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use redact::{MASK, Redactor};

@@ -58,7 +58,7 @@ pub struct Options {
     pub max_log_bytes: usize,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
-    /// True when `http` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. It does not
+    /// True when `http` and `grpc` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. It does not
     /// bound what the programs of `bash` and `python` tasks reach, nor connections, which the operator names.
     pub allow_private: bool,
     /// Whom bash and Python tasks run as; the worker's own user when not set.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_spec::KindName;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
+use crate::grpc::Callers;
 use crate::http::Egress;
 use crate::logs::LogSink;
 use crate::options::Options;
@@ -17,12 +19,12 @@ use crate::outcome::{Failure, Outcome};
 use crate::process::{Exit, Finished, Limits, Stop};
 use crate::python::Keepers;
 use crate::redact::Redactor;
-use crate::{bash, http, input, python, sql};
+use crate::{bash, grpc, http, input, python, sql};
 
 /// A task to run: every expression evaluated, every secret filled in.
 #[derive(Debug, Clone)]
 pub struct TaskInput {
-    /// Kind key of the file: `python`, `bash`, `http`, `sql`, `noop`.
+    /// Kind key of the file, such as `python`.
     pub kind: String,
     /// The kind's fields.
     pub input: Value,
@@ -66,7 +68,7 @@ impl From<Failure> for End {
     }
 }
 
-/// Runs tasks. Cheap to clone; the clones share the warm interpreter and the HTTP client.
+/// Runs tasks. Cheap to clone; the clones share warm interpreters and connections.
 #[derive(Clone)]
 pub struct TaskRunner {
     shared: Arc<Shared>,
@@ -76,6 +78,7 @@ struct Shared {
     options: Options,
     keepers: Keepers,
     egress: Egress,
+    callers: Arc<Callers>,
 }
 
 impl TaskRunner {
@@ -84,11 +87,13 @@ impl TaskRunner {
     pub fn new(options: Options) -> Self {
         let keepers = Keepers::new(&options);
         let egress = Egress::new(options.allow_private);
+        let callers = Arc::new(Callers::new(options.allow_private));
         Self {
             shared: Arc::new(Shared {
                 options,
                 keepers,
                 egress,
+                callers,
             }),
         }
     }
@@ -125,26 +130,33 @@ impl TaskRunner {
             return Err(End::Cancelled);
         }
         let shared = &self.shared;
-        match task.kind.as_str() {
-            "python" => {
-                let fields = input::read("python", task.input)?;
+        let Some(kind) = KindName::of(&task.kind) else {
+            let message = format!("this worker does not know the task kind `{}`", task.kind);
+            return Err(Failure::invalid(message).into());
+        };
+        match kind {
+            KindName::Python => {
+                let fields = input::read(kind, task.input)?;
                 python::run(fields, ctx, &shared.options, &shared.keepers).await
             }
-            "bash" => bash::run(input::read("bash", task.input)?, ctx, &shared.options).await,
-            "http" => {
-                let fields = input::read("http", task.input)?;
+            KindName::Bash => bash::run(input::read(kind, task.input)?, ctx, &shared.options).await,
+            KindName::Http => {
+                let fields = input::read(kind, task.input)?;
                 bounded(ctx, http::run(fields, ctx, &shared.egress)).await
             }
-            "sql" => {
-                let fields = input::read("sql", task.input)?;
+            KindName::Sql => {
+                let fields = input::read(kind, task.input)?;
                 bounded(ctx, sql::run(fields, ctx, &shared.options)).await
             }
-            "noop" => {
-                let fields: input::Noop = input::read("noop", task.input)?;
+            KindName::Grpc => {
+                let fields = input::read(kind, task.input)?;
+                bounded(ctx, grpc::run(fields, ctx, &shared.callers, &shared.options)).await
+            }
+            KindName::Noop => {
+                let fields: input::Noop = input::read(kind, task.input)?;
                 passed(ctx).await?;
                 Ok(fields.output.to_string())
             }
-            other => Err(Failure::invalid(format!("this worker does not know the task kind `{other}`")).into()),
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) const WORDS: &[&str] = &[
     "    http: {url: \"https://x.dev\"}\n",
     "isolation: warm",
     "    sql: {connection: c, statement: select :x, bind: {x: 1}}\n",
+    "    grpc: {target: \"https://x.dev\", method: a.B/C, tls: {ca: x}, reflection: true}\n",
     "    if: tasks.a.output\n",
     "{{ tasks.a.output }}",
     "{{ params.x }}",
@@ -97,5 +98,19 @@ pub fn parser(data: &[u8]) {
     assert_eq!(stored.digest(), workflow.digest());
     if let Err(error) = Plan::new(&workflow, 1) {
         panic!("a valid workflow cannot be made ready: {error}\n{yaml}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexus_spec::KindName;
+
+    #[test]
+    fn each_kind_is_among_the_words() {
+        for kind in KindName::ALL {
+            let key = format!("    {kind}: ");
+            assert!(WORDS.iter().any(|word| word.starts_with(&key)), "{kind}");
+        }
     }
 }

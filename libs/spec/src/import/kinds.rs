@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::Report;
+use crate::kinds::KindName;
 use crate::parse::parse;
 use crate::sql;
 
 /// The kind key and what stands under it. What cannot be carried over becomes a task that does nothing.
-pub(super) fn convert(task: &Value, path: &str, report: &mut Report) -> (&'static str, Value) {
+pub(super) fn convert(task: &Value, path: &str, report: &mut Report) -> (KindName, Value) {
     let kind = task
         .get("task_type")
         .and_then(Value::as_str)
@@ -32,22 +33,22 @@ pub(super) fn convert(task: &Value, path: &str, report: &mut Report) -> (&'stati
                 path,
                 format!("this {kind} task cannot be written as a workflow file; it does nothing here"),
             );
-            ("noop", json!({}))
+            (KindName::Noop, json!({}))
         }
         Err(why) => {
             report.lost(path, format!("{why}; it does nothing here"));
-            ("noop", json!({}))
+            (KindName::Noop, json!({}))
         }
     }
 }
 
 /// True when the generated task has no errors of its own.
-fn is_readable(kind: &str, inner: &Value) -> bool {
-    let probe = json!({"name": "probe", "tasks": {"probe": {kind: inner}}});
+fn is_readable(kind: KindName, inner: &Value) -> bool {
+    let probe = json!({"name": "probe", "tasks": {"probe": {kind.as_str(): inner}}});
     parse(&probe.to_string(), "").workflow.is_some()
 }
 
-type Converted = Result<(&'static str, Value), String>;
+type Converted = Result<(KindName, Value), String>;
 
 fn python(config: &Value, path: &str, report: &mut Report) -> Converted {
     let code = config
@@ -57,7 +58,7 @@ fn python(config: &Value, path: &str, report: &mut Report) -> Converted {
     report.meaning(path, "the code ran inside the orchestrator and set result; here it runs in a process of its own, inside main, which returns result");
     report.meaning(path, "inputs holds the execution's parameters; results of other tasks come by reference, such as args: {rows: \"{{ tasks.extract.output }}\"}");
     Ok((
-        "python",
+        KindName::Python,
         json!({"code": wrap(code), "args": {"inputs": "{{ params }}"}}),
     ))
 }
@@ -103,7 +104,7 @@ fn bash(config: &Value, path: &str, report: &mut Report) -> Converted {
     {
         inner.insert("env".to_owned(), Value::Object(literal_texts(env)));
     }
-    Ok(("bash", Value::Object(inner)))
+    Ok((KindName::Bash, Value::Object(inner)))
 }
 
 fn http(config: &Value, path: &str, report: &mut Report) -> Converted {
@@ -147,7 +148,7 @@ fn http(config: &Value, path: &str, report: &mut Report) -> Converted {
         path,
         "a response other than 2xx is a failure here; list others that are fine under expect",
     );
-    Ok(("http", Value::Object(inner)))
+    Ok((KindName::Http, Value::Object(inner)))
 }
 
 fn sql_task(config: &Value, path: &str, report: &mut Report) -> Converted {
@@ -182,7 +183,7 @@ fn sql_task(config: &Value, path: &str, report: &mut Report) -> Converted {
     if !bind.is_empty() {
         inner.insert("bind".to_owned(), Value::Object(bind));
     }
-    Ok(("sql", Value::Object(inner)))
+    Ok((KindName::Sql, Value::Object(inner)))
 }
 
 /// A text that is no template: the earlier system had no expressions, so braces meant themselves.

@@ -1,23 +1,25 @@
-//! Reads what stands under a kind key.
+//! Reads what stands under a kind key. Kinds with much to read have a file of their own.
 
 use super::expressions::Expressions;
 use super::findings::{Finding, Findings};
+use super::grpc::{self, GRPC};
+use super::http::{self, HTTP};
 use super::python;
 use super::reader::{Missing, Path, Shape, fields};
 use super::values::Values;
 use crate::codes;
-use crate::model::{Bash, Http, HttpMethod, Kind, Noop, Python, Sql, StatusPattern};
+use crate::kinds::KindName;
+use crate::model::{Bash, Kind, Noop, Python, Sql};
 use crate::source::{Data, Entry, Node};
-use crate::{input, sql};
+use crate::sql;
 
 /// Smallest memory limit: less does not start an interpreter.
 const LEAST_MEMORY: u64 = 16 << 20;
-/// Largest memory limit and largest response body that a file may ask for.
+/// Largest memory limit that a file may ask for.
 const MOST_MEMORY: u64 = 1 << 40;
-const MOST_BODY: u64 = 64 << 20;
 
 const PYTHON: Shape = Shape {
-    name: "python",
+    name: KindName::Python.as_str(),
     keys: &["code", "function", "args", "env", "memory", "isolation"],
     missing: &[Missing {
         key: "requirements",
@@ -25,67 +27,56 @@ const PYTHON: Shape = Shape {
     }],
 };
 const BASH: Shape = Shape {
-    name: "bash",
+    name: KindName::Bash.as_str(),
     keys: &["run", "env", "memory"],
     missing: &[],
 };
-const HTTP: Shape = Shape {
-    name: "http",
-    keys: &[
-        "url",
-        "method",
-        "query",
-        "headers",
-        "json",
-        "form",
-        "body",
-        "expect",
-        "max_size",
-        "redirects",
-    ],
-    missing: &[Missing {
-        key: "timeout",
-        instead: "write timeout on the task itself",
-    }],
-};
 const SQL: Shape = Shape {
-    name: "sql",
+    name: KindName::Sql.as_str(),
     keys: &["connection", "url", "statement", "bind", "max_rows"],
     missing: &[],
 };
 const NOOP: Shape = Shape {
-    name: "noop",
+    name: KindName::Noop.as_str(),
     keys: &["output"],
     missing: &[],
 };
 
 const ISOLATIONS: &[&str] = &["fork", "warm", "process"];
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// What may stand under a kind key.
+fn shape(kind: KindName) -> &'static Shape {
+    match kind {
+        KindName::Python => &PYTHON,
+        KindName::Bash => &BASH,
+        KindName::Http => &HTTP,
+        KindName::Sql => &SQL,
+        KindName::Grpc => &GRPC,
+        KindName::Noop => &NOOP,
+    }
+}
 
 pub(super) fn read(
+    kind: KindName,
     entry: &Entry,
     task: Path<'_>,
     expressions: &mut Expressions,
     findings: &mut Findings,
 ) -> Option<Kind> {
     let path = task.then(&entry.key);
-    let shape = match entry.key.as_str() {
-        "python" => &PYTHON,
-        "bash" => &BASH,
-        "http" => &HTTP,
-        "sql" => &SQL,
-        _ => &NOOP,
+    let nothing = Node {
+        data: Data::Map(Vec::new()),
+        place: entry.value.place,
     };
-    // `noop:` without anything is a whole task.
-    if entry.key == "noop" && matches!(entry.value.data, Data::Null) {
-        return Some(Kind::Noop(Noop::default()));
-    }
-    if let Some(text) = entry.value.text() {
-        findings.add(shorthand(entry, text).path(path.to_string()));
+    let under = match entry.value.data {
+        Data::Null if kind.may_be_bare() => &nothing,
+        _ => &entry.value,
+    };
+    if let Some(text) = under.text() {
+        findings.add(shorthand(kind, entry, text).path(path.to_string()));
         return None;
     }
-    let fields = fields(&entry.value, shape, path, findings)?;
-    for field in input::templated_fields(&entry.key) {
+    let fields = fields(under, shape(kind), path, findings)?;
+    for field in kind.templated_fields() {
         if let Some(node) = fields.value(field) {
             expressions.value(node, path.then(field), findings);
         }
@@ -95,45 +86,29 @@ pub(super) fn read(
         path,
         findings,
     };
-    match entry.key.as_str() {
-        "python" => read_python(&mut values).map(Kind::Python),
-        "bash" => read_bash(&mut values).map(Kind::Bash),
-        "http" => read_http(&mut values).map(Kind::Http),
-        "sql" => read_sql(&mut values).map(Kind::Sql),
-        _ => Some(Kind::Noop(Noop {
+    match kind {
+        KindName::Python => read_python(&mut values).map(Kind::Python),
+        KindName::Bash => read_bash(&mut values).map(Kind::Bash),
+        KindName::Http => http::read(&mut values).map(Kind::Http),
+        KindName::Sql => read_sql(&mut values).map(Kind::Sql),
+        KindName::Grpc => grpc::read(&mut values).map(Kind::Grpc),
+        KindName::Noop => Some(Kind::Noop(Noop {
             output: fields.value("output").map(Node::to_value).unwrap_or_default(),
         })),
     }
 }
 
-fn shorthand(entry: &Entry, text: &str) -> Finding {
-    let field = match entry.key.as_str() {
-        "python" => "code",
-        "bash" => "run",
-        "http" => "url",
-        "sql" => "statement",
-        _ => "output",
-    };
-    let message = format!("{} must be a map, this is text", entry.key);
+fn shorthand(kind: KindName, entry: &Entry, text: &str) -> Finding {
+    let field = kind.text_field();
+    let message = format!("{kind} must be a map, this is text");
     let short: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
     Finding::error(codes::WRONG_TYPE, entry.value.place, message)
-        .fix(format!("write {}: {{{field}: ...}} around it ({short})", entry.key))
+        .fix(format!("write {kind}: {{{field}: ...}} around it ({short})"))
 }
 
 fn is_env_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn is_header_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
-}
-
-fn is_any_name(_: &str) -> bool {
-    true
 }
 
 fn not_empty(values: &mut Values<'_, '_>, key: &str, text: &str) {
@@ -209,123 +184,6 @@ fn read_bash(values: &mut Values<'_, '_>) -> Option<Bash> {
     })
 }
 
-fn read_http(values: &mut Values<'_, '_>) -> Option<Http> {
-    let url = values.required_text("url", "http");
-    if let Some(url) = url {
-        check_url(url, values);
-    }
-    let method = values.word::<HttpMethod>("method", METHODS);
-    let bodies: Vec<&str> = ["json", "form", "body"]
-        .into_iter()
-        .filter(|key| values.fields.get(key).is_some())
-        .collect();
-    if let [first, second, ..] = bodies.as_slice() {
-        let place = values.fields.get(second).map(|entry| entry.place).unwrap_or_default();
-        let finding = Finding::error(
-            codes::HTTP_BODIES,
-            place,
-            format!("a request has one body, not {first} and {second}"),
-        );
-        values.say(second, finding.fix("keep one of json, form and body"));
-    }
-    if let (Some(HttpMethod::Get | HttpMethod::Head), [body, ..]) = (method, bodies.as_slice()) {
-        let place = values.fields.value("method").map(|node| node.place).unwrap_or_default();
-        let finding = Finding::warning(
-            codes::HTTP_BODY_METHOD,
-            place,
-            format!("the request has a body ({body}), which most servers ignore here"),
-        );
-        values.say("method", finding.fix("use POST, or pass the values as query"));
-    }
-    let json = values.fields.get("json").map(|entry| entry.value.to_value());
-    let form = values
-        .fields
-        .has("form")
-        .then(|| values.flat_map("form", is_any_name, "a form field"));
-    Some(Http {
-        method,
-        query: values.map("query"),
-        headers: values.flat_map("headers", is_header_name, "a header"),
-        json,
-        form,
-        body: values.text("body").map(str::to_owned),
-        expect: expect(values),
-        max_size: values.size("max_size", 1, MOST_BODY),
-        redirects: values
-            .integer("redirects", (0, 20), 0)
-            .and_then(|n| u8::try_from(n).ok()),
-        url: url?.to_owned(),
-    })
-}
-
-/// An address must be absolute as far as it is known before expressions are evaluated.
-fn check_url(url: &str, values: &mut Values<'_, '_>) {
-    let literal = url.split("{{").next().unwrap_or_default();
-    let place = values.fields.value("url").map(|node| node.place).unwrap_or_default();
-    let problem = if url.trim_start().starts_with("{{") {
-        return;
-    } else if let Some(rest) = literal
-        .strip_prefix("http://")
-        .or_else(|| literal.strip_prefix("https://"))
-    {
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if host.is_empty() && literal.len() == url.len() {
-            "the address has no host".to_owned()
-        } else if literal.contains(char::is_whitespace) {
-            "the address holds a blank".to_owned()
-        } else {
-            return;
-        }
-    } else {
-        format!("{url:?} is no absolute http or https address")
-    };
-    let finding = Finding::error(codes::HTTP_URL, place, problem);
-    values.say("url", finding.fix("write it like https://api.example.com/orders"));
-}
-
-fn expect(values: &mut Values<'_, '_>) -> Vec<StatusPattern> {
-    let Some(node) = values.fields.value("expect") else {
-        return Vec::new();
-    };
-    let Data::List(items) = &node.data else {
-        let finding = Finding::error(
-            codes::WRONG_TYPE,
-            node.place,
-            format!("expect must be a list, this is {}", node.describe()),
-        );
-        values.say("expect", finding.fix("write it like [2xx, 404]"));
-        return Vec::new();
-    };
-    let mut patterns = Vec::with_capacity(items.len());
-    for (i, item) in items.iter().enumerate() {
-        match status(item) {
-            Some(pattern) => patterns.push(pattern),
-            None => {
-                let path = values.path.then("expect").then(&i.to_string()).to_string();
-                let message = "this is no status: write a number from 100 to 599 or a class from 1xx to 5xx";
-                values
-                    .findings
-                    .add(Finding::error(codes::HTTP_STATUS, item.place, message).path(path));
-            }
-        }
-    }
-    patterns
-}
-
-fn status(node: &Node) -> Option<StatusPattern> {
-    match &node.data {
-        Data::Number(number) => {
-            let code = number.as_u64().and_then(|code| u16::try_from(code).ok())?;
-            (100..600).contains(&code).then_some(StatusPattern::Code(code))
-        }
-        Data::Text(text, _) => {
-            let good = matches!(text.as_bytes(), [b'1'..=b'5', b'x', b'x']);
-            good.then(|| StatusPattern::Class(text.clone()))
-        }
-        _ => None,
-    }
-}
-
 fn read_sql(values: &mut Values<'_, '_>) -> Option<Sql> {
     let connection = values.text("connection");
     let url = values.text("url");
@@ -393,6 +251,41 @@ fn check_binds(statement: &str, node: &Node, values: &mut Values<'_, '_>) {
                     .path(path)
                     .fix(format!("write :{} in the statement, or remove it here", entry.key)),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the reader takes is what the model has, and expressions are looked for in fields that exist.
+    #[test]
+    fn the_keys_of_each_kind_are_those_of_its_model() {
+        let schema = crate::schema::schema();
+        for kind in KindName::ALL {
+            let property = &schema["definitions"]["Task"]["properties"][kind.as_str()];
+            let places = ["/allOf/0/$ref", "/anyOf/0/$ref"];
+            let reference = places.iter().find_map(|place| property.pointer(place));
+            let pointer = reference
+                .and_then(|reference| reference.as_str())
+                .expect("a definition");
+            let model = schema.pointer(&pointer[1..]).expect("a definition")["properties"]
+                .as_object()
+                .expect("properties");
+            let mut modelled: Vec<&str> = model.keys().map(String::as_str).collect();
+            let shape = shape(*kind);
+            let mut read = shape.keys.to_vec();
+            modelled.sort_unstable();
+            read.sort_unstable();
+            assert_eq!(modelled, read, "{kind}");
+            assert_eq!(shape.name, kind.as_str());
+            let named = kind
+                .templated_fields()
+                .iter()
+                .chain([kind.text_field()].iter())
+                .all(|field| shape.keys.contains(field));
+            assert!(named, "{kind}");
         }
     }
 }

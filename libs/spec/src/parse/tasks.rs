@@ -10,13 +10,11 @@ use super::values::Values;
 use super::workflow::{description, read_retry};
 use crate::codes::{self, Code};
 use crate::duration::Span;
+use crate::kinds::{KEYS, KindName};
 use crate::model::{Delivery, ResultCache, Task, TriggerRule};
 use crate::source::{Data, Entry, Place};
 
 pub(super) const PRIORITIES: &[&str] = &["high", "normal", "low"];
-
-/// The keys that say what a task does.
-pub(super) const KINDS: &[&str] = &["python", "bash", "http", "sql", "noop"];
 
 const TRIGGER_RULES: &[&str] = &[
     "all_success",
@@ -33,29 +31,44 @@ const TRIGGER_RULES: &[&str] = &[
     "always",
 ];
 
+/// The keys that every kind of task has.
+const COMMON: [&str; 14] = [
+    "description",
+    "needs",
+    "handles",
+    "if",
+    "trigger_rule",
+    "timeout",
+    "schedule_to_start_timeout",
+    "total_timeout",
+    "retry",
+    "queue",
+    "priority",
+    "delivery",
+    "cache",
+    "continue_on_error",
+];
+
+/// Those, and the kind keys.
+const TASK_KEYS: [&str; COMMON.len() + KEYS.len()] = joined(&COMMON, &KEYS);
+
+const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = if i < first.len() {
+            first[i]
+        } else {
+            second[i - first.len()]
+        };
+        i += 1;
+    }
+    all
+}
+
 const TASK: Shape = Shape {
     name: "a task",
-    keys: &[
-        "description",
-        "needs",
-        "handles",
-        "if",
-        "trigger_rule",
-        "timeout",
-        "schedule_to_start_timeout",
-        "total_timeout",
-        "retry",
-        "queue",
-        "priority",
-        "delivery",
-        "cache",
-        "continue_on_error",
-        "python",
-        "bash",
-        "http",
-        "sql",
-        "noop",
-    ],
+    keys: &TASK_KEYS,
     missing: &[
         Missing {
             key: "map",
@@ -68,10 +81,6 @@ const TASK: Shape = Shape {
         Missing {
             key: "workflow",
             instead: "start the other workflow from an http or python task",
-        },
-        Missing {
-            key: "grpc",
-            instead: "call the service from a python task",
         },
         Missing {
             key: "container",
@@ -220,8 +229,8 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
         .unwrap_or_default();
     let cache = read_cache(&fields, path, values.findings);
     raw.continue_on_error = values.flag("continue_on_error");
-    let kind =
-        kind_entry(entry, &fields, path, findings).and_then(|kind| kinds::read(kind, path, expressions, findings));
+    let kind = kind_entry(entry, &fields, path, findings)
+        .and_then(|(kind, found)| kinds::read(kind, found, path, expressions, findings));
     raw.uses = expressions.take_uses();
     raw.task = kind.map(|kind| Task {
         description,
@@ -244,21 +253,28 @@ pub(super) fn read(entry: &Entry, tasks: Path<'_>, expressions: &mut Expressions
 }
 
 /// The one key that says what the task does.
-fn kind_entry<'n>(task: &Entry, fields: &Fields<'n>, path: Path<'_>, findings: &mut Findings) -> Option<&'n Entry> {
-    let mut found = fields.iter().filter(|entry| KINDS.contains(&entry.key.as_str()));
+fn kind_entry<'n>(
+    task: &Entry,
+    fields: &Fields<'n>,
+    path: Path<'_>,
+    findings: &mut Findings,
+) -> Option<(KindName, &'n Entry)> {
+    let mut found = fields
+        .iter()
+        .filter_map(|entry| KindName::of(&entry.key).map(|kind| (kind, entry)));
     let Some(first) = found.next() else {
         // A key of a kind that this version lacks, or a misspelt one, has been told of already.
         if fields.iter().all(|entry| TASK.keys.contains(&entry.key.as_str())) {
             let message = format!("task {:?} does not say what it does", task.key);
             let finding = Finding::error(codes::NO_KIND, task.place, message).path(path.to_string());
-            findings.add(finding.fix(format!("add one of the keys {}", KINDS.join(", "))));
+            findings.add(finding.fix(format!("add one of the keys {}", KEYS.join(", "))));
         }
         return None;
     };
-    for second in found {
+    for (_, second) in found {
         let message = format!(
             "task {:?} has both {} and {}; a task does one thing",
-            task.key, first.key, second.key
+            task.key, first.0, second.key
         );
         let finding = Finding::error(codes::MANY_KINDS, second.place, message).path(path.then(&second.key).to_string());
         findings.add(finding.fix(format!("make {} a task of its own that needs {}", second.key, task.key)));
@@ -366,4 +382,17 @@ pub(super) fn queue(values: &mut Values<'_, '_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_the_table_is_not_told_to_be_missing() {
+        for key in KEYS {
+            assert!(!TASK.missing.iter().any(|missing| missing.key == key), "{key}");
+            assert!(TASK.keys.contains(&key), "{key}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a file is taken for, and what is said about files that are wrong.
 
+mod grpc;
 mod handles;
 
 use std::fmt::Write;
@@ -124,7 +125,7 @@ tasks:
             "w.yaml:14:41: error[NX1301]: code holds an expression; it is passed on as it is, so that no value can become code\n  fix: pass the value through args and take it as an argument of main",
             "w.yaml:16:45: error[NX1522]: the parameter :x has no value\n  fix: add x under bind",
             "w.yaml:16:57: error[NX1523]: the statement has no parameter :y\n  fix: write :y in the statement, or remove it here",
-            "w.yaml:17:3: error[NX1120]: task \"idle\" does not say what it does\n  fix: add one of the keys python, bash, http, sql, noop",
+            "w.yaml:17:3: error[NX1120]: task \"idle\" does not say what it does\n  fix: add one of the keys python, bash, http, sql, grpc, noop",
             "w.yaml:20:5: error[NX1121]: task \"twice\" has both bash and noop; a task does one thing\n  fix: make noop a task of its own that needs twice",
         ]
     );
@@ -388,7 +389,6 @@ fn each_kind_is_checked() {
         [codes::SQL_UNBOUND]
     );
     assert!(one("{noop: }").is_empty());
-    assert_eq!(one("{grpc: {}}"), [codes::NOT_AVAILABLE]);
     assert_eq!(one("{map: {over: x}, noop: {}}"), [codes::NOT_AVAILABLE]);
     assert_eq!(
         codes("name: w\nconcurrency: {limit: 1}\ntasks: {a: {noop: {}}}"),

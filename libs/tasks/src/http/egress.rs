@@ -1,23 +1,15 @@
-//! The one way out to addresses that a user named: unless the operator allows it, nothing that is not public is
-//! reached, whether it is written as a number or hidden behind a name.
+//! The HTTP client, which reaches no address that [`address`] refuses.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use url::{Host, Url};
+use url::Url;
 
+use crate::address;
 use crate::outcome::Failure;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
-/// An address was refused by the guard.
-#[derive(Debug, thiserror::Error)]
-#[error("{host} resolves to no public address; private addresses are refused on this worker")]
-pub(super) struct Refused {
-    host: String,
-}
 
 /// The HTTP client behind the guard.
 pub(crate) struct Egress {
@@ -60,22 +52,11 @@ impl Egress {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("only http and https are possible"));
         }
-        let literal = match url.host() {
-            None => return Err(invalid("there is no host")),
-            Some(Host::Domain(_)) => None,
-            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-        };
-        match literal {
-            Some(ip) if !self.allow_private && !is_public(ip) => Err(refusal(&Refused { host: ip.to_string() })),
-            _ => Ok(()),
+        if url.host().is_none() {
+            return Err(invalid("there is no host"));
         }
+        address::check(url, self.allow_private)
     }
-}
-
-/// The failure for a refused address.
-pub(super) fn refusal(refused: &Refused) -> Failure {
-    Failure::new("AddressRefused", refused.to_string()).final_()
 }
 
 struct Guard {
@@ -87,57 +68,9 @@ impl Resolve for Guard {
         let allow_private = self.allow_private;
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> = found
-                .into_iter()
-                .filter(|address| allow_private || is_public(address.ip()))
-                .collect();
-            if allowed.is_empty() {
-                return Err(Refused { host }.into());
-            }
+            let allowed = address::resolve(&host, 0, allow_private).await?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
-    }
-}
-
-/// True for an address of the public internet.
-pub(crate) fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => public_v4(ip),
-        IpAddr::V6(ip) => public_v6(ip),
-    }
-}
-
-fn public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || ip.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 192 && b == 88 && c == 99)
-        || (a == 198 && (18..20).contains(&b)))
-}
-
-fn public_v6(ip: Ipv6Addr) -> bool {
-    let s = ip.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match s {
-        // IPv4 in IPv6, by mapping, by NAT64 and by 6to4, is as public as the address inside.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            embedded(high, low)
-        }
-        // Everything else in 2001::/23 is for protocols (Teredo among them), 2001:db8::/32 for documents.
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
-        // Global unicast is 2000::/3 and nothing else.
-        [first, ..] => (0x2000..0x4000).contains(&first),
     }
 }
 

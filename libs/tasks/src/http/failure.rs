@@ -1,24 +1,17 @@
 //! What a client error means: refused, unreachable, untrusted, too slow, broken.
 
-use std::error::Error;
-
 use url::Url;
 
-use super::egress::{self, Refused};
+use crate::address::{self, Refused};
 use crate::outcome::Failure;
 
 /// The failure for a client error. Addresses are shown without their credentials and queries.
 pub(super) fn of(error: &reqwest::Error, url: &Url) -> Failure {
-    let mut chain: Vec<&(dyn Error + 'static)> = vec![error];
-    let mut next = error.source();
-    while let Some(source) = next {
-        chain.push(source);
-        next = source.source();
-    }
+    let chain = address::chain(error);
     if let Some(refused) = chain.iter().find_map(|error| error.downcast_ref::<Refused>()) {
-        return egress::refusal(refused);
+        return address::refusal(refused);
     }
-    let tls = chain.iter().any(|error| is_tls(*error));
+    let tls = chain.iter().any(|error| address::is_tls(*error));
     let error_type = if tls {
         "Tls"
     } else if error.is_connect() {
@@ -46,13 +39,4 @@ pub(super) fn after(failure: Failure, effect: bool) -> Failure {
         failure.message
     );
     Failure { message, ..failure }.final_()
-}
-
-/// An io::Error hides its inner error from `source` and shows it through `get_ref`, layer by layer.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    error.is::<rustls::Error>()
-        || error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .is_some_and(|inner| is_tls(inner))
 }

@@ -22,7 +22,7 @@ use crate::input;
 use crate::outcome::Failure;
 use crate::runner::RunContext;
 
-pub(crate) use egress::{Egress, is_public};
+pub(crate) use egress::Egress;
 
 const DEFAULT_MAX_SIZE: u64 = 1 << 20;
 

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use url::Url;
 
-use crate::http::is_public;
+use crate::address::is_public;
 use crate::input;
 use crate::options::Options;
 use crate::outcome::Failure;

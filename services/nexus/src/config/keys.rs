@@ -212,7 +212,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "worker.allow_private",
         Flag,
-        "Whether `http` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. Connections are the operator's choice, and what `bash` and `python` tasks reach only the network bounds: neither is looked at.",
+        "Whether `http` and `grpc` tasks, and `sql` tasks by their own `url`, may reach loopback and private addresses. Connections are the operator's choice, and what `bash` and `python` tasks reach only the network bounds: neither is looked at.",
     ),
     key(
         "worker.user",
