@@ -143,10 +143,7 @@ mod tests {
         let background = Background::new(CancellationToken::new());
         let told = background.clone();
         let told = tokio::spawn(async move { told.broken().await });
-        let panics = background.spawn("keeper", async {
-            let nothing: Option<u8> = None;
-            nothing.expect("a number");
-        });
+        let panics = background.spawn("keeper", async { panic!("a number") });
         panics.await.expect("the handle never fails");
         background
             .spawn("another", async {})

@@ -16,10 +16,13 @@ use crate::config::{ConfigError, RoleName};
 
 pub(crate) use frame::{Backends, Frame, Offered, database_options, server_options};
 
+/// A role that was started, or why it cannot be.
+type Started = Result<Box<dyn Role>, StartError>;
+
 /// How a role begins, and what it keeps in a database.
 pub(crate) struct Entry {
     name: RoleName,
-    start: for<'a> fn(&'a Frame) -> LocalBoxFuture<'a, Result<Box<dyn Role>, StartError>>,
+    start: for<'a> fn(&'a Frame) -> LocalBoxFuture<'a, Started>,
     /// Its schema and how that is brought up to date; nothing when it keeps nothing.
     pub(crate) schema: Option<Schema>,
 }

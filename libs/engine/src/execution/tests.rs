@@ -24,7 +24,7 @@ fn what_no_table_lists_is_refused_and_changes_nothing() {
         attempt: 1,
         worker: "w".into(),
     };
-    let refused = execution.apply(&event(1, lost.clone())).expect_err("it is not ready");
+    let refused = execution.apply(&event(1, lost)).expect_err("it is not ready");
     assert_eq!(
         refused.to_string(),
         "task 0 may not go from Waiting to Running by TaskStarted"

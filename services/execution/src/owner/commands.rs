@@ -206,7 +206,7 @@ impl Core {
         let planned = &live.execution.plan().tasks[task as usize];
         planned.cache?;
         Some(Kept {
-            plan: Arc::clone(&live.execution.plan()),
+            plan: Arc::clone(live.execution.plan()),
             task,
             scope: live.execution.scope(&planned.input.references().tasks, token),
             output: output.clone(),

@@ -123,7 +123,7 @@ impl Core {
         };
         self.leases.insert(Arc::clone(&token), lease);
         let live = self.executions.get(&id)?;
-        let plan: Arc<Plan> = Arc::clone(&live.execution.plan());
+        let plan: Arc<Plan> = Arc::clone(live.execution.plan());
         let references = &plan.tasks[task as usize].input.references().tasks;
         let scope = live.execution.scope(references, &token);
         let user_attempt = live.execution.tasks()[task as usize].user_attempts();
