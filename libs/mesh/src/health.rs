@@ -26,6 +26,8 @@ pub struct Readiness {
 struct Inner {
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// What the gRPC health service answers for the whole.
+    answers: watch::Sender<bool>,
 }
 
 impl Default for Inner {
@@ -33,6 +35,7 @@ impl Default for Inner {
         Self {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
+            answers: watch::Sender::new(false),
         }
     }
 }
@@ -104,6 +107,14 @@ impl Readiness {
         }
     }
 
+    /// Waits until every role is ready and the gRPC health service answers so: whoever is told of it then and asks is
+    /// not told otherwise.
+    pub async fn ready(&self) {
+        let mut answers = self.inner.answers.subscribe();
+        // The sender lives as long as this does.
+        drop(answers.wait_for(|ready| *ready).await);
+    }
+
     /// The gRPC health service, which follows the roles until `stop`.
     pub fn service(&self, stop: CancellationToken) -> HealthServer<impl Health> {
         let (reporter, service) = tonic_health::server::health_reporter();
@@ -151,6 +162,7 @@ impl Readiness {
                 reporter.set_service_status(*service, status(reason.is_none())).await;
             }
         }
+        self.inner.answers.send_replace(report.ready);
     }
 }
 
@@ -260,6 +272,22 @@ mod tests {
         assert!(readiness.report().remarks.is_empty());
         readiness.drain();
         assert!(!readiness.report().ready);
+    }
+
+    #[tokio::test]
+    async fn ready_is_waited_for_until_the_health_service_says_so() {
+        let readiness = Readiness::default();
+        let role = readiness.role("worker", &[]);
+        role.ready();
+        let soon = |readiness: Readiness| async move {
+            tokio::time::timeout(Duration::from_millis(50), readiness.ready()).await
+        };
+        assert!(soon(readiness.clone()).await.is_err(), "nothing answers yet");
+        let stop = CancellationToken::new();
+        let _service = readiness.service(stop.clone());
+        let answered = tokio::time::timeout(Duration::from_secs(10), readiness.ready()).await;
+        assert!(answered.is_ok());
+        stop.cancel();
     }
 
     #[test]

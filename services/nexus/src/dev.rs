@@ -142,18 +142,27 @@ async fn serve_until_asked(
         readiness.clone(),
     )?;
     let roles = roles::start(&frame).await?;
-    let mut running = Process::serve(listener, options, readiness, roles);
+    let mut running = Process::serve(listener, options, readiness.clone(), roles);
     let ways = Ways {
         definitions: frame.definitions()?,
         executions: frame.executions()?,
     };
     // Before it says that it is ready: whoever reads that may stop it at once.
     let mut signals = Signals::listen()?;
-    let shown = Shown::start(args, &frame.offered(), &ways, address, begun);
-    if !args.no_sample {
-        banner::sample(&ways, shown.leaving.clone()).await;
-    }
+    let leaving = CancellationToken::new();
+    let mut shown = None;
+    let show = async {
+        readiness.ready().await;
+        let offered = frame.offered();
+        banner::ready(args, address, offered.slots, begun.elapsed());
+        shown = Some(Shown::start(args, &offered, &ways, &leaving));
+        if !args.no_sample {
+            banner::sample(&ways, leaving.clone()).await;
+        }
+        std::future::pending::<()>().await;
+    };
     let broken = tokio::select! {
+        () = show => None,
         () = signals.next() => None,
         broken = running.broken() => Some(broken),
     };
@@ -166,9 +175,11 @@ async fn serve_until_asked(
         eprintln!("  stopped at once; what was running goes on at the next start");
         std::process::exit(130);
     });
-    shown.leaving.cancel();
+    leaving.cancel();
     running.end(Duration::ZERO).await;
-    shown.end().await;
+    if let Some(shown) = shown {
+        shown.end().await;
+    }
     eprintln!("  stopped");
     broken.map_or(Ok(()), |broken| Err(broken.into()))
 }
@@ -205,16 +216,14 @@ pub(crate) struct Ways {
 
 /// What goes on beside the services: progress on the terminal, and the folder of workflow files.
 struct Shown {
-    leaving: CancellationToken,
     over: CancellationToken,
     printing: Option<JoinHandle<()>>,
     loading: JoinHandle<()>,
 }
 
 impl Shown {
-    fn start(args: &DevArgs, offered: &Offered, ways: &Ways, address: SocketAddr, begun: Instant) -> Self {
-        let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
-        banner::ready(args, address, offered.slots, begun.elapsed());
+    fn start(args: &DevArgs, offered: &Offered, ways: &Ways, leaving: &CancellationToken) -> Self {
+        let over = CancellationToken::new();
         let printing = offered.executions.as_ref().map(|(executions, recovered)| {
             banner::recovered(*recovered);
             let print = progress::print(executions.changes(), ways.executions.clone(), over.clone());
@@ -222,7 +231,6 @@ impl Shown {
         });
         let load = folder::load_and_watch(args.dir.clone(), ways.definitions.clone(), leaving.clone());
         Self {
-            leaving,
             over,
             printing,
             loading: tokio::spawn(load),
