@@ -1,18 +1,26 @@
-//! What the worker holds: running attempts, reports that wait, and the promise about slots. Pure: time is a parameter
-//! and nothing is sent from here.
+//! What the worker holds: attempts, reports that wait, and how many tasks it asks for. Pure: time is a parameter and
+//! nothing is sent from here.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use nexus_api::worker::v1::{TaskReport, directive::Action, task_report};
+use nexus_tasks::Outcome;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::convert;
+use crate::window::Window;
 
 /// Most reports of one message.
 const MAX_REPORTS: usize = 1_000;
 /// Most bytes of outputs in one message; gRPC refuses messages over 4 MiB.
 const MAX_REPORT_BYTES: usize = 2 << 20;
+/// Reports without an answer, and bytes of them, beyond which the worker asks for no more tasks: the server does not keep
+/// up.
+const MAX_UNANSWERED: usize = 1_000;
+const MAX_UNANSWERED_BYTES: usize = 16 << 20;
 /// Most leases that a server takes as received.
 const MAX_RECEIVED: usize = 10_000;
 
@@ -27,6 +35,18 @@ pub(crate) enum Stop {
     Release,
 }
 
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It ran.
+    Report(TaskReport),
+    /// It found no slot, or was stopped before it did: nothing of the task has run.
+    NotStarted {
+        /// Its lease.
+        token: String,
+    },
+}
+
 struct Running {
     cancel: CancellationToken,
     stop: Option<Stop>,
@@ -39,9 +59,12 @@ struct Running {
 /// What the worker holds.
 pub(crate) struct Pool {
     slots: usize,
+    window: Window,
     running: HashMap<String, Running>,
     waiting: VecDeque<TaskReport>,
     sent: Vec<TaskReport>,
+    /// Bytes of the reports that wait or are under way.
+    unanswered_bytes: usize,
     /// Leases of this session that were given up without a word to the server. Nothing once they are too many.
     given_up: Option<HashSet<String>>,
 }
@@ -50,9 +73,11 @@ impl Pool {
     pub(crate) fn new(slots: u32) -> Self {
         Self {
             slots: slots as usize,
+            window: Window::new(slots as usize),
             running: HashMap::new(),
             waiting: VecDeque::new(),
             sent: Vec::new(),
+            unanswered_bytes: 0,
             given_up: Some(HashSet::new()),
         }
     }
@@ -79,11 +104,46 @@ impl Pool {
         }
     }
 
-    /// Slots that nothing uses.
+    /// Slots that no attempt needs.
     pub(crate) fn free(&self) -> usize {
-        // A report that waits still holds its slot: its output is in memory and the server counts it so.
-        self.slots
-            .saturating_sub(self.running.len() + self.waiting.len() + self.sent.len())
+        self.slots.saturating_sub(self.running.len())
+    }
+
+    /// A stream was opened and so many tasks were asked for.
+    pub(crate) fn opened(&mut self, free: usize) {
+        self.window.opened(free);
+    }
+
+    /// Tasks have come.
+    pub(crate) fn came(&mut self, tasks: usize) {
+        self.window.came(tasks);
+    }
+
+    /// How many tasks to ask for with the reports that go out now.
+    pub(crate) fn ask(&mut self, now: Instant) -> usize {
+        if self.is_behind() {
+            return 0;
+        }
+        self.window.ask(self.running.len(), now)
+    }
+
+    /// How many tasks to ask for in a message that says nothing else. While reports are under way more of them go out
+    /// soon, so it is worth one only when much stands empty.
+    pub(crate) fn ask_alone(&mut self, now: Instant) -> usize {
+        let worth = if self.sent.is_empty() {
+            1
+        } else {
+            self.slots.div_ceil(4)
+        };
+        if self.is_behind() || self.window.vacant(self.running.len()) < worth {
+            return 0;
+        }
+        self.window.ask(self.running.len(), now)
+    }
+
+    /// True while the server does not keep up with the reports.
+    fn is_behind(&self) -> bool {
+        self.waiting.len() + self.sent.len() >= MAX_UNANSWERED || self.unanswered_bytes >= MAX_UNANSWERED_BYTES
     }
 
     pub(crate) fn busy(&self) -> usize {
@@ -100,10 +160,10 @@ impl Pool {
         self.sent.is_empty()
     }
 
-    /// Takes a leased attempt, whose lease was surely this worker's at `sure`; nothing when it is here already or there is
-    /// no slot.
+    /// Takes a leased attempt, whose lease was surely this worker's at `sure`; nothing when it is here already or there are
+    /// too many.
     pub(crate) fn take(&mut self, token: &str, sure: Instant) -> Option<(CancellationToken, watch::Receiver<Instant>)> {
-        if self.free() == 0 || self.running.contains_key(token) {
+        if self.running.len() >= self.window.room() || self.running.contains_key(token) {
             return None;
         }
         let cancel = CancellationToken::new();
@@ -143,12 +203,12 @@ impl Pool {
             }
             running.cancel.cancel();
         }
-        if why == Stop::Lost {
-            let waiting = self.waiting.len();
-            self.waiting.retain(|report| report.token != token);
-            if self.waiting.len() < waiting {
-                self.give_up(token);
-            }
+        if why == Stop::Lost
+            && let Some(place) = self.waiting.iter().position(|report| report.token == token)
+        {
+            let report = self.waiting.remove(place);
+            self.unanswered_bytes -= report.as_ref().map_or(0, size);
+            self.give_up(token);
         }
     }
 
@@ -197,34 +257,45 @@ impl Pool {
         expired.len()
     }
 
-    /// Notes that an attempt ended. Gives true when nothing is to be reported, so that its slot is free at once.
-    pub(crate) fn ended(&mut self, report: TaskReport) -> bool {
-        let stop = self.running.remove(&report.token).and_then(|running| running.stop);
-        let cancelled = matches!(report.outcome, Some(task_report::Outcome::Cancelled(_)));
-        match stop {
-            Some(Stop::Lost) => {
-                self.give_up(&report.token);
-                return true;
+    /// Notes that an attempt ended. Its slot is free.
+    pub(crate) fn ended(&mut self, ended: Ended, now: Instant) {
+        let token = match &ended {
+            Ended::Report(report) => &report.token,
+            Ended::NotStarted { token } => token,
+        };
+        let stop = self.running.remove(token).and_then(|running| running.stop);
+        let report = match (ended, stop) {
+            (Ended::Report(TaskReport { token, .. }) | Ended::NotStarted { token }, Some(Stop::Lost)) => {
+                return self.give_up(&token);
             }
-            Some(Stop::Release) if cancelled => {
-                self.waiting.push_back(crate::convert::released(
-                    &report.token,
-                    "the worker is shutting down",
-                    false,
-                ));
+            (Ended::Report(report), Some(Stop::Release)) if is_cancelled(&report) => {
+                convert::released(&report.token, "the worker is shutting down", false)
             }
-            _ => self.waiting.push_back(report),
-        }
-        false
+            (Ended::Report(report), _) => {
+                self.window.ended(now);
+                report
+            }
+            (Ended::NotStarted { token }, Some(Stop::Cancel)) => convert::report(&token, Outcome::Cancelled),
+            (Ended::NotStarted { token }, Some(Stop::Release)) => {
+                convert::released(&token, "the worker is shutting down", true)
+            }
+            (Ended::NotStarted { token }, None) => convert::released(&token, "the worker's slots are taken", true),
+        };
+        self.wait(report);
     }
 
     /// Gives an attempt back that was never begun.
     pub(crate) fn refuse(&mut self, token: &str, reason: &str) {
-        self.waiting.push_back(crate::convert::released(token, reason, true));
+        self.wait(convert::released(token, reason, true));
+    }
+
+    fn wait(&mut self, report: TaskReport) {
+        self.unanswered_bytes += size(&report);
+        self.waiting.push_back(report);
     }
 
     /// The next reports to send: what gathered while the ones before were under way. One batch is under way at a time.
-    pub(crate) fn next_reports(&mut self) -> Option<Vec<TaskReport>> {
+    pub(crate) fn next_reports(&mut self, now: Instant) -> Option<Vec<TaskReport>> {
         if !self.sent.is_empty() || self.waiting.is_empty() {
             return None;
         }
@@ -236,13 +307,17 @@ impl Pool {
             }
             self.sent.extend(self.waiting.pop_front());
         }
+        self.window.sent(now);
         Some(self.sent.clone())
     }
 
     /// Notes that a report was answered, whatever the answer is. Only one that was accepted is known to be stored: what
     /// made a report stale may be forgotten again with the owner that decided it.
-    pub(crate) fn answered(&mut self, token: &str, accepted: bool) {
-        self.sent.retain(|report| report.token != token);
+    pub(crate) fn answered(&mut self, token: &str, accepted: bool, now: Instant) {
+        if let Some(place) = self.sent.iter().position(|report| report.token == token) {
+            self.unanswered_bytes -= size(&self.sent.swap_remove(place));
+        }
+        self.window.answered(now);
         if !accepted {
             self.give_up(token);
         }
@@ -262,6 +337,10 @@ impl Pool {
     }
 }
 
+fn is_cancelled(report: &TaskReport) -> bool {
+    matches!(report.outcome, Some(task_report::Outcome::Cancelled(_)))
+}
+
 fn size(report: &TaskReport) -> usize {
     match &report.outcome {
         Some(task_report::Outcome::Succeeded(succeeded)) => succeeded.output.len() + 128,
@@ -271,36 +350,94 @@ fn size(report: &TaskReport) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use nexus_tasks::Outcome;
-
     use super::*;
     use crate::convert::report;
 
-    fn done(token: &str) -> TaskReport {
-        report(token, Outcome::Succeeded("1".into()))
+    fn done(token: &str) -> Ended {
+        Ended::Report(report(token, Outcome::Succeeded("1".into())))
+    }
+
+    fn cancelled(token: &str) -> Ended {
+        Ended::Report(report(token, Outcome::Cancelled))
+    }
+
+    fn not_started(token: &str) -> Ended {
+        Ended::NotStarted { token: token.into() }
     }
 
     #[test]
-    fn slots_are_held_until_the_answer() {
+    fn a_slot_is_free_when_its_task_has_ended_though_the_report_has_no_answer() {
         let now = Instant::now();
         let mut pool = Pool::new(2);
+        pool.opened(2);
+        pool.came(2);
         assert!(pool.take("a", now).is_some() && pool.take("a", now).is_none());
-        assert!(pool.take("b", now).is_some() && pool.take("c", now).is_none());
-        assert!(!pool.ended(done("a")));
-        assert_eq!(pool.free(), 0);
-        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1));
-        assert!(!pool.ended(done("b")));
-        assert_eq!(pool.next_reports(), None, "one batch at a time");
-        pool.answered("a", true);
+        assert!(pool.take("b", now).is_some());
+        pool.ended(done("a"), now);
         assert_eq!(pool.free(), 1);
+        assert_eq!(pool.next_reports(now).map(|reports| reports.len()), Some(1));
+        assert_eq!(pool.ask(now), 1);
+        pool.ended(done("b"), now);
+        assert_eq!(pool.next_reports(now), None, "one batch at a time");
+        assert_eq!(pool.ask_alone(now), 1, "a slot does not wait for the batch");
+        pool.answered("a", true, now);
         assert_eq!(
-            pool.next_reports().map(|reports| reports[0].token.clone()),
+            pool.next_reports(now).map(|reports| reports[0].token.clone()),
             Some("b".into())
         );
         pool.unsend();
-        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(1), "sent again");
-        pool.answered("b", true);
-        assert!(pool.is_empty());
+        assert_eq!(
+            pool.next_reports(now).map(|reports| reports.len()),
+            Some(1),
+            "sent again"
+        );
+        pool.answered("b", true, now);
+        assert!(pool.is_empty() && pool.unanswered_bytes == 0);
+        assert_eq!(pool.ask_alone(now), 0, "asked for already");
+    }
+
+    #[test]
+    fn more_than_the_room_is_refused_and_a_server_that_does_not_keep_up_is_asked_for_nothing() {
+        let now = Instant::now();
+        let mut pool = Pool::new(2);
+        for number in 0..8 {
+            assert!(pool.take(&number.to_string(), now).is_some(), "{number}");
+        }
+        assert!(pool.take("one more", now).is_none());
+        for number in 0..8 {
+            pool.ended(done(&number.to_string()), now);
+        }
+        assert!(pool.ask_alone(now) > 0);
+        let large = "x".repeat(MAX_UNANSWERED_BYTES);
+        pool.take("large", now).expect("room");
+        pool.ended(Ended::Report(report("large", Outcome::Succeeded(large))), now);
+        pool.opened(0);
+        assert_eq!((pool.ask(now), pool.ask_alone(now)), (0, 0));
+    }
+
+    #[test]
+    fn what_found_no_slot_is_given_back_as_not_started() {
+        let now = Instant::now();
+        let mut pool = Pool::new(1);
+        for token in ["waited", "released", "cancelled", "lost"] {
+            pool.take(token, now).expect("room");
+        }
+        pool.stop("released", Stop::Release);
+        pool.stop("cancelled", Stop::Cancel);
+        pool.stop("lost", Stop::Lost);
+        for token in ["waited", "released", "cancelled", "lost"] {
+            pool.ended(not_started(token), now);
+        }
+        let reports = pool.next_reports(now).expect("reports");
+        let told: Vec<_> = reports
+            .iter()
+            .map(|report| (&*report.token, report.outcome.as_ref()))
+            .collect();
+        let unstarted = |told: &Option<&task_report::Outcome>| matches!(told, Some(task_report::Outcome::Released(released)) if released.not_started);
+        assert_eq!(told.len(), 3);
+        assert!(told[0].0 == "waited" && unstarted(&told[0].1));
+        assert!(told[1].0 == "released" && unstarted(&told[1].1));
+        assert!(told[2].0 == "cancelled" && matches!(told[2].1, Some(task_report::Outcome::Cancelled(_))));
     }
 
     #[test]
@@ -316,14 +453,11 @@ mod tests {
         assert_eq!(pool.expire(lease, now + lease), 0);
         assert!(lost.is_cancelled() && !kept.is_cancelled());
         pool.direct("lost", Action::Cancel, Some(now));
-        assert!(
-            pool.ended(report("lost", Outcome::Cancelled)),
-            "cancel does not outdo the loss"
-        );
-        assert_eq!(pool.next_reports(), None);
+        pool.ended(cancelled("lost"), now);
+        assert_eq!(pool.next_reports(now), None, "cancel does not outdo the loss");
         pool.stop("kept", Stop::Release);
-        assert!(!pool.ended(report("kept", Outcome::Cancelled)));
-        let reports = pool.next_reports().expect("reports");
+        pool.ended(cancelled("kept"), now);
+        let reports = pool.next_reports(now).expect("reports");
         assert!(matches!(reports[0].outcome, Some(task_report::Outcome::Released(_))));
     }
 
@@ -335,17 +469,17 @@ mod tests {
             pool.take(token, now).expect("slot");
         }
         pool.stop("given up", Stop::Lost);
-        assert!(pool.ended(report("given up", Outcome::Cancelled)));
-        pool.ended(done("answered"));
-        pool.next_reports();
+        pool.ended(cancelled("given up"), now);
+        pool.ended(done("answered"), now);
+        pool.next_reports(now);
         let received = |pool: &Pool| pool.received().map(|tokens| tokens.len());
         assert_eq!(received(&pool), Some(3));
-        pool.answered("answered", false);
+        pool.answered("answered", false, now);
         assert_eq!(received(&pool), Some(3), "what made it stale may not be stored");
         pool.take("accepted", now).expect("slot");
-        pool.ended(done("accepted"));
-        pool.next_reports();
-        pool.answered("accepted", true);
+        pool.ended(done("accepted"), now);
+        pool.next_reports(now);
+        pool.answered("accepted", true, now);
         assert_eq!(received(&pool), Some(3), "of that the server knows");
         for number in 0..=MAX_RECEIVED {
             pool.give_up(&number.to_string());
@@ -361,8 +495,9 @@ mod tests {
         let mut pool = Pool::new(8);
         for token in ["a", "b", "c", "d"] {
             pool.take(token, now).expect("slot");
-            pool.ended(report(token, Outcome::Succeeded("x".repeat(900 << 10))));
+            let output = "x".repeat(900 << 10);
+            pool.ended(Ended::Report(report(token, Outcome::Succeeded(output))), now);
         }
-        assert_eq!(pool.next_reports().map(|reports| reports.len()), Some(2));
+        assert_eq!(pool.next_reports(now).map(|reports| reports.len()), Some(2));
     }
 }

@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
         let ask = std::sync::Arc::clone(&self.state.ask);
         loop {
             // What ends while the server leaves is told to the next one.
-            if !matches!(self.phase, Phase::Leaving(_)) && !self.tell_results().await {
+            if !matches!(self.phase, Phase::Leaving(_)) && !(self.tell_results().await && self.ask_for_tasks().await) {
                 return stuck();
             }
             if let Some(ended) = self.finished() {
@@ -134,11 +134,7 @@ impl<'a> Session<'a> {
                     Ok(None) => return Ended::Broken("the server closed the stream".to_owned()),
                     Err(status) => return Ended::Broken(status.message().to_owned()),
                 },
-                report = self.state.next_ended() => {
-                    if self.state.note_ended(report) && !self.ready().await {
-                        return stuck();
-                    }
-                }
+                ended = self.state.next_ended() => self.state.note_ended(ended),
                 _ = beat.tick() => {
                     if !self.heartbeat().await {
                         return stuck();
@@ -195,13 +191,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends the results that gathered while the ones before were under way. Each frees its slot.
+    /// Sends the results that gathered while the ones before were under way, and asks for tasks in the same message.
     async fn tell_results(&mut self) -> bool {
-        let Some(reports) = self.state.pool.next_reports() else {
+        let now = Instant::now();
+        let Some(reports) = self.state.pool.next_reports(now) else {
             return true;
         };
         let free_slots = match self.phase {
-            Phase::Working => u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            Phase::Working => u32::try_from(self.state.pool.ask(now)).unwrap_or(u32::MAX),
             _ => 0,
         };
         let request = ReportTasksRequest {
@@ -212,14 +209,18 @@ impl<'a> Session<'a> {
         self.link.send(Out::Report(request)).await
     }
 
-    /// A slot is free although nothing was reported.
-    async fn ready(&self) -> bool {
+    /// Asks for tasks although there is nothing to report.
+    async fn ask_for_tasks(&mut self) -> bool {
         if self.phase != Phase::Working {
+            return true;
+        }
+        let tasks = self.state.pool.ask_alone(Instant::now());
+        if tasks == 0 {
             return true;
         }
         let ready = PollTasksRequest {
             session: self.link.session.session.clone(),
-            max_tasks: 1,
+            max_tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
             wait: None,
         };
         self.link.send(Out::Ready(ready)).await
@@ -261,6 +262,7 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, tasks: Vec<LeasedTask>) {
+        self.state.pool.came(tasks.len());
         for leased in tasks {
             if matches!(self.phase, Phase::Draining(_) | Phase::Stopping(_)) {
                 self.state.pool.refuse(&leased.token, "the worker is shutting down");
@@ -272,9 +274,10 @@ impl<'a> Session<'a> {
 
     fn answered(&mut self, response: ReportTasksResponse) {
         kill_here("worker::reported");
+        let now = Instant::now();
         for result in response.results {
             let accepted = result.status() == report_result::Status::Accepted;
-            self.state.pool.answered(&result.token, accepted);
+            self.state.pool.answered(&result.token, accepted, now);
             match result.status() {
                 report_result::Status::Stale => tracing::info!(reason = %result.message, "a result came too late"),
                 report_result::Status::Invalid => tracing::warn!(reason = %result.message, "a result was refused"),

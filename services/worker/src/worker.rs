@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use nexus_api::worker::v1::TaskReport;
 use nexus_supervise::Background;
 use nexus_tasks::TaskRunner;
 use tokio::sync::{Notify, mpsc, watch};
@@ -12,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Bench;
 use crate::link::{Client, Link, Resumption};
 use crate::options::Options;
-use crate::pool::{Pool, Stop};
+use crate::pool::{Ended as AttemptEnded, Pool, Stop};
 use crate::session::{Ended, Session};
 use crate::shipper::Shipper;
+use crate::slots::Slots;
 use crate::{backoff, metrics, standing};
 
 /// How long telling the server the last results may take at the shutdown.
@@ -56,14 +56,16 @@ impl Worker {
         let mut failures = 0;
         while !shutdown.is_cancelled() {
             let resumption = state.resumption();
+            let free = state.pool.free();
             let opened = tokio::select! {
-                opened = Link::open(&state.client, &state.options, state.pool.free(), resumption) => opened,
+                opened = Link::open(&state.client, &state.options, free, resumption) => opened,
                 () = shutdown.cancelled() => break,
             };
             match opened {
                 Ok(link) => {
                     metrics::connected();
-                    metrics::slots(state.options.slots, state.pool.busy());
+                    state.pool.opened(free);
+                    state.measure();
                     connected.send_replace(true);
                     let since = Instant::now();
                     tracing::info!(worker = %state.options.name, slots = state.options.slots, "the worker is connected");
@@ -101,8 +103,9 @@ pub(crate) struct State {
     pub(crate) lease: std::time::Duration,
     /// An attempt waits for the server's word on its lease.
     pub(crate) ask: Arc<Notify>,
-    ended: mpsc::Receiver<TaskReport>,
-    ended_sender: mpsc::Sender<TaskReport>,
+    slots: Slots,
+    ended: mpsc::Receiver<AttemptEnded>,
+    ended_sender: mpsc::Sender<AttemptEnded>,
 }
 
 impl State {
@@ -116,6 +119,7 @@ impl State {
         };
         Self {
             pool: Pool::new(options.slots),
+            slots: Slots::new(options.slots as usize),
             options,
             client,
             bench,
@@ -150,8 +154,8 @@ impl State {
     pub(crate) fn start(&mut self, leased: nexus_api::worker::v1::LeasedTask, sure: Instant) {
         let Some((cancel, seen)) = self.pool.take(&leased.token, sure) else {
             if !self.pool.knows(&leased.token) {
-                tracing::warn!(task = %leased.task, "a task came without a free slot; it is given back");
-                self.pool.refuse(&leased.token, "the worker has no free slot");
+                tracing::warn!(task = %leased.task, "more tasks came than were asked for; one is given back");
+                self.pool.refuse(&leased.token, "the worker holds too many tasks");
             }
             return;
         };
@@ -159,36 +163,50 @@ impl State {
         if now.duration_since(sure) >= self.lease {
             self.pool.keep(&leased.token, now + self.lease);
         }
-        metrics::slots(self.options.slots, self.pool.busy());
-        let (bench, sender) = (self.bench.clone(), self.ended_sender.clone());
+        let (bench, slots, sender) = (self.bench.clone(), self.slots.clone(), self.ended_sender.clone());
         let token = leased.token.clone();
         let gate = standing::gate(seen, self.lease, Arc::clone(&self.ask));
-        let work = tokio::spawn(bench.run(leased, cancel, gate));
+        let work = tokio::spawn(async move {
+            let slot = slots.take(&cancel).await;
+            match slot {
+                Some(_slot) => AttemptEnded::Report(bench.run(leased, cancel, gate).await),
+                None => AttemptEnded::NotStarted { token: leased.token },
+            }
+        });
         tokio::spawn(async move {
-            let report = work.await.unwrap_or_else(|error| {
+            let ended = work.await.unwrap_or_else(|error| {
                 tracing::error!(error = %error, "an attempt's runner failed");
                 let failure = nexus_tasks::Failure::broken("a part of the worker panicked");
-                crate::convert::report(&token, nexus_tasks::Outcome::Failed(failure))
+                AttemptEnded::Report(crate::convert::report(&token, nexus_tasks::Outcome::Failed(failure)))
             });
             // Nobody listens only when the worker is gone.
-            let _gone = sender.send(report).await;
+            let _gone = sender.send(ended).await;
         });
+        self.measure();
+    }
+
+    /// Tells the figures of the slots.
+    fn measure(&self) {
+        metrics::slots(self.options.slots, self.slots.used());
     }
 
     /// The next attempt that ends.
-    pub(crate) async fn next_ended(&mut self) -> TaskReport {
+    pub(crate) async fn next_ended(&mut self) -> AttemptEnded {
         match self.ended.recv().await {
-            Some(report) => report,
+            Some(ended) => ended,
             // The state holds a sender itself, so the channel never closes.
             None => std::future::pending().await,
         }
     }
 
-    /// Notes the end of an attempt; true when its slot is free at once.
-    pub(crate) fn note_ended(&mut self, report: TaskReport) -> bool {
-        let free = self.pool.ended(report);
-        metrics::slots(self.options.slots, self.pool.busy());
-        free
+    /// Notes the end of an attempt, and of others that have ended meanwhile: their reports go out together.
+    pub(crate) fn note_ended(&mut self, ended: AttemptEnded) {
+        let now = Instant::now();
+        self.pool.ended(ended, now);
+        while let Ok(another) = self.ended.try_recv() {
+            self.pool.ended(another, now);
+        }
+        self.measure();
     }
 
     /// Stops the attempts whose lease has run out.
@@ -207,7 +225,7 @@ impl State {
             tokio::select! {
                 () = sleep_until(look) => {}
                 () = shutdown.cancelled() => return,
-                report = self.next_ended() => drop(self.note_ended(report)),
+                ended = self.next_ended() => self.note_ended(ended),
             }
             self.expire();
             if Instant::now() >= until {
@@ -222,8 +240,8 @@ impl State {
         let limit = self.options.tasks.kill_grace + FAREWELL;
         let all = async {
             while self.pool.busy() > 0 {
-                let report = self.next_ended().await;
-                self.note_ended(report);
+                let ended = self.next_ended().await;
+                self.note_ended(ended);
             }
         };
         if timeout(limit, all).await.is_err() {
