@@ -69,6 +69,7 @@ fn start(
     let _child = command
         .args(&options.supervisor.args)
         .arg(memory.unwrap_or(0).to_string())
+        .arg(options.niceness.to_string())
         .arg(bash)
         .args(["--noprofile", "--norc", "-e", "-o", "pipefail"])
         .arg(script)

@@ -19,6 +19,7 @@ mod logs;
 mod options;
 mod outcome;
 mod patience;
+mod priority;
 mod process;
 mod python;
 mod redact;

@@ -63,6 +63,8 @@ pub struct Options {
     pub allow_private: bool,
     /// Whom bash and Python tasks run as; the worker's own user when not set.
     pub user: Option<TaskUser>,
+    /// How much the processes of `bash` and `python` tasks yield to others, from 0, not at all, to 19; see nice(1).
+    pub niceness: u8,
     /// Where scratch folders are made; the system's when not set.
     pub scratch: Option<PathBuf>,
     /// Where connections are looked up by name.
@@ -70,7 +72,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Safe defaults: private addresses refused, 2 GiB for Python and at most 8 warm interpreters, 1 MiB of output, 10 MiB of log, 5 s of grace.
+    /// Safe defaults: private addresses refused, 2 GiB for Python and at most 8 warm interpreters, niceness 10, 1 MiB of output, 10 MiB of log, 5 s of grace.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
         Self {
@@ -85,6 +87,7 @@ impl Options {
             kill_grace: Duration::from_secs(5),
             allow_private: false,
             user: None,
+            niceness: 10,
             scratch: None,
             secrets: Arc::new(SecretStore::from_env()),
         }

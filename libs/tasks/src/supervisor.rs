@@ -20,7 +20,9 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid, setsid};
+use nix::unistd::{Pid, getpid};
+
+use crate::priority;
 
 /// First argument that makes a program act as the supervisor.
 pub const SUBCOMMAND: &str = "__supervise";
@@ -35,7 +37,7 @@ pub fn intercept() -> Option<ExitCode> {
     (args.next()? == SUBCOMMAND).then(|| main(args))
 }
 
-/// Supervises one command: `MEMORY-BYTES PROGRAM ARG…`, memory 0 for no limit.
+/// Supervises one command: `MEMORY-BYTES NICENESS PROGRAM ARG…`, memory 0 for no limit.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let Ok(socket) = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned() else {
@@ -50,12 +52,13 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
-    let [memory, program, rest @ ..] = args else {
-        return Err("usage: MEMORY-BYTES PROGRAM ARG…".to_owned());
+    let [memory, niceness, program, rest @ ..] = args else {
+        return Err("usage: MEMORY-BYTES NICENESS PROGRAM ARG…".to_owned());
     };
+    let niceness: u8 = niceness.to_str().and_then(|text| text.parse().ok()).unwrap_or(0);
     let memory: u64 = memory.to_str().and_then(|text| text.parse().ok()).unwrap_or(0);
-    // A session of its own: a terminal's Ctrl-C goes to the worker alone, which then decides.
-    let _already_leader = setsid();
+    // A terminal's Ctrl-C goes to the worker alone, which then decides.
+    let own_session = priority::leave_the_terminal();
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("cannot adopt processes: {error}"))?;
     let commands = socket.try_clone().map_err(|error| error.to_string())?;
     let state = Arc::new(State::default());
@@ -64,6 +67,12 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
         .stack_size(64 * 1024)
         .spawn(move || listen(commands, &listener))
         .map_err(|error| format!("cannot start a thread: {error}"))?;
+    if own_session && niceness > 0 {
+        let lowering = std::thread::Builder::new().stack_size(64 * 1024);
+        let _as_before = lowering.spawn(move || priority::lower_session(niceness));
+    }
+    // This thread and what it starts; the other one must hear the worker however busy the machine is.
+    priority::lower(niceness);
     let _kept = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     if memory > 0 {
         setrlimit(Resource::RLIMIT_AS, memory, memory).map_err(|error| format!("cannot limit memory: {error}"))?;

@@ -74,12 +74,18 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts one on a folder.
     pub(crate) fn start_on(place: &Place, folder: TempDir) -> Result<Self, BenchError> {
+        Self::start_with(place, folder, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(place: &Place, folder: TempDir, args: &[&str]) -> Result<Self, BenchError> {
         let metrics = place.has_metrics.then(free_address).transpose()?;
         let begun = Instant::now();
         let mut command = Command::new(&place.binary);
         command
             .args(["dev", "--no-sample", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.path().join("data"))
+            .args(args)
             .current_dir(folder.path())
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())

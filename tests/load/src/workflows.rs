@@ -114,13 +114,25 @@ pub(crate) fn diamond(name: &str) -> String {
 /// Python tasks in a row, each of which works out a Fibonacci number.
 pub(crate) fn fibonacci(name: &str, n: u32, length: usize, isolation: Isolation) -> String {
     let mut file = File::new(name);
-    let isolation = isolation.map_or_else(String::new, |isolation| format!("isolation: {isolation}, "));
-    let code = r#""def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\ndef main(n): return fib(n)""#;
     for place in 0..length {
-        let kind = format!("python: {{{isolation}args: {{n: {n}}}, code: {code}}}");
-        file.task(&format!("t{place}"), &after(place), &kind);
+        file.task(&format!("t{place}"), &after(place), &fib(n, isolation));
     }
     file.0
+}
+
+/// So many Python tasks at a time, each of which works out a Fibonacci number.
+pub(crate) fn side_by_side(name: &str, n: u32, tasks: usize) -> String {
+    let mut file = File::new(name);
+    for place in 0..tasks {
+        file.task(&format!("t{place}"), "", &fib(n, None));
+    }
+    file.0
+}
+
+fn fib(n: u32, isolation: Isolation) -> String {
+    let isolation = isolation.map_or_else(String::new, |isolation| format!("isolation: {isolation}, "));
+    let code = r#""def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\ndef main(n): return fib(n)""#;
+    format!("python: {{{isolation}args: {{n: {n}}}, code: {code}}}")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The workloads, and what they have in common: a server of their own, a warm-up, so many runs, and what they cost.
 
+mod beside;
 mod chain;
 mod graphs;
 mod growth;
@@ -37,6 +38,7 @@ const DEV: &[&str] = &[
     "python_fib10_x40_warm",
     "python_fib10_x40_process",
     "python_fib33_x10",
+    "noop_beside_40_python",
     "graph_1000",
     "graph_10000",
     "graph_100000",
@@ -123,8 +125,13 @@ pub(crate) struct Sample {
 impl Measured {
     /// The line with what the runs cost.
     pub(crate) fn line(&self, name: &str, unit: &str) -> Line {
+        self.line_of(name, unit, &self.figures)
+    }
+
+    /// The same about other figures that were taken meanwhile.
+    fn line_of(&self, name: &str, unit: &str, figures: &Figures) -> Line {
         let line = Line::new(name)
-            .figure(unit, &self.figures)
+            .figure(unit, figures)
             .number("tasks", self.tasks / self.figures.count().max(1) as f64)
             .number("events_per_task", self.events as f64 / self.tasks)
             .number("peak_rss_mib", self.peak_mib);
@@ -233,6 +240,7 @@ async fn run_one(bench: &Bench<'_>, name: &str) -> Result<Vec<Line>, BenchError>
         "python_fib10_x40_warm" => python::fib10(bench, name, Some("warm")).await,
         "python_fib10_x40_process" => python::fib10(bench, name, Some("process")).await,
         "python_fib33_x10" => python::fib33(bench, name).await,
+        "noop_beside_40_python" => beside::run(bench, name).await,
         "graph_1000" => graphs::run(bench, bench.options.size(1_000, 500)).await,
         "graph_10000" => graphs::run(bench, bench.options.size(10_000, 1_000)).await,
         "graph_100000" => graphs::run(bench, bench.options.size(100_000, 2_000)).await,

@@ -104,7 +104,7 @@ class Keeper:
         self.child = None
 
     def run(self):
-        os.setsid()
+        os.setpgid(0, 0)
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         # From here on an end without a word may have run the user's code; before, the worker may simply try again.
         self.control.sendall(b"S")
@@ -209,7 +209,8 @@ class Keeper:
 
 def wait_for_attempts(parent, inner, begun):
     """The life of a task's process."""
-    os.setsid()
+    os.setpgid(0, 0)
+    os.nice(NICENESS)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(70)
@@ -262,7 +263,7 @@ def reap(pid):
 
 
 def kill_group(pid, number):
-    # Before its setsid the task is no group leader yet, so the process itself is named too.
+    # Before its setpgid the task is no group leader yet, so the process itself is named too.
     for send in (os.killpg, os.kill):
         try:
             send(pid, number)

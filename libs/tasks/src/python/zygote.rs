@@ -50,6 +50,7 @@ pub(crate) struct Zygote {
     python: PathBuf,
     module_path: Vec<String>,
     user: Option<TaskUser>,
+    niceness: u8,
     running: Mutex<Option<Running>>,
 }
 
@@ -74,6 +75,7 @@ impl Zygote {
             python: options.python.clone(),
             module_path: folders.iter().map(|path| path.display().to_string()).collect(),
             user: options.user.clone(),
+            niceness: options.niceness,
             running: Mutex::new(None),
         }
     }
@@ -172,6 +174,7 @@ impl Zygote {
                 .arg("-c")
                 .arg(SCRIPT)
                 .arg(TASK)
+                .arg(self.niceness.to_string())
                 .env_clear()
                 .envs(
                     PASSED_ON
@@ -186,8 +189,6 @@ impl Zygote {
                 .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
-                // Not in the terminal's foreground group: Ctrl-C is the worker's to handle.
-                .process_group(0)
                 .spawn()?;
             let last_words = Arc::new(SyncMutex::new(String::new()));
             if let Some(stderr) = child.stderr.take() {

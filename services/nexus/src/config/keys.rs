@@ -225,6 +225,12 @@ pub(crate) const KEYS: &[Key] = &[
         "File with secrets and connections; also read from `NEXUS_SECRET_*` and `NEXUS_CONNECTION_*`.",
     ),
     key(
+        "worker.niceness",
+        Count,
+        "How much the processes of `bash` and `python` tasks yield the processor to others, from 0, not at all, to 19.",
+    )
+    .from(0, 19),
+    key(
         "worker.scratch",
         Text,
         "Where tasks' scratch folders are made; the system's when not set.",

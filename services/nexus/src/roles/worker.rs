@@ -104,6 +104,7 @@ fn options(config: &Config) -> Result<nexus_worker::Options, StartError> {
     tasks.python_memory = set.python_memory;
     tasks.bash = set.bash.clone();
     tasks.kill_grace = set.kill_grace.0;
+    tasks.niceness = set.niceness;
     tasks.scratch = set.scratch.clone();
     let wrong = |problem: String| StartError::Role {
         role: "worker",
