@@ -109,6 +109,21 @@ pub enum EventKind {
     TaskFinished,
 }
 
+impl EventKind {
+    /// Every one of them.
+    pub const ALL: [Self; 9] = [
+        Self::ExecutionCreated,
+        Self::ExecutionStarted,
+        Self::ExecutionCancelling,
+        Self::ExecutionFinished,
+        Self::TaskScheduled,
+        Self::TaskStarted,
+        Self::TaskRetrying,
+        Self::TaskLost,
+        Self::TaskFinished,
+    ];
+}
+
 impl Fact {
     /// The fact's kind.
     #[must_use]

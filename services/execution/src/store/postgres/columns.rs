@@ -5,7 +5,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use crate::store::{Change, StoreError, codec};
+use crate::store::{Change, StoreError, codec, facts};
 
 /// A statement to which columns are bound.
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -267,7 +267,7 @@ impl Events {
         let mut columns = Self::default();
         for change in changes {
             for event in &change.events {
-                let written = codec::event_columns(event);
+                let written = facts::event_columns(event);
                 columns.executions.push(change.execution.id.0);
                 columns.sequences.push(big(event.sequence));
                 columns.at.push(event.at);

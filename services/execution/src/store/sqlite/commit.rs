@@ -13,8 +13,8 @@ use uuid::fmt::Simple;
 
 use super::database;
 use crate::ids::{ExecutionId, SHARDS};
-use crate::store::codec;
 use crate::store::{Change, Fence, StoreError};
+use crate::store::{codec, facts};
 
 /// Outputs of one portion.
 macro_rules! upsert_outputs {
@@ -256,7 +256,7 @@ fn events(changes: &[Change]) -> Vec<EventColumns> {
     let mut rows = Vec::new();
     for change in changes {
         for event in &change.events {
-            let columns = codec::event_columns(event);
+            let columns = facts::event_columns(event);
             rows.push(EventColumns(
                 hex(change),
                 event.sequence,

@@ -11,8 +11,9 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::database;
 use crate::ids::ExecutionId;
-use crate::store::codec::{self, EventColumns};
+use crate::store::facts::EventColumns;
 use crate::store::{ExecutionRow, ListFilter, StoreError, TaskDuration, TaskRow};
+use crate::store::{codec, facts};
 
 /// The columns of an execution without its payloads, in the order that [`execution_row`] reads them.
 macro_rules! execution_columns {
@@ -299,5 +300,5 @@ fn event(row: &SqliteRow) -> Result<Event, StoreError> {
         data: row.try_get(6).map_err(database)?,
     };
     let sequence = row.try_get::<i64, _>(0).map_err(database)?.cast_unsigned();
-    codec::event(sequence, row.try_get(1).map_err(database)?, &columns)
+    facts::event(sequence, row.try_get(1).map_err(database)?, &columns)
 }
