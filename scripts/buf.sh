@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Runs buf, the linter of the contracts, installing it from npm below target/ when it is not there.
+#   lint      style, comments, form, and that nothing breaks who was built against the released contracts
+#   release   makes the contracts as they are now those that nothing may break
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=1.75.0
@@ -18,9 +20,16 @@ else
   fi
   buf="$home/node_modules/.bin/buf"
 fi
-if [ "${1:-}" = lint ]; then
+released=proto/released.binpb
+case "${1:-}" in
+lint)
   "$buf" lint --path proto/nexus
   "$buf" format --diff --exit-code --path proto/nexus
-else
-  "$buf" "$@"
-fi
+  "$buf" breaking --against "$released" || {
+    echo "error: programs built against the released contracts would break; add instead of changing (buf.build/docs/breaking)" >&2
+    exit 1
+  }
+  ;;
+release) "$buf" build --exclude-source-info -o "$released" ;;
+*) "$buf" "$@" ;;
+esac
