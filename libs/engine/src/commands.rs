@@ -194,7 +194,7 @@ pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<T
 }
 
 /// The effects that an execution is owed after its state was loaded from a store: dispatches of what is ready and
-/// timers of what waits. Attempts that were running must be given back first, with [`Command::Lose`].
+/// timers of what waits. Nothing is owed for attempts that run: their leases are taken over, or end with [`Command::Lose`].
 ///
 /// No wait is longer than the workflow asks for, counted from `now`: if the clock was set back since, a retry that was
 /// due in a second must not be due in an hour.

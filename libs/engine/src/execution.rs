@@ -229,7 +229,7 @@ impl Execution {
 
     /// What a decision that was cut had left over.
     fn derive_backlog(&self) -> Backlog {
-        if self.closing.is_some() {
+        if self.mode().is_closing() {
             return Backlog {
                 sweep: Some(0),
                 ..Backlog::default()

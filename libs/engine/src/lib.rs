@@ -38,5 +38,5 @@ pub use progress::END_RULE;
 pub use record::{ExecutionRecord, TaskRecord};
 pub use retry::{LONGEST_ASKED_WAIT, backoff, splitmix};
 pub use rules::{Tally, Verdict, judge};
-pub use state::{Closing, ExecutionState, Output, TaskState};
+pub use state::{Closing, ExecutionState, Mode, Output, TaskState};
 pub use transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};

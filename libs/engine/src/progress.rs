@@ -60,7 +60,7 @@ pub(crate) fn advance(decision: &mut Decision<'_>) {
 /// given back.
 fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
     let current = &decision.execution.tasks[task as usize];
-    if current.state != TaskState::Waiting || decision.execution.closing.is_some() {
+    if current.state != TaskState::Waiting || !decision.execution.mode().may_start() {
         return None;
     }
     let plan = &decision.execution.plan.tasks[task as usize];
@@ -212,7 +212,7 @@ fn conclude(execution: &Execution) -> Fact {
 /// The failure that must end the whole execution now that a task has ended: its own, or one that waited for it.
 fn fails_fast(execution: &Execution, task: u32) -> Option<u32> {
     let plan = &execution.plan;
-    if !plan.fail_fast || execution.closing.is_some() {
+    if !plan.fail_fast || execution.mode().is_closing() {
         return None;
     }
     let needs = plan.tasks[task as usize].needs.iter().copied();

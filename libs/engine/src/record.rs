@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::failure::Failure;
-use crate::state::{Closing, ExecutionState, Output, TaskState};
+use crate::state::{Closing, ExecutionState, Mode, Output, TaskState};
 
 /// A task, as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +113,16 @@ impl ExecutionRecord {
             finished_at: None,
             output: None,
             failure: None,
+        }
+    }
+
+    /// Whether anything may start.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match (self.closing, self.state) {
+            (Some(_), _) => Mode::Closing,
+            (None, ExecutionState::Paused) => Mode::Paused,
+            (None, _) => Mode::Open,
         }
     }
 }

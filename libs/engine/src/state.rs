@@ -97,6 +97,31 @@ pub enum Closing {
     FailFast,
 }
 
+/// Whether anything of an execution may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// It may.
+    Open,
+    /// Not now: what runs goes on, and nothing new is given out.
+    Paused,
+    /// Never again: what runs is told to stop, and then the execution ends.
+    Closing,
+}
+
+impl Mode {
+    /// Whether anything may start now.
+    #[must_use]
+    pub fn may_start(self) -> bool {
+        self == Self::Open
+    }
+
+    /// Whether the execution is on its way to an early end.
+    #[must_use]
+    pub fn is_closing(self) -> bool {
+        self == Self::Closing
+    }
+}
+
 /// A task's or workflow's output: the JSON text exactly as it came, parsed only when an expression looks into it.
 #[derive(Debug, Clone)]
 pub struct Output {

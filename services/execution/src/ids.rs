@@ -32,6 +32,26 @@ impl Ids {
         }
     }
 
+    /// Ids that come from a seed alone, for tests that can be run again.
+    #[cfg(any(test, feature = "simulation"))]
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        let (ordered, random) = (AtomicU64::new(1), AtomicU64::new(0));
+        let spread = move |number: u64| nexus_engine::splitmix(seed ^ number.rotate_left(17));
+        Self::new(
+            move || {
+                let number = ordered.fetch_add(1, Ordering::Relaxed);
+                Uuid::from_u64_pair(number, spread(number))
+            },
+            move || {
+                let number = random.fetch_add(1, Ordering::Relaxed);
+                Uuid::from_u64_pair(spread(!number), number)
+            },
+        )
+    }
+
     /// Ids from elsewhere: `ordered` gives ones that sort by creation, `random` ones that cannot be guessed.
     #[must_use]
     pub fn new(

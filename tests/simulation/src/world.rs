@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
 use nexus_execution::Ids;
@@ -11,7 +11,6 @@ use nexus_execution::owner::{Limits, Message, Verdict as Directive};
 use nexus_execution::store::StoreError;
 use nexus_execution::store::memory::MemoryStore;
 use nexus_streams::Entry;
-use uuid::Uuid;
 
 use crate::Verdict;
 use crate::checker::Checker;
@@ -120,7 +119,7 @@ impl World {
             steady: 0,
             wall: EPOCH,
             store: Arc::default(),
-            ids: ids(rng.u64(..)),
+            ids: Ids::from_seed(rng.u64(..)),
             limits,
             owners: Vec::new(),
             active: 0,
@@ -384,21 +383,4 @@ fn of_owner(happening: &Happening) -> Option<u64> {
         // The store works on while its client sleeps.
         _ => None,
     }
-}
-
-/// Ids that come from a seed alone.
-fn ids(seed: u64) -> Ids {
-    let ordered = AtomicU64::new(1);
-    let random = AtomicU64::new(0);
-    let spread = move |number: u64| nexus_engine::splitmix(seed ^ number.rotate_left(17));
-    Ids::new(
-        move || {
-            let number = ordered.fetch_add(1, Ordering::Relaxed);
-            Uuid::from_u64_pair(number, spread(number))
-        },
-        move || {
-            let number = random.fetch_add(1, Ordering::Relaxed);
-            Uuid::from_u64_pair(spread(!number), number)
-        },
-    )
 }

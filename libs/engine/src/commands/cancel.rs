@@ -13,7 +13,7 @@ pub(super) fn cancel(decision: &mut Decision<'_>, reason: String) -> Result<(), 
         return Err(Rejection::Closed);
     }
     // Cancelling twice is no error and changes nothing.
-    if decision.execution.closing.is_none() {
+    if !decision.execution.mode().is_closing() {
         let reason = if reason.is_empty() {
             "cancelled".to_owned()
         } else {

@@ -8,7 +8,7 @@ pub(super) fn carry_on(decision: &mut Decision<'_>) -> Result<(), Rejection> {
         return Err(Rejection::Closed);
     }
     decision.execution.backlog.continued = false;
-    if decision.execution.closing.is_some() {
+    if decision.execution.mode().is_closing() {
         cancel::sweep(decision);
     } else {
         progress::advance(decision);

@@ -26,8 +26,8 @@ pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker
     let ready = current.state == TaskState::Scheduled && current.current_attempt() == attempt;
     let again = planted(Bug::GrantedTwice) && current.state == TaskState::Running && current.leases == attempt;
     // What is being ended gives out nothing, also where the end has not been told to every task yet.
-    let closing = decision.execution.closing.is_some() && !planted(Bug::CancelledStillGranted);
-    if !(ready || again) || closing {
+    let may_start = decision.execution.mode().may_start() || planted(Bug::CancelledStillGranted);
+    if !(ready || again) || !may_start {
         return Err(Rejection::Stale);
     }
     if again {

@@ -27,7 +27,7 @@ pub(super) fn lose(
         failure.message =
             format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
         report::finish(decision, task, TaskState::Unknown, None, Some(failure));
-    } else if decision.execution.closing.is_some() {
+    } else if decision.execution.mode().is_closing() {
         cancelled(decision, task);
     } else if losses >= MAX_INFRA_LOSSES {
         failure.message = format!("{reason}; lost {losses} times, which is the limit");
@@ -40,7 +40,7 @@ pub(super) fn lose(
 
 /// Makes the task ready again; while the execution is being ended, ends it.
 pub(super) fn give_back(decision: &mut Decision<'_>, task: u32, attempt: u32, reason: &str, counted: bool) {
-    if decision.execution.closing.is_some() {
+    if decision.execution.mode().is_closing() {
         return cancelled(decision, task);
     }
     let failure = Failure::new(FailureKind::Infrastructure, "WorkerLost", reason);

@@ -18,7 +18,7 @@ pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outco
             return lose::lose(decision, task, attempt, &failure.message, true);
         }
         Outcome::Failed(failure) => fail(decision, task, attempt, failure),
-        Outcome::Cancelled if decision.execution.closing.is_some() => {
+        Outcome::Cancelled if decision.execution.mode().is_closing() => {
             let reason = decision.execution.closing_reason.clone();
             let failure = Failure::new(FailureKind::Cancelled, "Cancelled", reason);
             finish(decision, task, TaskState::Cancelled, None, Some(failure));
@@ -60,7 +60,7 @@ pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure
         (Some(total), Some(scheduled_at)) => next_at < scheduled_at.saturating_add(total.micros()),
         _ => true,
     };
-    if decision.execution.closing.is_none() && may_retry(&plan.retry, made, &failure) {
+    if !decision.execution.mode().is_closing() && may_retry(&plan.retry, made, &failure) {
         let wait = wait(decision.execution, task, Some(&failure));
         let next_at = decision.now.saturating_add(wait);
         if in_time(next_at) {

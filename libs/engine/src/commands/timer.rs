@@ -21,7 +21,7 @@ pub(super) fn fired(decision: &mut Decision<'_>, timer: Timer) -> Result<(), Rej
 
 fn retry_due(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
     let current = decision.execution.tasks.get(task as usize).ok_or(Rejection::Stale)?;
-    let closing = decision.execution.closing.is_some();
+    let closing = decision.execution.mode().is_closing();
     if current.state != TaskState::Retrying || current.leases != attempt || closing {
         return Err(Rejection::Stale);
     }
@@ -76,7 +76,7 @@ fn attempt_too_long(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Res
 }
 
 fn execution_too_long(decision: &mut Decision<'_>) -> Result<(), Rejection> {
-    if decision.execution.closing.is_some() {
+    if decision.execution.mode().is_closing() {
         return Err(Rejection::Stale);
     }
     cancel::close(decision, Closing::TimedOut, "the workflow's timeout is over".to_owned());

@@ -231,7 +231,8 @@ async fn run(seed: u64) {
         SqliteStore::open(folder.path()).await.expect("open"),
         in_postgres(folder.path()).await.expect("open"),
     );
-    let owner = Ids::system().random();
+    let ids = Ids::from_seed(seed);
+    let owner = ids.random();
     let fences = (
         stores.0.claim(owner).await.expect("claim"),
         stores.1.claim(owner).await.expect("claim"),
@@ -239,7 +240,7 @@ async fn run(seed: u64) {
     assert_eq!(fences.0, fences.1, "the first owner of a fresh database");
     let mut list = List {
         rng: Rng::with_seed(seed),
-        ids: Ids::system(),
+        ids,
         known: Vec::new(),
         at: 1_000_000,
     };

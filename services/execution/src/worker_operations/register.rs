@@ -24,6 +24,7 @@ const CALL: std::time::Duration = std::time::Duration::from_secs(2);
 
 const MAX_NAME: usize = 256;
 const MAX_QUEUES: usize = 64;
+const MAX_LABELS: usize = 64;
 /// Most slots of one worker.
 pub(super) const MAX_SLOTS: u32 = 10_000;
 const MAX_TOKENS: usize = 10_000;
@@ -43,6 +44,14 @@ pub(crate) async fn register(
     if request.queues.len() > MAX_QUEUES || request.queues.iter().any(unfit) {
         return Err(ApiError::field("queues", format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes")).into());
     }
+    if request.runtime.len() > MAX_NAME {
+        return Err(ApiError::field("runtime", format!("has more than {MAX_NAME} bytes")).into());
+    }
+    let unfit = |(key, value): (&String, &String)| key.is_empty() || key.len() + value.len() > MAX_NAME;
+    if request.labels.len() > MAX_LABELS || request.labels.iter().any(unfit) {
+        let most = format!("at most {MAX_LABELS} of up to {MAX_NAME} bytes each are taken");
+        return Err(ApiError::field("labels", most).into());
+    }
     if let Some(received) = &request.received {
         if request.resume_number == 0 {
             return Err(ApiError::field("resume_number", "is needed beside `received`").into());
@@ -52,6 +61,7 @@ pub(crate) async fn register(
         }
     }
     let (name, queues) = (request.name.clone(), request.queues.clone());
+    let (runtime, labels) = (request.runtime.clone(), request.labels.clone());
     let resumed = sessions::resumed(&request).map(ToOwned::to_owned);
     let generation = match &resumed {
         Some(session) => next_generation(context, session, request.resume_number).await?,
@@ -69,6 +79,8 @@ pub(crate) async fn register(
     tracing::info!(
         worker = name,
         ?queues,
+        runtime,
+        ?labels,
         resumed = resumed.is_some(),
         "a worker registered"
     );
