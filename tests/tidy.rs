@@ -71,7 +71,6 @@ const LONGER: &[(&str, usize)] = &[
     ("tests/faults/src/load.rs", 433),
     ("tests/mesh/tests/mistakes.rs", 497),
     ("tests/simulation/src/workers.rs", 434),
-    ("tests/simulation/src/world.rs", 404),
 ];
 
 fn root() -> PathBuf {

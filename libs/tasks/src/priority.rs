@@ -6,15 +6,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::thread::sleep;
 use std::time::Duration;
 
 use nix::unistd::{Pid, setpgid, setsid};
 
-/// The kernel lets others than root change one group in 100 ms, on the whole machine.
-const AGAIN: Duration = Duration::from_millis(110);
-/// After so many tries it is let be: the task runs all the same.
-const TRIES: u32 = 50;
+/// When to try again to lower a session: the kernel lets others than root change one group in 100 ms, on the whole machine.
+pub(crate) const AGAIN: Duration = Duration::from_millis(110);
 
 /// Lowers the calling thread, and what it starts from now on.
 pub(crate) fn lower(niceness: u8) {
@@ -34,13 +31,10 @@ pub(crate) fn leave_the_terminal() -> bool {
     false
 }
 
-/// Lowers the group of this process's session; may take some seconds.
-pub(crate) fn lower_session(niceness: u8) {
-    for _ in 0..TRIES {
-        match fs::write("/proc/self/autogroup", niceness.to_string()) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(AGAIN),
-            // Done, or the kernel knows no such groups.
-            _ => return,
-        }
+/// Lowers the group of this process's session. False when the kernel wants to be asked again; see [`AGAIN`].
+pub(crate) fn lower_session(niceness: u8) -> bool {
+    match fs::write("/proc/self/autogroup", niceness.to_string()) {
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+        Ok(()) => true,
     }
 }

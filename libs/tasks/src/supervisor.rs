@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -26,6 +26,9 @@ use crate::priority;
 
 /// First argument that makes a program act as the supervisor.
 pub const SUBCOMMAND: &str = "__supervise";
+
+/// After so many tries the session is let be: the task runs all the same.
+const LOWERING_TRIES: u32 = 50;
 
 /// How long killing what a task left may take; a process in the kernel's hands cannot be waited for.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
@@ -65,12 +68,8 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
     let listener = Arc::clone(&state);
     std::thread::Builder::new()
         .stack_size(64 * 1024)
-        .spawn(move || listen(commands, &listener))
+        .spawn(move || listen(commands, &listener, own_session.then_some(niceness)))
         .map_err(|error| format!("cannot start a thread: {error}"))?;
-    if own_session && niceness > 0 {
-        let lowering = std::thread::Builder::new().stack_size(64 * 1024);
-        let _as_before = lowering.spawn(move || priority::lower_session(niceness));
-    }
     // This thread and what it starts; the other one must hear the worker however busy the machine is.
     priority::lower(niceness);
     let _kept = setrlimit(Resource::RLIMIT_CORE, 0, 0);
@@ -155,12 +154,19 @@ impl State {
     }
 }
 
-fn listen(mut commands: UnixStream, state: &State) {
+/// Obeys the worker; between its words lowers this process's session, if it has one of its own.
+fn listen(mut commands: UnixStream, state: &State, session: Option<u8>) {
+    let mut tries = session.map_or(0, |_| LOWERING_TRIES);
     let mut byte = [0];
     loop {
+        if tries > 0 {
+            let lowered = priority::lower_session(session.unwrap_or(0));
+            tries = if lowered { 0 } else { tries - 1 };
+            let _never = commands.set_read_timeout((tries > 0).then_some(priority::AGAIN));
+        }
         match commands.read(&mut byte) {
             Ok(1) if byte[0] == b'T' => state.term(),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             _ => return state.kill(),
         }
     }

@@ -11,26 +11,12 @@ TASK_SOURCE = sys.argv[1]
 NICENESS = int(sys.argv[2])
 
 
-def lower_session():
-    """Lowers the processes of this session as a group, which is what counts where Linux groups them so: sched(7)."""
-    for _ in range(10):
-        try:
-            with open("/proc/self/autogroup", "w") as group:
-                group.write(str(NICENESS))
-            return
-        except BlockingIOError:
-            # Others than root may change one in 100 ms.
-            time.sleep(0.11)
-        except OSError:
-            return
-
 
 def zygote():
     control = socket.socket(fileno=0)
-    # A terminal's Ctrl-C is the worker's to handle. All tasks share this session, so that together they are one group.
+    # A terminal's Ctrl-C is the worker's to handle. All tasks share this session: where Linux shares the processor between
+    # sessions, whatever the niceness of their members (autogroup, sched(7)), they have one part of it and not forty.
     os.setsid()
-    if NICENESS:
-        lower_session()
     # Keepers report for themselves; the kernel may reap them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
