@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use moka::future::Cache;
-use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::definitions::v1::{GetRevisionRequest, GetWorkflowRequest, Revision};
 use nexus_api::error::ApiError;
+use nexus_api::{ErrorReason, Namespace};
 use nexus_engine::Plan;
 use nexus_mesh::Transport;
 use nexus_spec::model::Workflow;
@@ -32,6 +32,7 @@ pub struct Loaded {
 #[derive(Clone)]
 pub struct Plans {
     client: DefinitionsServiceClient<Transport>,
+    /// By the workflow's name, qualified by its namespace, and the revision's number.
     cache: Cache<(String, u32), Arc<Loaded>>,
 }
 
@@ -58,16 +59,16 @@ impl Plans {
         }
     }
 
-    /// A revision by its number, the newest when 0.
+    /// A revision of a namespace's workflow by its number, the newest when 0.
     ///
     /// # Errors
     /// The definitions service's status when it does not give the revision; INTERNAL when what it gives cannot run.
-    pub async fn revision(&self, workflow: &str, number: u32) -> Result<Arc<Loaded>, Status> {
+    pub async fn revision(&self, namespace: &Namespace, workflow: &str, number: u32) -> Result<Arc<Loaded>, Status> {
         let number = match number {
-            0 => self.newest(workflow).await?,
+            0 => self.newest(namespace, workflow).await?,
             number => number,
         };
-        let key = (workflow.to_owned(), number);
+        let key = (namespace.qualify(workflow).into_owned(), number);
         if let Some(loaded) = self.cache.get(&key).await {
             return Ok(loaded);
         }
@@ -75,28 +76,31 @@ impl Plans {
             workflow: workflow.to_owned(),
             revision: number,
         };
+        let request = namespace.request(request);
         let answer = self.client.clone().get_revision(request).await?.into_inner();
-        let loaded = Arc::new(prepare(answer.revision.unwrap_or_default()).await?);
+        let loaded = prepare(namespace.clone(), answer.revision.unwrap_or_default());
+        let loaded = Arc::new(loaded.await?);
         self.cache.insert(key, Arc::clone(&loaded)).await;
         Ok(loaded)
     }
 
     /// The number of a workflow's newest revision. The revision itself is most often known already, and may be large.
-    async fn newest(&self, workflow: &str) -> Result<u32, Status> {
+    async fn newest(&self, namespace: &Namespace, workflow: &str) -> Result<u32, Status> {
         let request = GetWorkflowRequest {
             workflow: workflow.to_owned(),
         };
+        let request = namespace.request(request);
         let answer = self.client.clone().get_workflow(request).await?.into_inner();
         Ok(answer.workflow.unwrap_or_default().latest_revision)
     }
 }
 
 /// Makes a revision ready, a large one where it holds up nobody else.
-async fn prepare(revision: Revision) -> Result<Loaded, Status> {
+async fn prepare(namespace: Namespace, revision: Revision) -> Result<Loaded, Status> {
     if revision.document.len() <= LARGE {
-        return load(&revision);
+        return load(&namespace, &revision);
     }
-    let loading = tokio::task::spawn_blocking(move || load(&revision));
+    let loading = tokio::task::spawn_blocking(move || load(&namespace, &revision));
     loading.await.map_err(|error| {
         tracing::error!(%error, "a revision could not be made ready");
         Status::from(ApiError::new(
@@ -106,7 +110,7 @@ async fn prepare(revision: Revision) -> Result<Loaded, Status> {
     })?
 }
 
-fn load(revision: &Revision) -> Result<Loaded, Status> {
+fn load(namespace: &Namespace, revision: &Revision) -> Result<Loaded, Status> {
     let broken = |error: String| {
         let named = format!(
             "revision {} of workflow {} cannot run: {error}",
@@ -116,6 +120,9 @@ fn load(revision: &Revision) -> Result<Loaded, Status> {
     };
     let workflow = Workflow::from_document(&revision.document).map_err(|error| broken(error.to_string()))?;
     let plan = Plan::new(&workflow, revision.number).map_err(|error| broken(error.to_string()))?;
+    // The queues are named so that those of namespaces stand side by side: in the dispatcher, where workers wait, and
+    // among replicas.
+    let plan = plan.in_namespace(namespace.shared(), |queue| namespace.qualify(queue).into_owned());
     Ok(Loaded {
         workflow,
         plan: Arc::new(plan),
