@@ -31,7 +31,9 @@ pub struct Namespace(Arc<str>);
 
 /// A text that names no namespace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no namespace: lower-case letters, digits and -, none of them - at either end, 1 to {MAX_NAME} in all")]
+#[error(
+    "{0:?} is no namespace: lower-case letters, digits and -, none of them - at either end, 1 to {MAX_NAME} in all"
+)]
 pub struct NotANamespace(String);
 
 impl Default for Namespace {
@@ -198,11 +200,27 @@ mod tests {
         for fits in ["default", "a", "7", "team-a", "a--b", &"x".repeat(MAX_NAME)] {
             assert_eq!(namespace(fits).as_str(), fits);
         }
-        for wrong in ["", "-", "-a", "a-", "A", "a_b", "a/b", "a.b", "ä", " a", "a\n", &"x".repeat(MAX_NAME + 1)] {
+        for wrong in [
+            "",
+            "-",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a/b",
+            "a.b",
+            "ä",
+            " a",
+            "a\n",
+            &"x".repeat(MAX_NAME + 1),
+        ] {
             let error = wrong.parse::<Namespace>().expect_err(wrong);
             assert!(error.to_string().contains("1 to 63"), "{error}");
         }
-        assert_eq!(Namespace::of_field("").expect("none is the default"), Namespace::default());
+        assert_eq!(
+            Namespace::of_field("").expect("none is the default"),
+            Namespace::default()
+        );
         assert!(Namespace::of_field("A").is_err());
     }
 

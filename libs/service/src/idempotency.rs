@@ -1,9 +1,9 @@
 //! Idempotency keys: a caller that repeats a request under the same `request_id` gets the same answer, and an error when it
 //! is another request.
 
+use nexus_api::error::ApiError;
 use nexus_api::namespace::KEY_SEPARATOR;
 use nexus_api::{ErrorReason, Namespace};
-use nexus_api::error::ApiError;
 
 /// Characters of a key at most.
 pub const MAX_KEY: usize = 128;

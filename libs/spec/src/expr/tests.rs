@@ -86,7 +86,9 @@ fn mixed_text_renders_a_string_and_json_inside_it() {
         json!("day 2026-11-01: [\"eu\",\"us\"] null")
     );
     assert_eq!(
-        render(json!("{{ workflow.name }}/{{ workflow.revision }}/{{ execution.id }}@{{ execution.namespace }}")),
+        render(json!(
+            "{{ workflow.name }}/{{ workflow.revision }}/{{ execution.id }}@{{ execution.namespace }}"
+        )),
         json!("orders/7/0193@team-a")
     );
     assert_eq!(render(json!("{{ '{{' }} and {{ '}}' }}")), json!("{{ and }}"));
