@@ -5,6 +5,8 @@ mod commit;
 mod logs;
 mod purge;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

@@ -1,5 +1,8 @@
 //! What every adapter must do: generic over the port, stamped for each adapter below.
 
+mod namespaces;
+
+use nexus_api::Namespace;
 use nexus_engine::{ExecutionState, Failure, FailureKind, TaskState};
 
 use nexus_storage::postgres::Options;
@@ -10,6 +13,7 @@ use super::{
     Change, ExecutionRow, Fence, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow,
 };
 use crate::ids::ExecutionId;
+use namespaces::{the_same_names_stand_in_each_namespace, what_is_anothers_is_not_there};
 
 async fn what_is_committed_is_read_back(store: &dyn Store) {
     let fence = claimed(store).await;
@@ -23,7 +27,7 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         ..finished(id).execution
     };
     assert_eq!(store.execution(id).await.expect("read"), Some(expected.clone()));
-    let state = store.execution_state(id).await.expect("state");
+    let state = store.execution_state(&Namespace::default(), id).await.expect("state");
     assert_eq!(state, Some(expected.state));
     let counted = store.counted(id).await.expect("counted");
     assert_eq!(counted, Some((expected, vec![(TaskState::Succeeded, 1)])));
@@ -42,9 +46,15 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         store.history(id, Some(0), 2, 10).await.expect("history"),
         finished(id).events
     );
-    let digits = id.0.simple().to_string();
-    assert_eq!(store.ids_with_prefix(&digits[..12]).await.expect("prefix"), [id]);
-    assert!(store.ids_with_prefix("ffffffff").await.expect("prefix").is_empty());
+    let (here, digits) = (Namespace::default(), id.0.simple().to_string());
+    assert_eq!(store.ids_with_prefix(&here, &digits[..12]).await.expect("prefix"), [id]);
+    assert!(
+        store
+            .ids_with_prefix(&here, "ffffffff")
+            .await
+            .expect("prefix")
+            .is_empty()
+    );
 }
 
 async fn an_older_owner_is_shut_out(store: &dyn Store) {
@@ -218,7 +228,10 @@ async fn durations_are_means_over_successes(store: &dyn Store) {
         store.commit(fence, &[fresh(id)]).await.expect("commit");
         store.commit(fence, &[finished(id)]).await.expect("commit");
     }
-    let (durations, executions) = store.durations("w", 100).await.expect("durations");
+    let (durations, executions) = store
+        .durations(&Namespace::default(), "w", 100)
+        .await
+        .expect("durations");
     assert_eq!((executions, durations.len()), (2, 1));
     assert_eq!(
         (durations[0].revision, durations[0].position, durations[0].samples),
@@ -380,5 +393,7 @@ nexus_service::conformance! {
         leases_are_kept_while_tasks_run,
         shards_are_loaded_apart,
         what_ended_long_ago_is_removed_with_all_that_belongs_to_it,
+        the_same_names_stand_in_each_namespace,
+        what_is_anothers_is_not_there,
     ],
 }
