@@ -13,7 +13,6 @@ use super::{
     Change, ExecutionRow, Fence, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow,
 };
 use crate::ids::ExecutionId;
-use namespaces::{the_same_names_stand_in_each_namespace, what_is_anothers_is_not_there};
 
 async fn what_is_committed_is_read_back(store: &dyn Store) {
     let fence = claimed(store).await;
@@ -393,7 +392,5 @@ nexus_service::conformance! {
         leases_are_kept_while_tasks_run,
         shards_are_loaded_apart,
         what_ended_long_ago_is_removed_with_all_that_belongs_to_it,
-        the_same_names_stand_in_each_namespace,
-        what_is_anothers_is_not_there,
     ],
 }

@@ -2,6 +2,7 @@
 
 use nexus_api::Namespace;
 
+use super::{in_memory, in_postgres};
 use crate::ids::ExecutionId;
 use crate::store::samples::{claimed, finished, fresh, id};
 use crate::store::{Change, ListFilter, RequestKey, Store};
@@ -25,7 +26,7 @@ async fn listed(store: &dyn Store, filter: ListFilter) -> Vec<ExecutionId> {
     rows.iter().map(|row| row.id).collect()
 }
 
-pub(super) async fn the_same_names_stand_in_each_namespace(store: &dyn Store) {
+async fn the_same_names_stand_in_each_namespace(store: &dyn Store) {
     let fence = claimed(store).await;
     let [one, other] = two();
     let ids = [id(), id()];
@@ -63,7 +64,7 @@ pub(super) async fn the_same_names_stand_in_each_namespace(store: &dyn Store) {
     }
 }
 
-pub(super) async fn what_is_anothers_is_not_there(store: &dyn Store) {
+async fn what_is_anothers_is_not_there(store: &dyn Store) {
     let fence = claimed(store).await;
     let [one, other] = two();
     let theirs = id();
@@ -100,4 +101,13 @@ pub(super) async fn what_is_anothers_is_not_there(store: &dyn Store) {
         1,
         "retention is one for all"
     );
+}
+
+nexus_service::conformance! {
+    adapters: {
+        sqlite: crate::store::sqlite::SqliteStore::open,
+        memory: in_memory,
+        postgres: in_postgres,
+    },
+    tests: [the_same_names_stand_in_each_namespace, what_is_anothers_is_not_there],
 }
