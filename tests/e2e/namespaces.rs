@@ -257,7 +257,7 @@ fn dev_serves_the_namespaces_that_it_is_told_of_and_commands_act_in_theirs() {
     let unknown = nexus(&dev, OTHER, &["run", "told"]);
     assert_eq!(
         unknown.status.code(),
-        Some(4),
+        Some(1),
         "{}",
         String::from_utf8_lossy(&unknown.stderr)
     );
