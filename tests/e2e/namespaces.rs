@@ -234,8 +234,8 @@ fn stdout(output: &Output) -> String {
 }
 
 /// What a task and an expression know of where they are.
-const WHERE: &str = "name: told\ntasks:\n  a:\n    bash: {run: 'echo \"\\\"$NEXUS_NAMESPACE\\\"\" > $NEXUS_OUTPUT'}\n\
-                     output: '{{ tasks.a.output }} {{ execution.namespace }}'\n";
+const WHERE: &str = "name: told\ntasks:\n  a:\n    bash: {run: 'echo n=$NEXUS_NAMESPACE >> $NEXUS_OUTPUT'}\n\
+                     output: '{{ tasks.a.output.n }} {{ execution.namespace }}'\n";
 
 #[test]
 fn dev_serves_the_namespaces_that_it_is_told_of_and_commands_act_in_theirs() {
@@ -252,7 +252,7 @@ fn dev_serves_the_namespaces_that_it_is_told_of_and_commands_act_in_theirs() {
     let ran = stdout(&nexus(&dev, ONE, &["run", "told", "--wait", "-o", "json"]));
     let ran: serde_json::Value = serde_json::from_str(&ran).expect("JSON");
     assert_eq!(ran["namespace"], ONE);
-    assert_eq!(ran["output"], format!("\"{ONE} {ONE}\""));
+    assert_eq!(ran["output"], format!("{ONE} {ONE}"));
     // The folder is of the first; the worker serves the second too.
     let unknown = nexus(&dev, OTHER, &["run", "told"]);
     assert_eq!(
@@ -267,7 +267,7 @@ fn dev_serves_the_namespaces_that_it_is_told_of_and_commands_act_in_theirs() {
         &["run", "-f", "workflows/told.yaml", "--wait", "-o", "json"],
     ));
     let ran: serde_json::Value = serde_json::from_str(&ran).expect("JSON");
-    assert_eq!(ran["output"], format!("\"{OTHER} {OTHER}\""));
+    assert_eq!(ran["output"], format!("{OTHER} {OTHER}"));
     let lines = |namespace: &str, args: &[&str]| stdout(&nexus(&dev, namespace, args)).lines().count();
     assert_eq!(lines(ONE, &["executions", "list"]), 2, "a heading and its own");
     // The flag is stronger than the variable.

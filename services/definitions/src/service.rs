@@ -3,6 +3,7 @@
 use nexus_api::Namespace;
 use nexus_api::definitions::v1 as api;
 use nexus_api::definitions::v1::definitions_service_server::DefinitionsService;
+use nexus_api::namespace::METADATA;
 use tonic::{Request, Response, Status};
 
 use crate::Context;
@@ -32,6 +33,17 @@ impl Service {
     }
 }
 
+/// An answer says whose it is, so that a service that runs what it got can tell a server of before namespaces, which gives
+/// what `default` has instead.
+fn of<T>(context: &Context, message: T) -> Response<T> {
+    let mut answer = Response::new(message);
+    // A name has nothing that metadata could not have.
+    if let Ok(name) = context.namespace.as_str().parse() {
+        answer.metadata_mut().insert(METADATA, name);
+    }
+    answer
+}
+
 #[tonic::async_trait]
 impl DefinitionsService for Service {
     async fn create_workflow(
@@ -44,7 +56,7 @@ impl DefinitionsService for Service {
 
     async fn get_workflow(&self, request: Request<api::GetWorkflowRequest>) -> Answer<api::GetWorkflowResponse> {
         let (context, request) = self.enter(request)?;
-        get::get(&context, request).await.map(Response::new)
+        get::get(&context, request).await.map(|answer| of(&context, answer))
     }
 
     async fn list_workflows(&self, request: Request<api::ListWorkflowsRequest>) -> Answer<api::ListWorkflowsResponse> {
@@ -89,7 +101,9 @@ impl DefinitionsService for Service {
 
     async fn get_revision(&self, request: Request<api::GetRevisionRequest>) -> Answer<api::GetRevisionResponse> {
         let (context, request) = self.enter(request)?;
-        revisions::get(&context, request).await.map(Response::new)
+        revisions::get(&context, request)
+            .await
+            .map(|answer| of(&context, answer))
     }
 
     async fn diff_revisions(&self, request: Request<api::DiffRevisionsRequest>) -> Answer<api::DiffRevisionsResponse> {

@@ -10,7 +10,7 @@ use nexus_api::{ErrorReason, Namespace};
 use nexus_engine::Plan;
 use nexus_mesh::Transport;
 use nexus_spec::model::Workflow;
-use tonic::Status;
+use tonic::{Response, Status};
 
 /// Tasks that the cached plans may have together.
 const CACHED_TASKS: u64 = 500_000;
@@ -77,7 +77,7 @@ impl Plans {
             revision: number,
         };
         let request = namespace.request(request);
-        let answer = self.client.clone().get_revision(request).await?.into_inner();
+        let answer = own(namespace, self.client.clone().get_revision(request).await?)?;
         let loaded = prepare(namespace.clone(), answer.revision.unwrap_or_default());
         let loaded = Arc::new(loaded.await?);
         self.cache.insert(key, Arc::clone(&loaded)).await;
@@ -90,9 +90,23 @@ impl Plans {
             workflow: workflow.to_owned(),
         };
         let request = namespace.request(request);
-        let answer = self.client.clone().get_workflow(request).await?.into_inner();
+        let answer = own(namespace, self.client.clone().get_workflow(request).await?)?;
         Ok(answer.workflow.unwrap_or_default().latest_revision)
     }
+}
+
+/// An answer about this namespace. A definitions service of before namespaces, as there may be during an upgrade, gives the
+/// workflow of `default` that has the same name.
+fn own<T>(namespace: &Namespace, answer: Response<T>) -> Result<T, Status> {
+    let told = Namespace::of(answer.metadata())?;
+    if told == *namespace {
+        return Ok(answer.into_inner());
+    }
+    let problem = format!(
+        "the definitions service gives workflows of the namespace {told} instead of {namespace}: it is of before \
+         namespaces, and has to be upgraded"
+    );
+    Err(ApiError::new(ErrorReason::StorageUnavailable, problem).into())
 }
 
 /// Makes a revision ready, a large one where it holds up nobody else.
@@ -127,4 +141,31 @@ fn load(namespace: &Namespace, revision: &Revision) -> Result<Loaded, Status> {
         workflow,
         plan: Arc::new(plan),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_api::namespace::METADATA;
+
+    use super::*;
+
+    #[test]
+    fn what_a_definitions_service_of_before_gives_is_run_in_default_only() {
+        let there: Namespace = "team-a".parse().expect("a namespace");
+        let answer = |said: Option<&str>| {
+            let mut answer = Response::new(1);
+            if let Some(said) = said {
+                answer.metadata_mut().insert(METADATA, said.parse().expect("a value"));
+            }
+            answer
+        };
+        assert_eq!(own(&there, answer(Some("team-a"))).expect("its own"), 1);
+        for other in [None, Some("default"), Some("team-b")] {
+            let refused = own(&there, answer(other)).expect_err("another's");
+            assert_eq!(refused.code(), tonic::Code::Unavailable, "it is asked again later");
+        }
+        for told in [None, Some("default")] {
+            assert_eq!(own(&Namespace::default(), answer(told)).expect("its own"), 1);
+        }
+    }
 }
