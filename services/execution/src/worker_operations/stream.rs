@@ -58,7 +58,8 @@ pub(crate) async fn stream(
     let stream = context.sessions.attach(&session.session, direct);
     let (credits, credits_seen) = watch::channel(at_most(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
-    let (context, namespace) = (context.clone(), namespace.clone());
+    let context = context.clone();
+    let whose = (namespace.clone(), Arc::clone(&session.session));
     tokio::spawn(async move {
         let leaving = CancellationToken::new();
         let mut feeder = tokio::spawn(feed(
@@ -80,7 +81,7 @@ pub(crate) async fn stream(
                             leaving.cancel();
                             drop((&mut feeder).await);
                         }
-                        take(&context, &namespace, &session, message, &credits, &outbox, &reports).await;
+                        take(&context, &whose, message, &credits, &outbox, &reports).await;
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
@@ -126,11 +127,13 @@ async fn broken(context: &Context, session: &str, stream: u64) {
     }
 }
 
+/// The namespace of a stream, and its session there.
+type Whose = (Namespace, Arc<str>);
+
 /// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
 async fn take(
     context: &Context,
-    namespace: &Namespace,
-    session: &SessionRef,
+    whose: &Whose,
     message: stream_tasks_request::Message,
     credits: &watch::Sender<i64>,
     outbox: &Outbox,
@@ -141,13 +144,13 @@ async fn take(
     match message {
         In::Ready(ready) => add(credits, at_most(ready.max_tasks)),
         In::Heartbeat(mut request) => {
-            request.session = session.session.to_string();
+            request.session = whose.1.to_string();
             // What was leased is said before that nothing more comes; otherwise a replica that does not answer must
             // not hold up the reports behind this.
             if request.leaving {
-                return answer_heartbeat(context, namespace, request, outbox).await;
+                return answer_heartbeat(context, &whose.0, request, outbox).await;
             }
-            let (context, namespace, outbox) = (context.clone(), namespace.clone(), outbox.clone());
+            let (context, namespace, outbox) = (context.clone(), whose.0.clone(), outbox.clone());
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
                 return;
             };
@@ -157,8 +160,8 @@ async fn take(
             });
         }
         In::Report(mut request) => {
-            request.session = session.session.to_string();
-            let (context, namespace) = (context.clone(), namespace.clone());
+            request.session = whose.1.to_string();
+            let (context, namespace) = (context.clone(), whose.0.clone());
             let (credits, outbox) = (credits.clone(), outbox.clone());
             // Never closed, so there always comes a turn.
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
