@@ -12,6 +12,7 @@ mod executions;
 mod frozen;
 mod grpc;
 mod limits;
+mod namespaces;
 mod secrets;
 mod serve;
 mod workers;

@@ -176,6 +176,13 @@ impl Dev {
         transport::connect(&self.address).expect("address")
     }
 
+    /// A way to it for calls about a namespace.
+    #[must_use]
+    pub fn way(&self, namespace: &str) -> Transport {
+        let namespace = namespace.parse().expect("a namespace");
+        transport::in_namespace(self.transport(), &namespace)
+    }
+
     /// A client of the definitions service.
     #[must_use]
     pub fn definitions(&self) -> DefinitionsServiceClient<Transport> {

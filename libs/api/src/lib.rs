@@ -4,6 +4,7 @@
 pub mod error;
 pub mod json;
 pub mod method;
+pub mod namespace;
 pub mod time;
 
 /// Messages that several services share.
@@ -50,3 +51,4 @@ pub mod worker {
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nexus_descriptor.bin"));
 
 pub use common::v1::ErrorReason;
+pub use namespace::Namespace;

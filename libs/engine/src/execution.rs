@@ -272,6 +272,7 @@ impl Execution {
             params: Arc::clone(&self.params),
             tasks: views,
             execution: self.id.clone(),
+            namespace: Arc::clone(&self.plan.namespace),
             workflow: self.plan.workflow.clone(),
             revision: self.plan.revision,
             nonce: nonce.to_owned(),

@@ -2,6 +2,7 @@
 //! shared by all its executions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use nexus_spec::expr::{Condition, ExprError, Template};
 use nexus_spec::model::{Delivery, Priority, Retry, TriggerRule, Workflow};
@@ -10,6 +11,8 @@ use nexus_spec::{InputTemplate, Span};
 /// A revision made ready to run.
 #[derive(Debug)]
 pub struct Plan {
+    /// The namespace that the workflow belongs to, for expressions.
+    pub namespace: Arc<str>,
     /// The workflow's name.
     pub workflow: String,
     /// The revision's number.
@@ -55,7 +58,7 @@ pub struct TaskPlan {
     pub total: Option<Span>,
     /// When to try again.
     pub retry: Retry,
-    /// Queue that it is handed out from.
+    /// Queue that it is handed out from: as the file names it, or as a namespace makes of that.
     pub queue: String,
     /// Which tasks of a queue go first.
     pub priority: Priority,
@@ -105,7 +108,7 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Makes a workflow's revision ready to run.
+    /// Makes a workflow's revision ready to run in the namespace `default`.
     ///
     /// # Errors
     /// When an expression does not compile, a needed task does not exist, or tasks wait for each other.
@@ -135,6 +138,7 @@ impl Plan {
                 source: Box::new(source),
             })?;
         let mut plan = Self {
+            namespace: Arc::from("default"),
             workflow: workflow.name.clone(),
             revision,
             tasks,
@@ -146,6 +150,17 @@ impl Plan {
         plan.refuse_cycles()?;
         plan.mark_wanted();
         Ok(plan)
+    }
+
+    /// The same in another namespace, whose queues are told from those of others by `queue`. Done once for a revision, so
+    /// that handing a task out costs nothing more.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: Arc<str>, queue: impl Fn(&str) -> String) -> Self {
+        self.namespace = namespace;
+        for task in &mut self.tasks {
+            task.queue = queue(&task.queue);
+        }
+        self
     }
 
     /// Marks the tasks that expressions refer to.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use nexus_api::namespace::{self, Namespace};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -100,6 +101,22 @@ pub fn in_process(routes: Routes) -> Transport {
     framed(ServerSpanLayer.layer(routes))
 }
 
+/// A way whose calls are all about one namespace.
+#[must_use]
+pub fn in_namespace(transport: Transport, namespace: &Namespace) -> Transport {
+    // A name has nothing that a header could not have. One that had would be no reason to act on another namespace.
+    let name = HeaderValue::from_str(namespace.as_str()).unwrap_or_else(|_| HeaderValue::from_static("-"));
+    if namespace.is_default() {
+        return transport;
+    }
+    let named = transport.map_request(move |mut request: Request<Body>| {
+        let header = HeaderName::from_static(namespace::METADATA);
+        request.headers_mut().insert(header, name.clone());
+        request
+    });
+    BoxCloneSyncService::new(named)
+}
+
 /// Checks addresses without connecting to them.
 ///
 /// # Errors
@@ -192,6 +209,23 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_call_of_a_namespaces_way_names_it() {
+        let asked = |namespace: &str| {
+            let echo = tower::service_fn(|request: Request<Body>| async move {
+                let mut answer = Response::new(Body::empty());
+                *answer.headers_mut() = request.headers().clone();
+                Ok::<_, Status>(answer)
+            });
+            let namespace = namespace.parse().expect("a namespace");
+            in_namespace(BoxCloneSyncService::new(echo), &namespace).oneshot(Request::new(Body::empty()))
+        };
+        let told = asked("team-a").await.expect("answer");
+        assert_eq!(told.headers()[namespace::METADATA], "team-a");
+        let told = asked("default").await.expect("answer");
+        assert!(told.headers().is_empty(), "as calls were before there were namespaces");
+    }
 
     #[test]
     fn addresses_are_read_and_bad_ones_are_named() {

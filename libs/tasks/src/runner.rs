@@ -41,6 +41,8 @@ pub struct RunContext {
     pub attempt: u32,
     /// Stable over all attempts of the task.
     pub idempotency_key: String,
+    /// The namespace of the execution.
+    pub namespace: Arc<str>,
     /// W3C trace context; empty when there is none.
     pub traceparent: String,
     /// Stop the attempt after this long.

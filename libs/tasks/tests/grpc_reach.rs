@@ -213,6 +213,7 @@ async fn nothing_is_called_before_the_gate_opens() {
         task: "t".into(),
         attempt: 1,
         idempotency_key: "e/t".into(),
+        namespace: "default".into(),
         traceparent: String::new(),
         timeout: run.timeout,
         cancel: run.cancel.clone(),

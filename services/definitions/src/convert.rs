@@ -17,6 +17,7 @@ pub(crate) fn workflow(row: WorkflowRow) -> Workflow {
         task_count: row.task_count,
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
+        namespace: row.namespace.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! - A revision never changes and is never deleted; executions refer to it by (workflow, number).
 //! - Numbers of revisions have no gaps, also over a workflow's deletion and re-creation.
 //! - What is stored is valid: nothing is written that `nexus-spec` finds an error in.
+//! - Nothing of another namespace than the call's is looked at.
 
 mod convert;
 mod error;
@@ -13,6 +14,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_api::definitions::v1::definitions_service_server::DefinitionsServiceServer;
 use nexus_mesh::Clock;
 
@@ -21,11 +23,12 @@ use store::Store;
 /// Largest message that is taken or given: a file of 8 MiB and its canonical form.
 const MAX_MESSAGE: usize = 32 << 20;
 
-/// What every operation works with.
+/// What every operation works with, and in which namespace.
 #[derive(Clone)]
 pub(crate) struct Context {
     store: Arc<dyn Store>,
     clock: Clock,
+    namespace: Namespace,
 }
 
 /// The service.
@@ -45,7 +48,11 @@ impl Definitions {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self {
-            context: Context { store, clock },
+            context: Context {
+                store,
+                clock,
+                namespace: Namespace::default(),
+            },
         }
     }
 

@@ -104,6 +104,7 @@ fn new_revision(workflow: &Workflow, source: &str, message: &str) -> NewRevision
 fn write_of(context: &Context, checked: &Checked, expected: crate::store::Expected, revision: NewRevision) -> Write {
     Write {
         expected,
+        namespace: context.namespace.clone(),
         name: checked.workflow.name.clone(),
         description: checked.workflow.description.clone(),
         labels: checked.workflow.labels.clone().into_iter().collect(),
@@ -118,12 +119,17 @@ async fn find(context: &Context, name: &str) -> Result<WorkflowRow, Status> {
     if name.is_empty() {
         return Err(ApiError::field("workflow", "must name a workflow").into());
     }
-    if let Some(row) = context.store.workflow(name).await.map_err(storage)? {
+    if let Some(row) = context
+        .store
+        .workflow(&context.namespace, name)
+        .await
+        .map_err(storage)?
+    {
         return Ok(row);
     }
     let all = context
         .store
-        .list(&ListFilter::default(), "", 1_000)
+        .list(&context.namespace, &ListFilter::default(), "", 1_000)
         .await
         .map_err(storage)?;
     let near = nexus_spec::nearest(name, all.iter().map(|row| row.name.as_str()));

@@ -1,7 +1,9 @@
 //! The service for callers: translates, and does nothing else.
 
+use nexus_api::Namespace;
 use nexus_api::definitions::v1 as api;
 use nexus_api::definitions::v1::definitions_service_server::DefinitionsService;
+use nexus_api::namespace::METADATA;
 use tonic::{Request, Response, Status};
 
 use crate::Context;
@@ -19,78 +21,117 @@ impl std::fmt::Debug for Service {
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl Service {
+    /// What a call asks for, and what it is answered with: in the namespace that it names.
+    fn enter<T>(&self, request: Request<T>) -> Result<(Context, T), Status> {
+        let (namespace, request) = Namespace::split(request)?;
+        let context = Context {
+            namespace,
+            ..self.0.clone()
+        };
+        Ok((context, request))
+    }
+}
+
+/// An answer says whose it is, so that a service that runs what it got can tell a server of before namespaces, which gives
+/// what `default` has instead.
+fn of<T>(context: &Context, message: T) -> Response<T> {
+    let mut answer = Response::new(message);
+    // A name has nothing that metadata could not have.
+    if let Ok(name) = context.namespace.as_str().parse() {
+        answer.metadata_mut().insert(METADATA, name);
+    }
+    answer
+}
+
 #[tonic::async_trait]
 impl DefinitionsService for Service {
     async fn create_workflow(
         &self,
         request: Request<api::CreateWorkflowRequest>,
     ) -> Answer<api::CreateWorkflowResponse> {
-        create::create(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        create::create(&context, request).await.map(Response::new)
     }
 
     async fn get_workflow(&self, request: Request<api::GetWorkflowRequest>) -> Answer<api::GetWorkflowResponse> {
-        get::get(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        get::get(&context, request).await.map(|answer| of(&context, answer))
     }
 
     async fn list_workflows(&self, request: Request<api::ListWorkflowsRequest>) -> Answer<api::ListWorkflowsResponse> {
-        list::list(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        list::list(&context, request).await.map(Response::new)
     }
 
     async fn update_workflow(
         &self,
         request: Request<api::UpdateWorkflowRequest>,
     ) -> Answer<api::UpdateWorkflowResponse> {
-        update::update(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        update::update(&context, request).await.map(Response::new)
     }
 
     async fn delete_workflow(
         &self,
         request: Request<api::DeleteWorkflowRequest>,
     ) -> Answer<api::DeleteWorkflowResponse> {
-        delete::delete(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        delete::delete(&context, request).await.map(Response::new)
     }
 
     async fn apply_workflow(&self, request: Request<api::ApplyWorkflowRequest>) -> Answer<api::ApplyWorkflowResponse> {
-        apply::apply(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        apply::apply(&context, request).await.map(Response::new)
     }
 
     async fn validate_workflow(
         &self,
         request: Request<api::ValidateWorkflowRequest>,
     ) -> Answer<api::ValidateWorkflowResponse> {
-        validate::validate(&request.into_inner()).await.map(Response::new)
+        // A text belongs to no namespace; one that does not exist is told all the same.
+        let (_, request) = self.enter(request)?;
+        validate::validate(&request).await.map(Response::new)
     }
 
     async fn list_revisions(&self, request: Request<api::ListRevisionsRequest>) -> Answer<api::ListRevisionsResponse> {
-        revisions::list(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        revisions::list(&context, request).await.map(Response::new)
     }
 
     async fn get_revision(&self, request: Request<api::GetRevisionRequest>) -> Answer<api::GetRevisionResponse> {
-        revisions::get(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        revisions::get(&context, request)
+            .await
+            .map(|answer| of(&context, answer))
     }
 
     async fn diff_revisions(&self, request: Request<api::DiffRevisionsRequest>) -> Answer<api::DiffRevisionsResponse> {
-        diff::diff(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        diff::diff(&context, request).await.map(Response::new)
     }
 
     async fn get_workflow_graph(
         &self,
         request: Request<api::GetWorkflowGraphRequest>,
     ) -> Answer<api::GetWorkflowGraphResponse> {
-        graph::graph(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        graph::graph(&context, request).await.map(Response::new)
     }
 
     async fn export_workflow(
         &self,
         request: Request<api::ExportWorkflowRequest>,
     ) -> Answer<api::ExportWorkflowResponse> {
-        export::export(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        export::export(&context, request).await.map(Response::new)
     }
 
     async fn import_workflow(
         &self,
         request: Request<api::ImportWorkflowRequest>,
     ) -> Answer<api::ImportWorkflowResponse> {
-        import::import(&self.0, request.into_inner()).await.map(Response::new)
+        let (context, request) = self.enter(request)?;
+        import::import(&context, request).await.map(Response::new)
     }
 }

@@ -5,15 +5,19 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_service::idempotency::RequestKey;
 
 /// A workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkflowRow {
-    /// Its name.
+    /// The namespace that it belongs to.
+    pub namespace: Namespace,
+    /// Its name there.
     pub name: String,
     /// For people.
     pub description: String,
@@ -64,6 +68,8 @@ pub enum Expected {
 pub struct Write {
     /// What must be found.
     pub expected: Expected,
+    /// The namespace.
+    pub namespace: Namespace,
     /// The workflow's name.
     pub name: String,
     /// Its description.
@@ -72,7 +78,7 @@ pub struct Write {
     pub labels: BTreeMap<String, String>,
     /// A new revision, if there is one; its number is given by the store.
     pub revision: Option<NewRevision>,
-    /// The caller's idempotency key and the fingerprint of its request.
+    /// The caller's idempotency key, which says the namespace too, and the fingerprint of its request.
     pub request: Option<RequestKey>,
     /// When this happens.
     pub at: i64,
@@ -130,27 +136,64 @@ pub enum StoreError {
     Database(#[from] nexus_storage::Error),
 }
 
-/// What the definitions service asks of a database.
+/// What the definitions service asks of a database. What belongs to another namespace than the one that is named is not
+/// there.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a workflow's new form.
     async fn write(&self, write: Write) -> Result<Written, StoreError>;
 
     /// Deletes a workflow, if it is found in this version (in any, when none is given). Its revisions stay.
-    async fn delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError>;
+    async fn delete(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        version: Option<i64>,
+        at: i64,
+    ) -> Result<bool, StoreError>;
 
     /// One workflow.
-    async fn workflow(&self, name: &str) -> Result<Option<WorkflowRow>, StoreError>;
+    async fn workflow(&self, namespace: &Namespace, name: &str) -> Result<Option<WorkflowRow>, StoreError>;
 
     /// A page of workflows by name, those after `after`.
-    async fn list(&self, filter: &ListFilter, after: &str, limit: u32) -> Result<Vec<WorkflowRow>, StoreError>;
+    async fn list(
+        &self,
+        namespace: &Namespace,
+        filter: &ListFilter,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<WorkflowRow>, StoreError>;
 
     /// One revision; also of a deleted workflow.
-    async fn revision(&self, workflow: &str, number: u32) -> Result<Option<RevisionRow>, StoreError>;
+    async fn revision(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        number: u32,
+    ) -> Result<Option<RevisionRow>, StoreError>;
 
     /// A page of revisions, newest first, those before `before` (all when 0), without their texts.
-    async fn revisions(&self, workflow: &str, before: u32, limit: u32) -> Result<Vec<RevisionRow>, StoreError>;
+    async fn revisions(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        before: u32,
+        limit: u32,
+    ) -> Result<Vec<RevisionRow>, StoreError>;
 
-    /// The workflow that a request id created, and the fingerprint of that request.
-    async fn request(&self, id: &str) -> Result<Option<(String, String)>, StoreError>;
+    /// The workflow that an idempotency key created ([`RequestKey`]; the workflow is one of the namespace that it says), and
+    /// the fingerprint of that request.
+    async fn request(&self, namespace: &Namespace, key: &str) -> Result<Option<(String, String)>, StoreError>;
+}
+
+/// What a workflow is written under: its name in `default`, one that says the namespace too elsewhere.
+fn written<'a>(namespace: &Namespace, name: &'a str) -> Result<Cow<'a, str>, StoreError> {
+    let found = namespace.find(name);
+    found.ok_or_else(|| StoreError::Inconsistent(format!("{name:?} is no name of a workflow")))
+}
+
+/// Where a workflow's own name begins in what it is written under, as databases count characters: from 1.
+fn own_name(namespace: &Namespace) -> i64 {
+    let before = namespace.qualify("").len();
+    i64::try_from(before).unwrap_or_default() + 1
 }

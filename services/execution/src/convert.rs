@@ -16,6 +16,7 @@ fn state_number(number: i64) -> i32 {
 pub(crate) fn execution(row: &ExecutionRow) -> Execution {
     Execution {
         id: row.id.to_string(),
+        namespace: row.namespace.to_string(),
         workflow: row.workflow.clone(),
         revision: row.revision,
         state: state_number(codec::execution_state_number(row.state)),
@@ -38,7 +39,7 @@ pub(crate) fn execution(row: &ExecutionRow) -> Execution {
 }
 
 /// A task as the contract shows it; one without a row has had nothing happen to it.
-pub(crate) fn task(execution: &str, plan: &Plan, position: usize, row: Option<&TaskRow>) -> Task {
+pub(crate) fn task(of: &ExecutionRow, plan: &Plan, position: usize, row: Option<&TaskRow>) -> Task {
     let planned = &plan.tasks[position];
     let needs = planned
         .needs
@@ -47,10 +48,10 @@ pub(crate) fn task(execution: &str, plan: &Plan, position: usize, row: Option<&T
         .collect();
     let mut task = Task {
         id: planned.id.clone(),
-        execution: execution.to_owned(),
+        execution: of.id.to_string(),
         state: task::State::Waiting.into(),
         kind: planned.kind.to_owned(),
-        queue: planned.queue.clone(),
+        queue: of.namespace.plain(&planned.queue).to_owned(),
         needs,
         ..Task::default()
     };

@@ -13,8 +13,8 @@ pub(crate) mod watch;
 use std::future::Future;
 use std::time::Duration;
 
-use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use nexus_api::{ErrorReason, Namespace};
 use tokio::time::sleep;
 use tonic::Status;
 
@@ -60,8 +60,9 @@ pub(crate) async fn unless_stuck<T>(
     }
 }
 
-/// The id that a text names: a whole one, or a prefix of at least eight hex digits that only one execution has.
-pub(crate) async fn resolve(context: &Context, text: &str) -> Result<ExecutionId, Status> {
+/// The id that a text names: a whole one, whoever's it may be, or a prefix of at least eight hex digits that only one
+/// execution of the namespace has.
+pub(crate) async fn resolve(context: &Context, namespace: &Namespace, text: &str) -> Result<ExecutionId, Status> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -74,16 +75,18 @@ pub(crate) async fn resolve(context: &Context, text: &str) -> Result<ExecutionId
         let problem = format!("{text:?} is no execution id (a UUID, or at least 8 of its first hex digits)");
         return Err(ApiError::field("execution", problem).into());
     }
-    match context.store.ids_with_prefix(&digits).await.map_err(status)?.as_slice() {
+    let found = context.store.ids_with_prefix(namespace, &digits).await;
+    match found.map_err(status)?.as_slice() {
         [] => Err(execution_not_found(text)),
         [id] => Ok(*id),
         _ => Err(ApiError::field("execution", format!("{text} begins more than one id; give more digits")).into()),
     }
 }
 
-/// The execution that a text names.
-pub(crate) async fn find(context: &Context, text: &str) -> Result<ExecutionRow, Status> {
-    let id = resolve(context, text).await?;
+/// The execution of a namespace that a text names. One of another namespace is not there.
+pub(crate) async fn find(context: &Context, namespace: &Namespace, text: &str) -> Result<ExecutionRow, Status> {
+    let id = resolve(context, namespace, text).await?;
     let row = context.store.execution(id).await.map_err(status)?;
-    row.ok_or_else(|| execution_not_found(text))
+    row.filter(|row| row.namespace == *namespace)
+        .ok_or_else(|| execution_not_found(text))
 }

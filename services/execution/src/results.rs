@@ -91,6 +91,7 @@ pub(crate) fn key(workflow: &str, task: &TaskPlan, input: &Rendered) -> String {
         given = given.replace(&secret.placeholder, &format!("<secret {}>", secret.name));
     }
     let mut digest = Sha256::new();
+    // The queue says the namespace too: what one keeps is not found by another.
     for part in [workflow, &task.id, task.kind, &task.queue, &given] {
         // With its length, so that no two lists of parts read alike.
         digest.update((part.len() as u64).to_be_bytes());

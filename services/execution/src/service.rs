@@ -1,5 +1,6 @@
 //! The service for callers: translates, and does nothing else.
 
+use nexus_api::Namespace;
 use nexus_api::execution::v1 as api;
 use nexus_api::execution::v1::execution_service_server::ExecutionService;
 use tonic::{Request, Response, Status};
@@ -29,66 +30,79 @@ impl ExecutionService for Service {
         request: Request<api::StartExecutionRequest>,
     ) -> Answer<api::StartExecutionResponse> {
         let traceparent = nexus_mesh::trace::traceparent_of(request.metadata());
-        start::start(&self.0, traceparent, request.into_inner())
+        let (namespace, request) = Namespace::split(request)?;
+        start::start(&self.0, &namespace, traceparent, request)
             .await
             .map(Response::new)
     }
 
     async fn get_execution(&self, request: Request<api::GetExecutionRequest>) -> Answer<api::GetExecutionResponse> {
-        get::get(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        get::get(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn list_executions(
         &self,
         request: Request<api::ListExecutionsRequest>,
     ) -> Answer<api::ListExecutionsResponse> {
-        list::list(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        list::list(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn cancel_execution(
         &self,
         request: Request<api::CancelExecutionRequest>,
     ) -> Answer<api::CancelExecutionResponse> {
-        cancel::cancel(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        cancel::cancel(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn wait_execution(&self, request: Request<api::WaitExecutionRequest>) -> Answer<api::WaitExecutionResponse> {
-        wait::wait(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        wait::wait(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn watch_execution(&self, request: Request<api::WatchExecutionRequest>) -> Answer<watch::Watch> {
-        watch::watch(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        watch::watch(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn list_tasks(&self, request: Request<api::ListTasksRequest>) -> Answer<api::ListTasksResponse> {
-        tasks::list(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        tasks::list(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn get_task(&self, request: Request<api::GetTaskRequest>) -> Answer<api::GetTaskResponse> {
-        tasks::get(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        tasks::get(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn list_attempts(&self, request: Request<api::ListAttemptsRequest>) -> Answer<api::ListAttemptsResponse> {
-        watch::attempts(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        watch::attempts(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn list_history(&self, request: Request<api::ListHistoryRequest>) -> Answer<api::ListHistoryResponse> {
-        watch::history(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        watch::history(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn list_logs(&self, request: Request<api::ListLogsRequest>) -> Answer<api::ListLogsResponse> {
-        logs::list(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        logs::list(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn tail_logs(&self, request: Request<api::TailLogsRequest>) -> Answer<logs::Tail> {
-        logs::tail(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        logs::tail(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn get_task_durations(
         &self,
         request: Request<api::GetTaskDurationsRequest>,
     ) -> Answer<api::GetTaskDurationsResponse> {
-        durations::durations(&self.0, request.into_inner())
+        let (namespace, request) = Namespace::split(request)?;
+        durations::durations(&self.0, &namespace, request)
             .await
             .map(Response::new)
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::shard::v1::SessionDirective;
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
@@ -97,23 +98,26 @@ impl Sessions {
         }
     }
 
-    /// Opens a session; a request id that came before gives the session that it opened. One that goes on does so in
+    /// Opens a session of a namespace; a request id that came before gives the session that it opened. One that goes on does so in
     /// `generation`. Sessions that were never used make room for new ones.
     ///
     /// # Errors
     /// When too many are open.
     pub fn register(
         &self,
+        namespace: &Namespace,
         request: RegisterWorkerRequest,
         generation: u64,
         peer: Option<IpAddr>,
         ids: &Ids,
     ) -> Result<String, Full> {
         let mut open = self.open.lock();
-        let known = open
-            .sessions
-            .iter()
-            .find(|(_, session)| !request.request_id.is_empty() && session.request_id == request.request_id);
+        let asked_before = |session: &Session| {
+            !request.request_id.is_empty()
+                && session.request_id == request.request_id
+                && session.namespace == *namespace
+        };
+        let known = open.sessions.iter().find(|(_, session)| asked_before(session));
         if let Some((id, _)) = known {
             return Ok(id.clone());
         }
@@ -135,12 +139,16 @@ impl Sessions {
             return Err(Full::Peer);
         }
         let id = resumed.map_or_else(|| ids.secret(), ToOwned::to_owned);
-        let queues = if request.queues.is_empty() {
-            vec!["default".to_owned()]
-        } else {
-            request.queues
-        };
+        let mut queues = request.queues;
+        if queues.is_empty() {
+            queues.push("default".to_owned());
+        }
+        let queues: Vec<String> = queues
+            .iter()
+            .map(|queue| namespace.qualify(queue).into_owned())
+            .collect();
         let session = Session {
+            namespace: namespace.clone(),
             worker: Arc::from(request.name),
             queues: Arc::from(queues),
             request_id: request.request_id,
@@ -158,11 +166,14 @@ impl Sessions {
         Ok(id)
     }
 
-    /// A session, if it is open; being asked for counts as being heard of.
+    /// A session of a namespace, if it is open; being asked for counts as being heard of.
     #[must_use]
-    pub fn touch(&self, id: &str) -> Option<SessionRef> {
+    pub fn touch(&self, namespace: &Namespace, id: &str) -> Option<SessionRef> {
         let mut open = self.open.lock();
-        let session = open.sessions.get_mut(id)?;
+        let session = open
+            .sessions
+            .get_mut(id)
+            .filter(|session| session.namespace == *namespace)?;
         session.heard_of = (self.steady)();
         session.used = true;
         Some(SessionRef {
@@ -171,6 +182,14 @@ impl Sessions {
             queues: Arc::clone(&session.queues),
             generation: session.generation,
         })
+    }
+
+    /// Whether a session is open here that belongs to another namespace.
+    pub(crate) fn is_of_another(&self, namespace: &Namespace, id: &str) -> bool {
+        let open = self.open.lock();
+        open.sessions
+            .get(id)
+            .is_some_and(|session| session.namespace != *namespace)
     }
 
     /// Forgets a session that this replica has sent to another one.

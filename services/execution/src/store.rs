@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_engine::{Closing, Event, ExecutionState, Failure, TaskState};
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub struct Fence {
 pub struct ExecutionRow {
     /// Its id.
     pub id: ExecutionId,
+    /// The namespace that it belongs to, as its workflow does.
+    pub namespace: Namespace,
     /// The workflow's name.
     pub workflow: String,
     /// The revision that runs.
@@ -140,6 +143,8 @@ pub struct Change {
 /// Which executions to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
+    /// Only of this namespace.
+    pub namespace: Namespace,
     /// Only of this workflow.
     pub workflow: Option<String>,
     /// Only in this state.
@@ -243,15 +248,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         limit: u32,
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError>;
 
-    /// The execution that an idempotency key was used for, and the fingerprint of that request.
+    /// The execution that an idempotency key was used for, and the fingerprint of that request. The key says the namespace.
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError>;
 
     /// One execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
 
-    /// The state of one execution, for those who look often.
-    async fn execution_state(&self, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
-        Ok(self.execution(id).await?.map(|row| row.state))
+    /// The state of one execution of a namespace, for those who look often.
+    async fn execution_state(
+        &self,
+        namespace: &Namespace,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionState>, StoreError> {
+        let row = self.execution(id).await?.filter(|row| row.namespace == *namespace);
+        Ok(row.map(|row| row.state))
     }
 
     /// One execution, and how many of its tasks are in which state as [`Self::task_counts`] tells it.
@@ -263,8 +273,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         Ok(Some((row, counts.map(|(_, state, number)| (state, number)).collect())))
     }
 
-    /// Ids that begin with some hex digits, at most two.
-    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError>;
+    /// Ids of a namespace that begin with some hex digits, at most two.
+    async fn ids_with_prefix(&self, namespace: &Namespace, digits: &str) -> Result<Vec<ExecutionId>, StoreError>;
 
     /// A page of executions, newest first, those older than `before`; without params and outputs.
     async fn list(
@@ -290,7 +300,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<Event>, StoreError>;
 
     /// Mean durations of a workflow's tasks over its newest finished executions, and how many those were.
-    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError>;
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        executions: u32,
+    ) -> Result<(Vec<TaskDuration>, u32), StoreError>;
 
     /// Notes leases whose workers have not been heard of for a while, for the next owner of their shards; one that is
     /// noted already keeps its beginning. It is advice, so no fence is asked. A store whose leases die with their owner
@@ -318,7 +333,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Log lines in their order.
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError>;
 
-    /// Removes executions that ended before a time, the oldest ones first, at most `limit`, with everything that belongs
+    /// Removes executions of every namespace that ended before a time, the oldest ones first, at most `limit`, with everything that belongs
     /// to them, their idempotency keys included. Gives how many.
     async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError>;
 }

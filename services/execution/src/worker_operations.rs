@@ -8,8 +8,8 @@ pub(crate) mod register;
 pub(crate) mod report;
 pub(crate) mod stream;
 
-use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use nexus_api::{ErrorReason, Namespace};
 use tonic::Status;
 
 use crate::Context;
@@ -21,9 +21,9 @@ pub(crate) const MAX_OUTPUT: usize = 1 << 20;
 /// Items of one request at most.
 const MAX_ITEMS: usize = 1_000;
 
-/// A worker's session, or the error that makes it register again.
-fn session(context: &Context, id: &str) -> Result<SessionRef, Status> {
-    context.sessions.touch(id).ok_or_else(unknown)
+/// A worker's session of a namespace, or the error that makes it register again.
+fn session(context: &Context, namespace: &Namespace, id: &str) -> Result<SessionRef, Status> {
+    context.sessions.touch(namespace, id).ok_or_else(unknown)
 }
 
 /// What a worker hears whose session is not open.

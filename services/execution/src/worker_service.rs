@@ -1,5 +1,6 @@
 //! The service for workers: translates, and does nothing else.
 
+use nexus_api::Namespace;
 use nexus_api::worker::v1 as api;
 use nexus_api::worker::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,28 +29,33 @@ impl WorkerService for Service {
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
         let peer = request.remote_addr().map(|address| address.ip().to_canonical());
-        register::register(&self.0, request.into_inner(), peer)
+        let (namespace, request) = Namespace::split(request)?;
+        register::register(&self.0, &namespace, request, peer)
             .await
             .map(Response::new)
     }
 
     async fn poll_tasks(&self, request: Request<api::PollTasksRequest>) -> Answer<api::PollTasksResponse> {
-        poll::poll(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        poll::poll(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn stream_tasks(&self, request: Request<Streaming<api::StreamTasksRequest>>) -> Answer<stream::Messages> {
-        stream::stream(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        stream::stream(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn report_tasks(&self, request: Request<api::ReportTasksRequest>) -> Answer<api::ReportTasksResponse> {
-        report::report(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        report::report(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn heartbeat_tasks(
         &self,
         request: Request<api::HeartbeatTasksRequest>,
     ) -> Answer<api::HeartbeatTasksResponse> {
-        heartbeat::heartbeat(&self.0, request.into_inner())
+        let (namespace, request) = Namespace::split(request)?;
+        heartbeat::heartbeat(&self.0, &namespace, request)
             .await
             .map(Response::new)
     }
@@ -58,14 +64,16 @@ impl WorkerService for Service {
         &self,
         request: Request<api::AppendTaskLogsRequest>,
     ) -> Answer<api::AppendTaskLogsResponse> {
-        logs::append(&self.0, request.into_inner()).await.map(Response::new)
+        let (namespace, request) = Namespace::split(request)?;
+        logs::append(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn deregister_worker(
         &self,
         request: Request<api::DeregisterWorkerRequest>,
     ) -> Answer<api::DeregisterWorkerResponse> {
-        register::deregister(&self.0, request.into_inner())
+        let (namespace, request) = Namespace::split(request)?;
+        register::deregister(&self.0, &namespace, request)
             .await
             .map(Response::new)
     }

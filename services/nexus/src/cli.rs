@@ -13,6 +13,7 @@ mod health;
 mod ids;
 mod import;
 mod logs;
+mod namespace;
 mod output;
 mod params;
 mod run;
@@ -48,10 +49,17 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 }
 
 /// Runs a command and gives the exit code of the process.
-pub(crate) async fn run(cli: Cli) -> ExitCode {
+pub(crate) async fn run(mut cli: Cli) -> ExitCode {
+    if let Err(error) = cli.tell_namespace() {
+        eprintln!("{}", error.report());
+        return error.exit().code();
+    }
     let output = Output::new(cli.global.output);
     let result = match cli.command {
-        Command::Dev(args) => return crate::dev::run(args).await,
+        Command::Dev(args) => match cli.global.namespaces() {
+            Ok(namespaces) => return crate::dev::run(args, namespaces).await,
+            Err(error) => Err(error),
+        },
         Command::Serve(args) => return crate::serve::run(args).await,
         Command::Migrate(args) => migrate(&args, &output).await,
         Command::Config(args) => config(&args, &output),
@@ -72,6 +80,19 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             eprintln!("{}", error.report());
             error.exit().code()
         }
+    }
+}
+
+impl Cli {
+    /// Commands that read the configuration find there what the flag says.
+    fn tell_namespace(&mut self) -> Result<(), CliError> {
+        let config = match &mut self.command {
+            Command::Serve(args) => &mut args.config,
+            Command::Migrate(config) | Command::Config(config) => config,
+            _ => return Ok(()),
+        };
+        config.namespace = self.global.namespace_flag()?;
+        Ok(())
     }
 }
 

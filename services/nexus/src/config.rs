@@ -50,6 +50,9 @@ pub(crate) struct ConfigArgs {
     /// Which log lines are written, such as `info` or `nexus_execution=debug`
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// What `--namespace` says, which every command takes.
+    #[arg(skip)]
+    pub(crate) namespace: Option<String>,
 }
 
 impl ConfigArgs {
@@ -70,6 +73,7 @@ impl ConfigArgs {
             ("advertise", "--advertise", &self.advertise),
             ("metrics.listen", "--metrics-listen", &self.metrics_listen),
             ("log.filter", "--log", &self.log),
+            ("worker.namespace", "--namespace", &self.namespace),
         ];
         let mut flags: Vec<_> = named
             .into_iter()

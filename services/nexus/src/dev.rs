@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nexus_api::Namespace;
 use nexus_mesh::Transport;
 use nexus_mesh::health::Readiness;
 use nexus_mesh::server::{Listener, ServerError};
+use nexus_mesh::transport::in_namespace;
 use nexus_service::{Broken, Process};
 use nexus_storage::lock::DirectoryLock;
 use tokio::task::JoinHandle;
@@ -92,9 +94,9 @@ pub enum DevError {
     Secrets(PathBuf),
 }
 
-/// Runs until Ctrl-C or SIGTERM.
-pub async fn run(args: DevArgs) -> ExitCode {
-    match serve(args).await {
+/// Runs until Ctrl-C or SIGTERM. The first of some namespaces is that of the folder and of the sample.
+pub async fn run(args: DevArgs, namespaces: Vec<Namespace>) -> ExitCode {
+    match serve(args, &namespaces).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -103,7 +105,7 @@ pub async fn run(args: DevArgs) -> ExitCode {
     }
 }
 
-async fn serve(args: DevArgs) -> Result<(), DevError> {
+async fn serve(args: DevArgs, namespaces: &[Namespace]) -> Result<(), DevError> {
     let begun = Instant::now();
     for address in [Some(args.listen), args.metrics].into_iter().flatten() {
         if !address.ip().is_loopback() {
@@ -113,10 +115,13 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
     if let Some(file) = args.secrets.as_ref().filter(|file| !file.is_file()) {
         return Err(DevError::Secrets(file.clone()));
     }
-    let config = config(&args);
+    let mut config = config(&args);
+    if let Some(first) = namespaces.first() {
+        config.worker.namespace = first.to_string();
+    }
     let readiness = Readiness::default();
     let telemetry = telemetry::start(&config, "nexus-dev", &readiness)?;
-    let served = serve_until_asked(&args, config, readiness, begun).await;
+    let served = serve_until_asked(&args, namespaces, config, readiness, begun).await;
     // Sending the last spans may take a moment and blocks.
     drop(tokio::task::spawn_blocking(move || telemetry.flush()).await);
     served
@@ -124,6 +129,7 @@ async fn serve(args: DevArgs) -> Result<(), DevError> {
 
 async fn serve_until_asked(
     args: &DevArgs,
+    namespaces: &[Namespace],
     config: Config,
     readiness: Readiness,
     begun: Instant,
@@ -140,13 +146,20 @@ async fn serve_until_asked(
         Backends::Embedded(args.data.clone()),
         address,
         readiness.clone(),
-    )?;
+    )?
+    .also_serving(namespaces);
     let roles = roles::start(&frame).await?;
     let mut running = Process::serve(listener, options, readiness.clone(), roles);
-    let ways = Ways {
-        definitions: frame.definitions()?,
-        executions: frame.executions()?,
-    };
+    let (definitions, executions) = (frame.definitions()?, frame.executions()?);
+    let ways: Vec<Ways> = frame
+        .served()?
+        .iter()
+        .map(|namespace| Ways {
+            definitions: in_namespace(definitions.clone(), namespace),
+            executions: in_namespace(executions.clone(), namespace),
+            namespace: namespace.clone(),
+        })
+        .collect();
     // Before it says that it is ready: whoever reads that may stop it at once.
     let mut signals = Signals::listen()?;
     let leaving = CancellationToken::new();
@@ -154,10 +167,10 @@ async fn serve_until_asked(
     let show = async {
         readiness.ready().await;
         let offered = frame.offered();
-        banner::ready(args, address, offered.slots, begun.elapsed());
+        banner::ready(args, &ways, address, offered.slots, begun.elapsed());
         shown = Some(Shown::start(args, &offered, &ways, &leaving));
-        if !args.no_sample {
-            banner::sample(&ways, leaving.clone()).await;
+        if let Some(first) = ways.first().filter(|_| !args.no_sample) {
+            banner::sample(first, leaving.clone()).await;
         }
         std::future::pending::<()>().await;
     };
@@ -208,8 +221,9 @@ fn config(args: &DevArgs) -> Config {
     config
 }
 
-/// The ways to the services of this process.
+/// The ways to the services of this process, for calls about one namespace.
 pub(crate) struct Ways {
+    namespace: Namespace,
     definitions: Transport,
     executions: Transport,
 }
@@ -218,29 +232,35 @@ pub(crate) struct Ways {
 struct Shown {
     over: CancellationToken,
     printing: Option<JoinHandle<()>>,
-    loading: JoinHandle<()>,
+    loading: Option<JoinHandle<()>>,
 }
 
 impl Shown {
-    fn start(args: &DevArgs, offered: &Offered, ways: &Ways, leaving: &CancellationToken) -> Self {
+    fn start(args: &DevArgs, offered: &Offered, ways: &[Ways], leaving: &CancellationToken) -> Self {
         let over = CancellationToken::new();
         let printing = offered.executions.as_ref().map(|(executions, recovered)| {
             banner::recovered(*recovered);
-            let print = progress::print(executions.changes(), ways.executions.clone(), over.clone());
+            let print = progress::print(
+                executions.changes(),
+                ways.iter().map(|ways| ways.executions.clone()).collect(),
+                over.clone(),
+            );
             tokio::spawn(print)
         });
-        let load = folder::load_and_watch(args.dir.clone(), ways.definitions.clone(), leaving.clone());
+        let load = |ways: &Ways| folder::load_and_watch(args.dir.clone(), ways.definitions.clone(), leaving.clone());
         Self {
             over,
             printing,
-            loading: tokio::spawn(load),
+            loading: ways.first().map(|first| tokio::spawn(load(first))),
         }
     }
 
     /// Everything is closed.
     async fn end(self) {
         self.over.cancel();
-        self.loading.abort();
+        if let Some(loading) = self.loading {
+            loading.abort();
+        }
         // The printer may have a last line to write.
         if let Some(printing) = self.printing {
             drop(tokio::time::timeout(Duration::from_secs(1), printing).await);

@@ -17,7 +17,7 @@ use crate::telemetry;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    pub(crate) config: ConfigArgs,
 }
 
 /// `nexus serve` cannot go on.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nexus_api::Namespace;
 use nexus_api::worker::v1::{LeasedTask, TaskReport};
 use nexus_mesh::failpoint::kill_here;
 use nexus_tasks::{
@@ -25,6 +26,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// What every attempt of a worker needs.
 #[derive(Clone)]
 pub(crate) struct Bench {
+    pub(crate) namespace: Namespace,
     pub(crate) runner: TaskRunner,
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) shipper: Shipper,
@@ -84,6 +86,7 @@ impl Bench {
             task: leased.task,
             attempt: leased.attempt,
             idempotency_key: leased.idempotency_key,
+            namespace: self.namespace.shared(),
             // Without a recorded span the server's own is passed on.
             traceparent: if traceparent.is_empty() {
                 leased.traceparent

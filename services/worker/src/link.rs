@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_api::worker::v1::{
     DeregisterWorkerRequest, PollTasksRequest, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
@@ -71,6 +72,7 @@ impl Link {
             .await
             .map_err(late)??
             .into_inner();
+        check_namespace(&session, &options.namespace)?;
         let (outgoing, messages) = mpsc::channel(OUTBOX);
         let ready = PollTasksRequest {
             session: session.session.clone(),
@@ -111,6 +113,38 @@ impl Link {
             // The server notices by itself: the stream breaks.
             Ok(Err(status)) => tracing::debug!(error = %status.message(), "deregistering failed"),
             Err(_) => tracing::debug!("deregistering took too long"),
+        }
+    }
+}
+
+/// A server of before namespaces opens every session in `default`, and would hand out that one's tasks. The session that was
+/// opened holds nothing, and ends by itself.
+fn check_namespace(session: &RegisterWorkerResponse, own: &Namespace) -> Result<(), Status> {
+    if Namespace::of_field(&session.namespace).as_ref() == Ok(own) {
+        return Ok(());
+    }
+    let problem =
+        format!("the server knows no namespaces, so it cannot serve the workers of {own}; it has to be upgraded");
+    Err(Status::failed_precondition(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_of_its_own_namespace_is_one() {
+        let session = |namespace: &str| RegisterWorkerResponse {
+            namespace: namespace.to_owned(),
+            ..RegisterWorkerResponse::default()
+        };
+        let team: Namespace = "team-a".parse().expect("a namespace");
+        assert!(check_namespace(&session("team-a"), &team).is_ok());
+        for other in ["", "default", "team-b"] {
+            assert!(check_namespace(&session(other), &team).is_err(), "{other}");
+        }
+        for own in ["", "default"] {
+            assert!(check_namespace(&session(own), &Namespace::default()).is_ok(), "{own}");
         }
     }
 }

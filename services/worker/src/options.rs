@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use nexus_api::Namespace;
+
 /// What an operator can set about a worker.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A name for people, such as host and process id.
     pub name: String,
-    /// Queues that it takes tasks from; `default` when empty.
+    /// The namespace whose tasks it runs.
+    pub namespace: Namespace,
+    /// Queues of the namespace that it takes tasks from; `default` when empty.
     pub queues: Vec<String>,
     /// How many tasks it runs at a time.
     pub slots: u32,
@@ -27,6 +31,7 @@ impl Options {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             name: name.into(),
+            namespace: Namespace::default(),
             queues: Vec::new(),
             slots: u32::try_from(cores * 8).unwrap_or(u32::MAX).max(16),
             labels: HashMap::new(),

@@ -28,7 +28,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that reaches its server over `client`. Nothing happens before [`Worker::run`].
+    /// A worker that reaches its server over `client`, whose calls are about the namespace of the options. Nothing happens before [`Worker::run`].
     #[must_use]
     pub fn new(mut options: Options, client: Client) -> Self {
         // More are never busy at a time.
@@ -113,6 +113,7 @@ impl State {
         let (session_name, session_seen) = watch::channel(String::new());
         let (ended_sender, ended) = mpsc::channel(options.slots.max(1) as usize);
         let bench = Bench {
+            namespace: options.namespace.clone(),
             runner: TaskRunner::new(options.tasks.clone()),
             secrets: Arc::clone(&options.tasks.secrets),
             shipper: Shipper::start(client.clone(), session_seen, background),

@@ -16,6 +16,7 @@ pub(crate) const WORDS: &[&str] = &[
     "tasks.",
     "secrets.token",
     "execution.id",
+    "execution.namespace",
     "workflow.name",
     "params.list",
     "params.text",

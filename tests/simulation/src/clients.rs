@@ -156,6 +156,7 @@ impl World {
         };
         let new = NewExecution {
             id,
+            namespace: nexus_api::Namespace::default(),
             stay,
             plan,
             params_text: Arc::from(params.to_string()),

@@ -143,10 +143,13 @@ impl World {
         if owner.loading || owner.paused_until > steady {
             return;
         }
-        let open = worker
-            .session
-            .as_ref()
-            .is_some_and(|(session, of)| *of == active && owner.sessions.touch(&session.session).is_some());
+        let open = worker.session.as_ref().is_some_and(|(session, of)| {
+            *of == active
+                && owner
+                    .sessions
+                    .touch(&nexus_api::Namespace::default(), &session.session)
+                    .is_some()
+        });
         if open {
             return;
         }
@@ -170,9 +173,12 @@ impl World {
         // As the store numbers them: each higher than all before.
         self.generations += u64::from(lives.is_some());
         let generation = if lives.is_some() { self.generations } else { 0 };
-        let session = owner.sessions.register(request, generation, None, &ids).ok();
+        let session = owner
+            .sessions
+            .register(&nexus_api::Namespace::default(), request, generation, None, &ids)
+            .ok();
         worker.session = session
-            .and_then(|session| owner.sessions.touch(&session))
+            .and_then(|session| owner.sessions.touch(&nexus_api::Namespace::default(), &session))
             .map(|session| (session, active));
         if let Some((session, _)) = &worker.session {
             worker.known_as = session.session.to_string();

@@ -67,7 +67,7 @@ pub(super) fn collect(paths: &[Vec<String>]) -> Result<References, ExprError> {
             }
             ["execution", rest @ ..] => {
                 if let Some(field) = rest.first() {
-                    known_field("execution", field, &["id"])?;
+                    known_field("execution", field, &["id", "namespace"])?;
                 }
             }
             ["workflow", rest @ ..] => {

@@ -17,6 +17,8 @@ pub struct Scope {
     pub tasks: BTreeMap<String, TaskView>,
     /// The execution's id.
     pub execution: String,
+    /// The namespace that it belongs to.
+    pub namespace: Arc<str>,
     /// The workflow's name.
     pub workflow: String,
     /// The revision's number.
@@ -57,7 +59,11 @@ impl Scope {
             roots.push(("tasks", JinjaValue::from_pairs(tasks)));
         }
         if need.keys.contains_key("execution") {
-            roots.push(("execution", JinjaValue::from_pairs([("id", self.execution.clone())])));
+            let fields = [
+                ("id", JinjaValue::from(self.execution.clone())),
+                ("namespace", JinjaValue::from(Arc::clone(&self.namespace))),
+            ];
+            roots.push(("execution", JinjaValue::from_pairs(fields)));
         }
         if need.keys.contains_key("workflow") {
             let fields = [

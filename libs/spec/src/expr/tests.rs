@@ -13,6 +13,7 @@ fn scope() -> Scope {
             "items": {"a": 1}, "evil": "{{ secrets.token }}", "nothing": null, "half": 0.5
         })),
         execution: "0193".into(),
+        namespace: "team-a".into(),
         workflow: "orders".into(),
         revision: 7,
         nonce: "n0nce".into(),
@@ -85,8 +86,10 @@ fn mixed_text_renders_a_string_and_json_inside_it() {
         json!("day 2026-11-01: [\"eu\",\"us\"] null")
     );
     assert_eq!(
-        render(json!("{{ workflow.name }}/{{ workflow.revision }}/{{ execution.id }}")),
-        json!("orders/7/0193")
+        render(json!(
+            "{{ workflow.name }}/{{ workflow.revision }}/{{ execution.id }}@{{ execution.namespace }}"
+        )),
+        json!("orders/7/0193@team-a")
     );
     assert_eq!(render(json!("{{ '{{' }} and {{ '}}' }}")), json!("{{ and }}"));
     assert_eq!(

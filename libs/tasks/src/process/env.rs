@@ -97,6 +97,8 @@ pub(crate) fn variables(
     set("LANG", "C.UTF-8".to_owned());
     set("TMPDIR", scratch.join("tmp").display().to_string());
     set("NEXUS_EXECUTION", ctx.execution.clone());
+    // So that the program `nexus`, called by a task, acts in the task's own namespace.
+    set("NEXUS_NAMESPACE", ctx.namespace.to_string());
     set("NEXUS_TASK", ctx.task.clone());
     set("NEXUS_ATTEMPT", ctx.attempt.to_string());
     set("NEXUS_IDEMPOTENCY_KEY", ctx.idempotency_key.clone());

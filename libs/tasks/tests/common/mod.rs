@@ -67,6 +67,7 @@ impl Run {
             task: "probe".into(),
             attempt: 1,
             idempotency_key: "0198/probe".into(),
+            namespace: "team-a".into(),
             traceparent: "00-11111111111111111111111111111111-2222222222222222-01".into(),
             timeout: self.timeout,
             cancel: self.cancel.clone(),

@@ -35,7 +35,11 @@ async fn attempt(
     request: &ApplyWorkflowRequest,
     checked: &Checked,
 ) -> Result<Option<ApplyWorkflowResponse>, Status> {
-    let current = context.store.workflow(&checked.workflow.name).await.map_err(storage)?;
+    let (store, namespace) = (&context.store, &context.namespace);
+    let current = store
+        .workflow(namespace, &checked.workflow.name)
+        .await
+        .map_err(storage)?;
     let revision = new_revision(&checked.workflow, &request.source, &request.message);
     let answer = |row: WorkflowRow, outcome: ApplyOutcome| ApplyWorkflowResponse {
         workflow: Some(convert::workflow(row)),
@@ -45,9 +49,8 @@ async fn attempt(
     let (expected, outcome) = match &current {
         None => (Expected::Absent, ApplyOutcome::Created),
         Some(row) => {
-            let newest = context
-                .store
-                .revision(&row.name, row.latest_revision)
+            let newest = store
+                .revision(namespace, &row.name, row.latest_revision)
                 .await
                 .map_err(storage)?;
             // A changed comment is a change of the file that people read, so it makes a revision too.
@@ -61,6 +64,7 @@ async fn attempt(
     if request.validate_only {
         let latest = current.as_ref().map_or(0, |row| row.latest_revision);
         let would_be = WorkflowRow {
+            namespace: write.namespace,
             name: write.name,
             description: write.description,
             labels: write.labels,
@@ -72,7 +76,7 @@ async fn attempt(
         };
         return Ok(Some(answer(would_be, outcome)));
     }
-    match context.store.write(write).await.map_err(storage)? {
+    match store.write(write).await.map_err(storage)? {
         Written::Done(row) => Ok(Some(answer(row, outcome))),
         Written::Unexpected => Ok(None),
     }

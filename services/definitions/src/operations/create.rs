@@ -28,7 +28,7 @@ pub(crate) async fn create(
         return Ok(CreateWorkflowResponse { workflow, diagnostics });
     }
     let write = Write {
-        request: RequestKey::of(&request.request_id, || fingerprint.clone()),
+        request: RequestKey::of(&context.namespace, &request.request_id, || fingerprint.clone()),
         ..write_of(context, &checked, Expected::Absent, revision)
     };
     let name = write.name.clone();
@@ -57,7 +57,8 @@ async fn former(context: &Context, id: &str, fingerprint: &str) -> Result<Option
     if id.is_empty() {
         return Ok(None);
     }
-    let Some((name, known)) = context.store.request(id).await.map_err(storage)? else {
+    let (namespace, key) = (&context.namespace, context.namespace.key(id));
+    let Some((name, known)) = context.store.request(namespace, &key).await.map_err(storage)? else {
         return Ok(None);
     };
     if known != fingerprint {

@@ -21,7 +21,7 @@ pub(crate) async fn delete(
     let at = (context.clock)();
     if context
         .store
-        .delete(&request.workflow, version, at)
+        .delete(&context.namespace, &request.workflow, version, at)
         .await
         .map_err(storage)?
     {

@@ -30,9 +30,13 @@ pub(crate) async fn list(context: &Context, request: ListWorkflowsRequest) -> Re
             _ => wanted.name = Some(term.value),
         }
     }
-    let query = format!("workflows|{}", request.filter);
+    let query = context.namespace.qualify("workflows|").into_owned() + &request.filter;
     let after = page::key(&query, &request.page_token)?.unwrap_or_default();
-    let mut rows = context.store.list(&wanted, &after, size + 1).await.map_err(storage)?;
+    let store = &context.store;
+    let mut rows = store
+        .list(&context.namespace, &wanted, &after, size + 1)
+        .await
+        .map_err(storage)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);

@@ -26,7 +26,8 @@ pub(super) async fn read(context: &Context, workflow: &str, number: u32) -> Resu
     } else {
         number
     };
-    match context.store.revision(workflow, number).await.map_err(storage)? {
+    let found = context.store.revision(&context.namespace, workflow, number).await;
+    match found.map_err(storage)? {
         Some(row) => Ok(row),
         None => {
             find(context, workflow).await?;
@@ -38,11 +39,11 @@ pub(super) async fn read(context: &Context, workflow: &str, number: u32) -> Resu
 pub(crate) async fn list(context: &Context, request: ListRevisionsRequest) -> Result<ListRevisionsResponse, Status> {
     let size = page::size(request.page_size)?;
     let name = find(context, &request.workflow).await?.name;
-    let query = format!("revisions|{name}");
+    let query = format!("revisions|{}", context.namespace.qualify(&name));
     let before = page::key_as(&query, &request.page_token)?.unwrap_or(0);
     let mut rows = context
         .store
-        .revisions(&name, before, size + 1)
+        .revisions(&context.namespace, &name, before, size + 1)
         .await
         .map_err(storage)?;
     let mut next_page_token = String::new();

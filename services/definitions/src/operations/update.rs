@@ -46,6 +46,7 @@ pub(crate) async fn update(
     };
     let mut write = Write {
         expected: Expected::Version(version),
+        namespace: current.namespace.clone(),
         name: current.name.clone(),
         description: current.description,
         labels: current.labels,

@@ -4,17 +4,26 @@
 //! a new one compares again, so of two writers with the same expectation one finds it broken. What fails for the moment
 //! is done again; a commit whose answer was lost is looked up before that, so nothing is written twice.
 
+mod rows;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::borrow::Cow;
+
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_mesh::failpoint::kill_here;
-use nexus_service::idempotency::RequestKey;
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
 use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 
-use super::{Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, WorkflowRow, Write, Written};
+use super::{Expected, ListFilter, RevisionRow, Store, StoreError, WorkflowRow, Write, Written, own_name, written};
+use rows::{revision_row, workflow_row};
+use write::{put_request, put_revision, put_workflow};
 
 const SCHEMA: &str = "definitions";
 
@@ -30,6 +39,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "commits",
         breaks: false,
         sql: nexus_storage::postgres::COMMITS,
+    },
+    Migration {
+        number: 3,
+        name: "namespaces",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0003_namespaces.sql"),
     },
 ];
 
@@ -85,11 +100,12 @@ impl PostgresStore {
     }
 
     async fn try_write(&self, write: &Write) -> Result<Written, StoreError> {
+        let name = &*written(&write.namespace, &write.name)?;
         let mut transaction = self.database.begin().await?;
         let found = sqlx::query(
             "SELECT version, latest_revision, deleted_at IS NOT NULL FROM workflows WHERE name = $1 FOR UPDATE",
         )
-        .bind(&write.name)
+        .bind(name)
         .fetch_optional(&mut *transaction)
         .await
         .map_err(database)?;
@@ -109,14 +125,14 @@ impl PostgresStore {
             return Ok(Written::Unexpected);
         }
         let number = latest + i64::from(write.revision.is_some());
-        let Some(row) = put_workflow(&mut transaction, write, number, version, deleted).await? else {
+        let Some(row) = put_workflow(&mut transaction, write, name, number, version, deleted).await? else {
             return Ok(Written::Unexpected);
         };
-        let written = workflow_row(&row)?;
+        let written = workflow_row(&write.namespace, &row)?;
         if let Some(revision) = &write.revision {
-            put_revision(&mut transaction, write, revision, number).await?;
+            put_revision(&mut transaction, write, name, revision, number).await?;
         }
-        if !put_request(&mut transaction, write).await? {
+        if !put_request(&mut transaction, write, name).await? {
             return Ok(Written::Unexpected);
         }
         kill_here("definitions::commit::written");
@@ -157,6 +173,11 @@ fn storable(text: &str) -> bool {
     !text.contains('\0')
 }
 
+/// What a workflow is written under whose name anybody may have typed; nothing when none can have it.
+fn find<'a>(namespace: &Namespace, name: &'a str) -> Option<Cow<'a, str>> {
+    namespace.find(name).filter(|name| storable(name))
+}
+
 fn check(write: &Write) -> Result<(), StoreError> {
     let revision = write.revision.as_ref();
     let request = write.request.as_ref();
@@ -190,34 +211,51 @@ impl Store for PostgresStore {
         self.trying(|| self.try_write(&write)).await
     }
 
-    async fn delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError> {
-        if !storable(name) {
+    async fn delete(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        version: Option<i64>,
+        at: i64,
+    ) -> Result<bool, StoreError> {
+        let Some(name) = find(namespace, name) else {
             return Ok(false);
-        }
-        self.trying(|| self.try_delete(name, version, at)).await
+        };
+        self.trying(|| self.try_delete(&name, version, at)).await
     }
 
-    async fn workflow(&self, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
-        if !storable(name) {
+    async fn workflow(&self, namespace: &Namespace, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
+        let Some(name) = find(namespace, name) else {
             return Ok(None);
-        }
+        };
         self.trying(|| async {
             let row = sqlx::query(
                 "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
                      version
                  FROM workflows WHERE name = $1 AND deleted_at IS NULL",
             )
-            .bind(name)
+            .bind(&*name)
             .fetch_optional(self.database.reader())
             .await
             .map_err(database)?;
-            row.as_ref().map(workflow_row).transpose()
+            row.as_ref().map(|row| workflow_row(namespace, row)).transpose()
         })
         .await
     }
 
-    async fn list(&self, filter: &ListFilter, after: &str, limit: u32) -> Result<Vec<WorkflowRow>, StoreError> {
-        let words = [filter.name.as_deref(), filter.name_part.as_deref(), Some(after)];
+    async fn list(
+        &self,
+        namespace: &Namespace,
+        filter: &ListFilter,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        let name = filter.name.as_deref().map(|name| find(namespace, name));
+        if name == Some(None) {
+            return Ok(Vec::new());
+        }
+        let (name, after) = (name.flatten(), namespace.qualify(after));
+        let words = [filter.name_part.as_deref(), Some(&*after)];
         let labels = filter.labels.iter().flat_map(|(key, value)| [key.as_str(), value]);
         if !words.into_iter().flatten().chain(labels).all(storable) {
             return Ok(Vec::new());
@@ -229,183 +267,90 @@ impl Store for PostgresStore {
                 "SELECT name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
                      version
                  FROM workflows
-                 WHERE deleted_at IS NULL AND name > $1 AND ($2::text IS NULL OR name = $2)
-                   AND ($3::text IS NULL OR position($3 IN name) > 0)
+                 WHERE namespace = $6 AND deleted_at IS NULL AND name > $1 AND ($2::text IS NULL OR name = $2)
+                   AND ($3::text IS NULL OR position($3 IN substr(name, $7::integer)) > 0)
                    AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements($4::text::jsonb) wanted
                                    WHERE NOT labels @> jsonb_build_object(wanted ->> 0, wanted ->> 1))
                  ORDER BY name LIMIT $5",
             )
-            .bind(after)
-            .bind(filter.name.as_deref())
+            .bind(&*after)
+            .bind(name.as_deref())
             .bind(filter.name_part.as_deref())
             .bind(&labels)
             .bind(i64::from(limit))
+            .bind(namespace.as_str())
+            .bind(own_name(namespace))
             .fetch_all(self.database.reader())
             .await
             .map_err(database)?;
-            rows.iter().map(workflow_row).collect()
+            rows.iter().map(|row| workflow_row(namespace, row)).collect()
         })
         .await
     }
 
-    async fn revision(&self, workflow: &str, number: u32) -> Result<Option<RevisionRow>, StoreError> {
-        if !storable(workflow) {
+    async fn revision(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        number: u32,
+    ) -> Result<Option<RevisionRow>, StoreError> {
+        let Some(workflow) = find(namespace, workflow) else {
             return Ok(None);
-        }
+        };
         self.trying(|| async {
             let row = sqlx::query("SELECT * FROM revisions WHERE workflow = $1 AND number = $2")
-                .bind(workflow)
+                .bind(&*workflow)
                 .bind(i64::from(number))
                 .fetch_optional(self.database.reader())
                 .await
                 .map_err(database)?;
-            row.as_ref().map(revision_row).transpose()
+            row.as_ref().map(|row| revision_row(namespace, row)).transpose()
         })
         .await
     }
 
-    async fn revisions(&self, workflow: &str, before: u32, limit: u32) -> Result<Vec<RevisionRow>, StoreError> {
-        if !storable(workflow) {
+    async fn revisions(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        before: u32,
+        limit: u32,
+    ) -> Result<Vec<RevisionRow>, StoreError> {
+        let Some(workflow) = find(namespace, workflow) else {
             return Ok(Vec::new());
-        }
+        };
         self.trying(|| async {
             let rows = sqlx::query(
                 "SELECT workflow, number, digest, '' AS source, '' AS document, message, created_at FROM revisions
                  WHERE workflow = $1 AND ($2 = 0 OR number < $2) ORDER BY number DESC LIMIT $3",
             )
-            .bind(workflow)
+            .bind(&*workflow)
             .bind(i64::from(before))
             .bind(i64::from(limit))
             .fetch_all(self.database.reader())
             .await
             .map_err(database)?;
-            rows.iter().map(revision_row).collect()
+            rows.iter().map(|row| revision_row(namespace, row)).collect()
         })
         .await
     }
 
-    async fn request(&self, id: &str) -> Result<Option<(String, String)>, StoreError> {
-        if !storable(id) {
+    async fn request(&self, namespace: &Namespace, key: &str) -> Result<Option<(String, String)>, StoreError> {
+        if !storable(key) {
             return Ok(None);
         }
         self.trying(|| async {
             let row = sqlx::query("SELECT workflow, fingerprint FROM requests WHERE id = $1")
-                .bind(id)
+                .bind(key)
                 .fetch_optional(self.database.reader())
                 .await
                 .map_err(database)?;
-            row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-                .transpose()
-                .map_err(database)
+            let told = |row: PgRow| {
+                let workflow: String = row.try_get(0)?;
+                Ok((namespace.plain(&workflow).to_owned(), row.try_get(1)?))
+            };
+            row.map(told).transpose().map_err(database)
         })
         .await
     }
-}
-
-/// Writes the workflow's row if it still has this version (0: if there is none); nothing when it has another.
-async fn put_workflow(
-    connection: &mut PgConnection,
-    write: &Write,
-    latest: i64,
-    version: i64,
-    fresh: bool,
-) -> Result<Option<PgRow>, StoreError> {
-    sqlx::query(
-        "INSERT INTO workflows AS w
-             (name, description, labels, latest_revision, task_count, created_at, updated_at, version)
-         VALUES ($1, $2, $3::text::jsonb, $4, coalesce($5, 0), $6, $6, $7 + 1)
-         ON CONFLICT (name) DO UPDATE SET
-             description = excluded.description, labels = excluded.labels,
-             latest_revision = excluded.latest_revision, task_count = coalesce($5, w.task_count),
-             created_at = CASE WHEN $8 THEN excluded.created_at ELSE w.created_at END,
-             updated_at = excluded.updated_at, version = excluded.version, deleted_at = NULL
-         WHERE w.version = $7
-         RETURNING name, description, labels::text AS labels, latest_revision, task_count, created_at, updated_at,
-             version",
-    )
-    .bind(&write.name)
-    .bind(&write.description)
-    .bind(serde_json::to_string(&write.labels).unwrap_or_default())
-    .bind(latest)
-    .bind(write.revision.as_ref().map(|revision| i64::from(revision.task_count)))
-    .bind(write.at)
-    .bind(version)
-    .bind(fresh)
-    .fetch_optional(connection)
-    .await
-    .map_err(database)
-}
-
-async fn put_revision(
-    connection: &mut PgConnection,
-    write: &Write,
-    revision: &NewRevision,
-    number: i64,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO revisions (workflow, number, digest, source, document, message, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(&write.name)
-    .bind(number)
-    .bind(&revision.digest)
-    .bind(&revision.source)
-    .bind(&revision.document)
-    .bind(&revision.message)
-    .bind(write.at)
-    .execute(connection)
-    .await
-    .map_err(database)
-    .map(drop)
-}
-
-/// Remembers the request; false when another with its id was faster.
-async fn put_request(connection: &mut PgConnection, write: &Write) -> Result<bool, StoreError> {
-    let Some(RequestKey { key, fingerprint }) = &write.request else {
-        return Ok(true);
-    };
-    let result = sqlx::query(
-        "INSERT INTO requests (id, fingerprint, workflow, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-    )
-    .bind(key)
-    .bind(fingerprint)
-    .bind(&write.name)
-    .bind(write.at)
-    .execute(connection)
-    .await
-    .map_err(database)?;
-    Ok(result.rows_affected() > 0)
-}
-
-fn small(row: &PgRow, column: &str) -> Result<u32, StoreError> {
-    let number: i64 = row.try_get(column).map_err(database)?;
-    u32::try_from(number).map_err(|_| StoreError::Inconsistent(format!("{column} is {number}")))
-}
-
-fn workflow_row(row: &PgRow) -> Result<WorkflowRow, StoreError> {
-    let labels: String = row.try_get("labels").map_err(database)?;
-    let labels = serde_json::from_str(&labels)
-        .map_err(|error| StoreError::Inconsistent(format!("a workflow's labels: {error}")))?;
-    Ok(WorkflowRow {
-        name: row.try_get("name").map_err(database)?,
-        description: row.try_get("description").map_err(database)?,
-        labels,
-        latest_revision: small(row, "latest_revision")?,
-        task_count: small(row, "task_count")?,
-        created_at: row.try_get("created_at").map_err(database)?,
-        updated_at: row.try_get("updated_at").map_err(database)?,
-        version: row.try_get("version").map_err(database)?,
-    })
-}
-
-fn revision_row(row: &PgRow) -> Result<RevisionRow, StoreError> {
-    Ok(RevisionRow {
-        workflow: row.try_get("workflow").map_err(database)?,
-        number: small(row, "number")?,
-        digest: row.try_get("digest").map_err(database)?,
-        source: row.try_get("source").map_err(database)?,
-        document: row.try_get("document").map_err(database)?,
-        message: row.try_get("message").map_err(database)?,
-        created_at: row.try_get("created_at").map_err(database)?,
-    })
 }

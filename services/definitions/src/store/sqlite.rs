@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_mesh::failpoint::kill_here;
 use nexus_service::idempotency::RequestKey;
 use nexus_storage::sqlite::{Database, Durability, Migration};
@@ -10,14 +11,24 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, WorkflowRow, Write, Written};
+use super::{
+    Expected, ListFilter, NewRevision, RevisionRow, Store, StoreError, WorkflowRow, Write, Written, own_name, written,
+};
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "workflows",
-    breaks: true,
-    sql: include_str!("../../migrations/sqlite/0001_workflows.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "workflows",
+        breaks: true,
+        sql: include_str!("../../migrations/sqlite/0001_workflows.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "namespaces",
+        breaks: true,
+        sql: include_str!("../../migrations/sqlite/0002_namespaces.sql"),
+    },
+];
 
 /// The definitions service's store in a SQLite file.
 #[derive(Debug, Clone)]
@@ -50,9 +61,10 @@ fn database(error: sqlx::Error) -> StoreError {
 #[async_trait]
 impl Store for SqliteStore {
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        let name = written(&write.namespace, &write.name)?;
         let mut transaction = self.database.begin().await?;
         let found = sqlx::query("SELECT version, latest_revision, deleted_at FROM workflows WHERE name = ?1")
-            .bind(&write.name)
+            .bind(&*name)
             .fetch_optional(&mut *transaction)
             .await
             .map_err(database)?;
@@ -72,39 +84,48 @@ impl Store for SqliteStore {
             return Ok(Written::Unexpected);
         }
         let number = latest + u32::from(write.revision.is_some());
-        put_workflow(&mut transaction, &write, number, version + 1, deleted).await?;
+        put_workflow(&mut transaction, &write, &name, number, version + 1, deleted).await?;
         if let Some(revision) = &write.revision {
-            put_revision(&mut transaction, &write, revision, number).await?;
+            put_revision(&mut transaction, &write, &name, revision, number).await?;
         }
         if let Some(RequestKey { key, fingerprint }) = &write.request {
             sqlx::query("INSERT INTO requests (id, fingerprint, workflow, created_at) VALUES (?1, ?2, ?3, ?4)")
                 .bind(key)
                 .bind(fingerprint)
-                .bind(&write.name)
+                .bind(&*name)
                 .bind(write.at)
                 .execute(&mut *transaction)
                 .await
                 .map_err(database)?;
         }
         let row = sqlx::query("SELECT * FROM workflows WHERE name = ?1")
-            .bind(&write.name)
+            .bind(&*name)
             .fetch_one(&mut *transaction)
             .await
             .map_err(database)?;
-        let written = workflow_row(&row)?;
+        let written = workflow_row(&write.namespace, &row)?;
         kill_here("definitions::commit::written");
         transaction.commit().await.map_err(database)?;
         kill_here("definitions::commit::done");
         Ok(Written::Done(written))
     }
 
-    async fn delete(&self, name: &str, version: Option<i64>, at: i64) -> Result<bool, StoreError> {
+    async fn delete(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        version: Option<i64>,
+        at: i64,
+    ) -> Result<bool, StoreError> {
+        let Some(name) = namespace.find(name) else {
+            return Ok(false);
+        };
         let mut transaction = self.database.begin().await?;
         let result = sqlx::query(
             "UPDATE workflows SET deleted_at = ?3, version = version + 1
              WHERE name = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR version = ?2)",
         )
-        .bind(name)
+        .bind(&*name)
         .bind(version)
         .bind(at)
         .execute(&mut *transaction)
@@ -114,93 +135,131 @@ impl Store for SqliteStore {
         Ok(result.rows_affected() > 0)
     }
 
-    async fn workflow(&self, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
+    async fn workflow(&self, namespace: &Namespace, name: &str) -> Result<Option<WorkflowRow>, StoreError> {
+        let Some(name) = namespace.find(name) else {
+            return Ok(None);
+        };
         let row = sqlx::query("SELECT * FROM workflows WHERE name = ?1 AND deleted_at IS NULL")
-            .bind(name)
+            .bind(&*name)
             .fetch_optional(self.database.reader())
             .await
             .map_err(database)?;
-        row.as_ref().map(workflow_row).transpose()
+        row.as_ref().map(|row| workflow_row(namespace, row)).transpose()
     }
 
-    async fn list(&self, filter: &ListFilter, after: &str, limit: u32) -> Result<Vec<WorkflowRow>, StoreError> {
+    async fn list(
+        &self,
+        namespace: &Namespace,
+        filter: &ListFilter,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        let wanted = filter.name.as_deref().map(|name| namespace.find(name));
+        if wanted == Some(None) {
+            return Ok(Vec::new());
+        }
+        let wanted = wanted.flatten();
         let labels: Vec<Value> = filter.labels.iter().map(|(key, value)| json!([key, value])).collect();
         let rows = sqlx::query(
             "SELECT * FROM workflows w
-             WHERE deleted_at IS NULL AND name > ?1 AND (?2 IS NULL OR name = ?2)
-               AND (?3 IS NULL OR instr(name, ?3) > 0)
+             WHERE namespace = ?6 AND deleted_at IS NULL AND name > ?1 AND (?2 IS NULL OR name = ?2)
+               AND (?3 IS NULL OR instr(substr(name, ?7), ?3) > 0)
                AND NOT EXISTS (SELECT 1 FROM json_each(?4) wanted WHERE NOT EXISTS (
                      SELECT 1 FROM json_each(w.labels) has
                      WHERE has.key = wanted.value ->> 0 AND has.value = wanted.value ->> 1))
              ORDER BY name LIMIT ?5",
         )
-        .bind(after)
-        .bind(filter.name.as_deref())
+        .bind(&*namespace.qualify(after))
+        .bind(wanted.as_deref())
         .bind(filter.name_part.as_deref())
         .bind(Value::from(labels).to_string())
         .bind(limit)
+        .bind(namespace.as_str())
+        .bind(own_name(namespace))
         .fetch_all(self.database.reader())
         .await
         .map_err(database)?;
-        rows.iter().map(workflow_row).collect()
+        rows.iter().map(|row| workflow_row(namespace, row)).collect()
     }
 
-    async fn revision(&self, workflow: &str, number: u32) -> Result<Option<RevisionRow>, StoreError> {
+    async fn revision(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        number: u32,
+    ) -> Result<Option<RevisionRow>, StoreError> {
+        let Some(workflow) = namespace.find(workflow) else {
+            return Ok(None);
+        };
         let row = sqlx::query("SELECT * FROM revisions WHERE workflow = ?1 AND number = ?2")
-            .bind(workflow)
+            .bind(&*workflow)
             .bind(number)
             .fetch_optional(self.database.reader())
             .await
             .map_err(database)?;
-        row.as_ref().map(revision_row).transpose().map_err(database)
+        let row = row.as_ref().map(|row| revision_row(namespace, row));
+        row.transpose().map_err(database)
     }
 
-    async fn revisions(&self, workflow: &str, before: u32, limit: u32) -> Result<Vec<RevisionRow>, StoreError> {
+    async fn revisions(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        before: u32,
+        limit: u32,
+    ) -> Result<Vec<RevisionRow>, StoreError> {
+        let Some(workflow) = namespace.find(workflow) else {
+            return Ok(Vec::new());
+        };
         let rows = sqlx::query(
             "SELECT workflow, number, digest, '' AS source, '' AS document, message, created_at FROM revisions
              WHERE workflow = ?1 AND (?2 = 0 OR number < ?2) ORDER BY number DESC LIMIT ?3",
         )
-        .bind(workflow)
+        .bind(&*workflow)
         .bind(before)
         .bind(limit)
         .fetch_all(self.database.reader())
         .await
         .map_err(database)?;
         rows.iter()
-            .map(revision_row)
+            .map(|row| revision_row(namespace, row))
             .collect::<Result<_, _>>()
             .map_err(database)
     }
 
-    async fn request(&self, id: &str) -> Result<Option<(String, String)>, StoreError> {
+    async fn request(&self, namespace: &Namespace, key: &str) -> Result<Option<(String, String)>, StoreError> {
         let row = sqlx::query("SELECT workflow, fingerprint FROM requests WHERE id = ?1")
-            .bind(id)
+            .bind(key)
             .fetch_optional(self.database.reader())
             .await
             .map_err(database)?;
-        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .transpose()
-            .map_err(database)
+        let told = |row: SqliteRow| {
+            let workflow: String = row.try_get(0)?;
+            Ok((namespace.plain(&workflow).to_owned(), row.try_get(1)?))
+        };
+        row.map(told).transpose().map_err(database)
     }
 }
 
 async fn put_workflow(
     connection: &mut SqliteConnection,
     write: &Write,
+    name: &str,
     latest: u32,
     version: i64,
     fresh: bool,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO workflows (name, description, labels, latest_revision, task_count, created_at, updated_at, version)
-         VALUES (?1, ?2, ?3, ?4, coalesce(?5, 0), ?6, ?6, ?7)
+        "INSERT INTO workflows
+             (name, description, labels, latest_revision, task_count, created_at, updated_at, version, namespace)
+         VALUES (?1, ?2, ?3, ?4, coalesce(?5, 0), ?6, ?6, ?7, ?9)
          ON CONFLICT (name) DO UPDATE SET
              description = excluded.description, labels = excluded.labels,
              latest_revision = excluded.latest_revision, task_count = coalesce(?5, task_count),
              created_at = CASE WHEN ?8 THEN excluded.created_at ELSE created_at END,
              updated_at = excluded.updated_at, version = excluded.version, deleted_at = NULL",
     )
-    .bind(&write.name)
+    .bind(name)
     .bind(&write.description)
     .bind(serde_json::to_string(&write.labels).unwrap_or_default())
     .bind(latest)
@@ -208,6 +267,7 @@ async fn put_workflow(
     .bind(write.at)
     .bind(version)
     .bind(fresh)
+    .bind(write.namespace.as_str())
     .execute(connection)
     .await
     .map_err(database)
@@ -217,6 +277,7 @@ async fn put_workflow(
 async fn put_revision(
     connection: &mut SqliteConnection,
     write: &Write,
+    name: &str,
     revision: &NewRevision,
     number: u32,
 ) -> Result<(), StoreError> {
@@ -224,7 +285,7 @@ async fn put_revision(
         "INSERT INTO revisions (workflow, number, digest, source, document, message, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )
-    .bind(&write.name)
+    .bind(name)
     .bind(number)
     .bind(&revision.digest)
     .bind(&revision.source)
@@ -237,13 +298,15 @@ async fn put_revision(
     .map(drop)
 }
 
-fn workflow_row(row: &SqliteRow) -> Result<WorkflowRow, StoreError> {
+fn workflow_row(namespace: &Namespace, row: &SqliteRow) -> Result<WorkflowRow, StoreError> {
     let labels: String = row.try_get("labels").map_err(database)?;
     let labels = serde_json::from_str(&labels)
         .map_err(|error| StoreError::Inconsistent(format!("a workflow's labels: {error}")))?;
     let read = || -> Result<WorkflowRow, sqlx::Error> {
+        let name: String = row.try_get("name")?;
         Ok(WorkflowRow {
-            name: row.try_get("name")?,
+            namespace: namespace.clone(),
+            name: namespace.plain(&name).to_owned(),
             description: row.try_get("description")?,
             labels,
             latest_revision: row.try_get("latest_revision")?,
@@ -256,9 +319,10 @@ fn workflow_row(row: &SqliteRow) -> Result<WorkflowRow, StoreError> {
     read().map_err(database)
 }
 
-fn revision_row(row: &SqliteRow) -> Result<RevisionRow, sqlx::Error> {
+fn revision_row(namespace: &Namespace, row: &SqliteRow) -> Result<RevisionRow, sqlx::Error> {
+    let workflow: String = row.try_get("workflow")?;
     Ok(RevisionRow {
-        workflow: row.try_get("workflow")?,
+        workflow: namespace.plain(&workflow).to_owned(),
         number: row.try_get("number")?,
         digest: row.try_get("digest")?,
         source: row.try_get("source")?,
@@ -266,4 +330,36 @@ fn revision_row(row: &SqliteRow) -> Result<RevisionRow, sqlx::Error> {
         message: row.try_get("message")?,
         created_at: row.try_get("created_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_of_before_namespaces_goes_on_in_default() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("definitions.db");
+        let before = Database::open(&path, Durability::Full, &MIGRATIONS[..1]).await;
+        let before = before.expect("the schema of before");
+        let mut transaction = before.begin().await.expect("begin");
+        for statement in [
+            "INSERT INTO workflows VALUES ('etl', 'words', '{}', 1, 1, 5, 5, 1, NULL)",
+            "INSERT INTO revisions VALUES ('etl', 1, 'd', 's', '{}', '', 5)",
+            "INSERT INTO requests VALUES ('id', 'f', 'etl', 5)",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut *transaction)
+                .await
+                .expect("written");
+        }
+        transaction.commit().await.expect("commit");
+        before.close().await;
+        let store = SqliteStore::open(folder.path()).await.expect("open");
+        let own = Namespace::default();
+        let all = store.list(&own, &ListFilter::default(), "", 9).await.expect("list");
+        assert_eq!((all.len(), all[0].name.as_str(), &all[0].namespace), (1, "etl", &own));
+        assert!(store.revision(&own, "etl", 1).await.expect("read").is_some());
+        assert!(store.request(&own, "id").await.expect("read").is_some());
+    }
 }

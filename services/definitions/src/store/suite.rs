@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nexus_api::Namespace;
 use nexus_service::idempotency::RequestKey;
 use nexus_storage::postgres::Options;
 
@@ -19,6 +20,7 @@ fn write(name: &str, expected: Expected, source: &str) -> Write {
     };
     Write {
         expected,
+        namespace: Namespace::default(),
         name: name.to_owned(),
         description: "words".into(),
         labels: BTreeMap::from([("team".to_owned(), "data".to_owned())]),
@@ -26,6 +28,10 @@ fn write(name: &str, expected: Expected, source: &str) -> Write {
         request: None,
         at: 1_000,
     }
+}
+
+fn here() -> Namespace {
+    Namespace::default()
 }
 
 async fn done(store: &dyn Store, wanted: Write) -> WorkflowRow {
@@ -50,17 +56,29 @@ async fn revisions_have_no_gaps_and_survive_deletion(store: &dyn Store) {
         Written::Unexpected
     );
     assert!(
-        !store.delete("a", Some(first.version), 5).await.expect("delete"),
+        !store
+            .delete(&here(), "a", Some(first.version), 5)
+            .await
+            .expect("delete"),
         "an old version deletes nothing"
     );
-    assert!(store.delete("a", Some(second.version), 5).await.expect("delete"));
-    assert!(store.workflow("a").await.expect("get").is_none());
-    let kept = store.revision("a", 1).await.expect("revision").expect("is kept");
+    assert!(
+        store
+            .delete(&here(), "a", Some(second.version), 5)
+            .await
+            .expect("delete")
+    );
+    assert!(store.workflow(&here(), "a").await.expect("get").is_none());
+    let kept = store
+        .revision(&here(), "a", 1)
+        .await
+        .expect("revision")
+        .expect("is kept");
     assert_eq!(kept.source, "one");
     let again = done(store, write("a", Expected::Absent, "three")).await;
     assert_eq!(again.latest_revision, 3, "numbers go on");
     let numbers: Vec<u32> = store
-        .revisions("a", 3, 10)
+        .revisions(&here(), "a", 3, 10)
         .await
         .expect("list")
         .iter()
@@ -75,22 +93,28 @@ async fn lists_page_and_filter(store: &dyn Store) {
     }
     let names = |rows: Vec<WorkflowRow>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
     let all = ListFilter::default();
-    assert_eq!(names(store.list(&all, "", 2).await.expect("list")), ["a", "b"]);
-    assert_eq!(names(store.list(&all, "b", 10).await.expect("list")), ["ba", "c"]);
+    assert_eq!(names(store.list(&here(), &all, "", 2).await.expect("list")), ["a", "b"]);
+    assert_eq!(
+        names(store.list(&here(), &all, "b", 10).await.expect("list")),
+        ["ba", "c"]
+    );
     let part = ListFilter {
         name_part: Some("b".into()),
         ..ListFilter::default()
     };
-    assert_eq!(names(store.list(&part, "", 10).await.expect("list")), ["b", "ba"]);
+    assert_eq!(
+        names(store.list(&here(), &part, "", 10).await.expect("list")),
+        ["b", "ba"]
+    );
     let labelled = ListFilter {
         labels: vec![("team".into(), "other".into())],
         ..ListFilter::default()
     };
-    assert!(store.list(&labelled, "", 10).await.expect("list").is_empty());
+    assert!(store.list(&here(), &labelled, "", 10).await.expect("list").is_empty());
 }
 
 async fn a_request_is_remembered(store: &dyn Store) {
-    let request = RequestKey::of("id", || "print".to_owned());
+    let request = RequestKey::of(&here(), "id", || "print".to_owned());
     done(
         store,
         Write {
@@ -100,10 +124,10 @@ async fn a_request_is_remembered(store: &dyn Store) {
     )
     .await;
     assert_eq!(
-        store.request("id").await.expect("request"),
+        store.request(&here(), "id").await.expect("request"),
         Some(("a".into(), "print".into()))
     );
-    assert_eq!(store.request("other").await.expect("request"), None);
+    assert_eq!(store.request(&here(), "other").await.expect("request"), None);
 }
 
 async fn what_is_no_revision_keeps_the_number(store: &dyn Store) {
@@ -125,7 +149,10 @@ async fn names_page_by_their_bytes_and_parts_are_plain(store: &dyn Store) {
     }
     let mut after = String::new();
     for name in names {
-        let page = store.list(&ListFilter::default(), &after, 1).await.expect("list");
+        let page = store
+            .list(&here(), &ListFilter::default(), &after, 1)
+            .await
+            .expect("list");
         assert_eq!(page[0].name, name);
         after = name.to_owned();
     }
@@ -140,7 +167,7 @@ async fn names_page_by_their_bytes_and_parts_are_plain(store: &dyn Store) {
             ..ListFilter::default()
         };
         let found: Vec<String> = store
-            .list(&filter, "", 10)
+            .list(&here(), &filter, "", 10)
             .await
             .expect("list")
             .into_iter()
@@ -153,15 +180,15 @@ async fn names_page_by_their_bytes_and_parts_are_plain(store: &dyn Store) {
         ..ListFilter::default()
     };
     assert!(
-        store.list(&both, "", 10).await.expect("list").is_empty(),
+        store.list(&here(), &both, "", 10).await.expect("list").is_empty(),
         "every label has to fit"
     );
     let nul = ListFilter {
         name_part: Some("a\0".into()),
         ..ListFilter::default()
     };
-    assert!(store.list(&nul, "", 10).await.expect("list").is_empty());
-    assert!(store.workflow("a\0").await.expect("get").is_none());
+    assert!(store.list(&here(), &nul, "", 10).await.expect("list").is_empty());
+    assert!(store.workflow(&here(), "a\0").await.expect("get").is_none());
 }
 
 async fn of_writers_at_once_one_wins(store: &dyn Store) {
@@ -182,6 +209,76 @@ async fn of_writers_at_once_one_wins(store: &dyn Store) {
     }
 }
 
+async fn namespaces_hold_the_same_names_and_know_nothing_of_each_other(store: &dyn Store) {
+    let (one, other): (Namespace, Namespace) = (here(), "team-a".parse().expect("a namespace"));
+    for (namespace, words) in [(&one, "one"), (&other, "other")] {
+        let row = done(
+            store,
+            Write {
+                namespace: namespace.clone(),
+                description: words.into(),
+                request: RequestKey::of(namespace, "id", || words.to_owned()),
+                ..write("a", Expected::Absent, words)
+            },
+        )
+        .await;
+        assert_eq!(
+            (&row.namespace, row.name.as_str(), row.latest_revision),
+            (namespace, "a", 1)
+        );
+    }
+    done(
+        store,
+        Write {
+            namespace: other.clone(),
+            ..write("team", Expected::Absent, "x")
+        },
+    )
+    .await;
+    for (namespace, words) in [(&one, "one"), (&other, "other")] {
+        let row = store.workflow(namespace, "a").await.expect("get").expect("there");
+        assert_eq!(row.description, words);
+        let revision = store.revision(namespace, "a", 1).await.expect("get").expect("there");
+        assert_eq!((revision.source.as_str(), revision.workflow.as_str()), (words, "a"));
+        assert_eq!(store.revisions(namespace, "a", 0, 9).await.expect("list").len(), 1);
+        let request = store.request(namespace, &namespace.key("id")).await.expect("request");
+        assert_eq!(request, Some(("a".into(), words.to_owned())));
+    }
+    let names = async |namespace: &Namespace, filter: &ListFilter, after: &str| {
+        let rows = store.list(namespace, filter, after, 10).await.expect("list");
+        rows.into_iter().map(|row| row.name).collect::<Vec<_>>()
+    };
+    let all = ListFilter::default();
+    assert_eq!(names(&one, &all, "").await, ["a"]);
+    assert_eq!(names(&other, &all, "").await, ["a", "team"]);
+    assert_eq!(names(&other, &all, "a").await, ["team"]);
+    let part = ListFilter {
+        name_part: Some("team".into()),
+        ..ListFilter::default()
+    };
+    assert_eq!(
+        names(&other, &part, "").await,
+        ["team"],
+        "the namespace is no part of a name"
+    );
+    for typed in ["team-a/a", "default/a"] {
+        let named = ListFilter {
+            name: Some(typed.into()),
+            ..ListFilter::default()
+        };
+        for namespace in [&one, &other] {
+            assert_eq!(store.workflow(namespace, typed).await.expect("get"), None);
+            assert_eq!(store.revision(namespace, typed, 1).await.expect("get"), None);
+            assert!(store.revisions(namespace, typed, 0, 9).await.expect("list").is_empty());
+            assert!(names(namespace, &named, "").await.is_empty());
+            assert!(!store.delete(namespace, typed, None, 5).await.expect("delete"));
+        }
+    }
+    assert!(!store.delete(&one, "team", None, 5).await.expect("delete"), "another's");
+    assert!(store.delete(&other, "a", None, 5).await.expect("delete"));
+    assert!(store.workflow(&one, "a").await.expect("get").is_some());
+}
+
 nexus_service::conformance! {
     adapters: { sqlite: crate::store::sqlite::SqliteStore::open, postgres: in_postgres },
     tests: [
@@ -191,6 +288,7 @@ nexus_service::conformance! {
         what_is_no_revision_keeps_the_number,
         names_page_by_their_bytes_and_parts_are_plain,
         of_writers_at_once_one_wins,
+        namespaces_hold_the_same_names_and_know_nothing_of_each_other,
     ],
 }
 

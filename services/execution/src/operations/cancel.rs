@@ -1,5 +1,6 @@
 //! Cancels an execution.
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{CancelExecutionRequest, CancelExecutionResponse};
 use nexus_api::shard::v1::EndExecutionRequest;
@@ -17,6 +18,7 @@ const MAX_REASON: usize = 1_024;
 
 pub(crate) async fn cancel(
     context: &Context,
+    namespace: &Namespace,
     request: CancelExecutionRequest,
 ) -> Result<CancelExecutionResponse, Status> {
     if request.reason.len() > MAX_REASON {
@@ -25,12 +27,12 @@ pub(crate) async fn cancel(
     if request.reason.contains('\0') {
         return Err(ApiError::field("reason", "holds a NUL character").into());
     }
-    let row = find(context, &request.execution).await?;
+    let row = find(context, namespace, &request.execution).await?;
     if !row.state.is_terminal() {
         anywhere(context, row.id, &request.reason).await?;
     }
     kill_here("execution::cancel::committed");
-    let row = find(context, &request.execution).await?;
+    let row = find(context, namespace, &request.execution).await?;
     Ok(CancelExecutionResponse {
         execution: Some(get::shown(context, &row).await?),
     })

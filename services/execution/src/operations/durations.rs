@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{GetTaskDurationsRequest, GetTaskDurationsResponse};
 use tonic::Status;
@@ -14,6 +15,7 @@ const EXECUTIONS: u32 = 100;
 
 pub(crate) async fn durations(
     context: &Context,
+    namespace: &Namespace,
     request: GetTaskDurationsRequest,
 ) -> Result<GetTaskDurationsResponse, Status> {
     if request.workflow.is_empty() {
@@ -21,13 +23,16 @@ pub(crate) async fn durations(
     }
     let (durations, executions) = context
         .store
-        .durations(&request.workflow, EXECUTIONS)
+        .durations(namespace, &request.workflow, EXECUTIONS)
         .await
         .map_err(status)?;
     let mut sums: HashMap<String, (f64, u32)> = HashMap::new();
     for duration in durations {
         // The same task may stand at different positions in different revisions.
-        let loaded = context.plans.revision(&request.workflow, duration.revision).await?;
+        let loaded = context
+            .plans
+            .revision(namespace, &request.workflow, duration.revision)
+            .await?;
         if let Some(task) = loaded.plan.tasks.get(duration.position as usize) {
             let sum = sums.entry(task.id.clone()).or_default();
             sum.0 += duration.mean_seconds * f64::from(duration.samples);

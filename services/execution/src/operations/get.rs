@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use nexus_api::Namespace;
 use nexus_api::execution::v1::{Execution, ExecutionView, GetExecutionRequest, GetExecutionResponse};
 use nexus_engine::TaskState;
 use tonic::Status;
@@ -16,9 +17,13 @@ use crate::store::{ExecutionRow, TaskCounts};
 /// Tasks that come with an execution at most.
 const MAX_TASKS: u32 = 1_000;
 
-pub(crate) async fn get(context: &Context, request: GetExecutionRequest) -> Result<GetExecutionResponse, Status> {
-    let id = super::resolve(context, &request.execution).await?;
-    let (row, mut execution) = by_id(context, id).await?;
+pub(crate) async fn get(
+    context: &Context,
+    namespace: &Namespace,
+    request: GetExecutionRequest,
+) -> Result<GetExecutionResponse, Status> {
+    let id = super::resolve(context, namespace, &request.execution).await?;
+    let (row, mut execution) = by_id(context, namespace, id).await?;
     if request.view() == ExecutionView::Full {
         execution.tasks = tasks::page(context, &row, 0, MAX_TASKS).await?.0;
     }
@@ -27,10 +32,15 @@ pub(crate) async fn get(context: &Context, request: GetExecutionRequest) -> Resu
     })
 }
 
-/// The row of an execution, and the execution with its counts.
-pub(crate) async fn by_id(context: &Context, id: ExecutionId) -> Result<(ExecutionRow, Execution), Status> {
+/// The row of an execution of a namespace, and the execution with its counts.
+pub(crate) async fn by_id(
+    context: &Context,
+    namespace: &Namespace,
+    id: ExecutionId,
+) -> Result<(ExecutionRow, Execution), Status> {
     let found = context.store.counted(id).await.map_err(status)?;
-    let (row, counts) = found.ok_or_else(|| execution_not_found(&id.to_string()))?;
+    let own = found.filter(|(row, _)| row.namespace == *namespace);
+    let (row, counts) = own.ok_or_else(|| execution_not_found(&id.to_string()))?;
     let mut execution = convert::execution(&row);
     execution.task_counts = complete(context, &row, counts).await?;
     Ok((row, execution))
@@ -71,7 +81,10 @@ pub(crate) async fn count(
 /// Tasks without a row wait.
 async fn complete(context: &Context, row: &ExecutionRow, counts: TaskCounts) -> Result<HashMap<String, u32>, Status> {
     let mut named = named(counts);
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let total = u32::try_from(loaded.plan.tasks.len()).unwrap_or(u32::MAX);
     let waiting = total.saturating_sub(named.values().sum());
     if waiting > 0 {

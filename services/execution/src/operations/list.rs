@@ -1,8 +1,8 @@
 //! Lists executions, newest first.
 
-use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListExecutionsRequest, ListExecutionsResponse, execution};
+use nexus_api::{ErrorReason, Namespace};
 use nexus_service::page;
 use nexus_storage::filter::{self, Field, Operator, Term};
 use tonic::Status;
@@ -21,10 +21,17 @@ const FIELDS: &[Field] = &[
     ("create_time", &[Operator::Before, Operator::After]),
 ];
 
-pub(crate) async fn list(context: &Context, request: ListExecutionsRequest) -> Result<ListExecutionsResponse, Status> {
+pub(crate) async fn list(
+    context: &Context,
+    namespace: &Namespace,
+    request: ListExecutionsRequest,
+) -> Result<ListExecutionsResponse, Status> {
     let size = page::size(request.page_size)?;
-    let wanted = read_filter(&request.filter)?;
-    let query = format!("executions|{}", request.filter);
+    let wanted = ListFilter {
+        namespace: namespace.clone(),
+        ..read_filter(&request.filter)?
+    };
+    let query = namespace.qualify("executions|").into_owned() + &request.filter;
     let before: Option<ExecutionId> = page::key_as(&query, &request.page_token)?;
     let mut rows = context.store.list(&wanted, before, size + 1).await.map_err(status)?;
     let mut next_page_token = String::new();

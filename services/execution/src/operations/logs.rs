@@ -1,5 +1,6 @@
 //! Lists and streams what tasks wrote.
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListLogsRequest, ListLogsResponse, TailLogsRequest, TailLogsResponse};
 use nexus_engine::Plan;
@@ -20,10 +21,18 @@ const BATCH: u32 = 200;
 /// The messages of a tail.
 pub(crate) type Tail = ReceiverStream<Result<TailLogsResponse, Status>>;
 
-pub(crate) async fn list(context: &Context, request: ListLogsRequest) -> Result<ListLogsResponse, Status> {
+pub(crate) async fn list(
+    context: &Context,
+    namespace: &Namespace,
+    request: ListLogsRequest,
+) -> Result<ListLogsResponse, Status> {
     let size = page::size(request.page_size)?.min(BATCH);
-    let row = find(context, &request.execution).await?;
-    let plan = &context.plans.revision(&row.workflow, row.revision).await?.plan;
+    let row = find(context, namespace, &request.execution).await?;
+    let plan = &context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?
+        .plan;
     let token_query = format!("logs|{}|{}|{}", row.id, request.task, request.attempt);
     let after = page::key_as::<u64>(&token_query, &request.page_token)?.unwrap_or(0);
     let mut query = query(plan, &row, &request.task, request.attempt, after)?;
@@ -43,9 +52,12 @@ pub(crate) async fn list(context: &Context, request: ListLogsRequest) -> Result<
     })
 }
 
-pub(crate) async fn tail(context: &Context, request: TailLogsRequest) -> Result<Tail, Status> {
-    let row = find(context, &request.execution).await?;
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+pub(crate) async fn tail(context: &Context, namespace: &Namespace, request: TailLogsRequest) -> Result<Tail, Status> {
+    let row = find(context, namespace, &request.execution).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let mut query = query(
         &loaded.plan,
         &row,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionResponse};
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
+use nexus_api::{ErrorReason, Namespace};
 use nexus_engine::Plan;
 use nexus_mesh::failpoint::kill_here;
 use nexus_service::idempotency;
@@ -26,7 +26,6 @@ use crate::store::RequestKey;
 
 /// Parameters in bytes at most.
 const MAX_PARAMS: usize = 512 << 10;
-/// Characters of an idempotency key at most.
 /// Labels of one execution at most, and bytes of a key or value.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 256;
@@ -34,28 +33,53 @@ const MAX_LABEL: usize = 256;
 /// Starts an execution at whichever replica owns its shard.
 pub(crate) async fn start(
     context: &Context,
+    namespace: &Namespace,
     traceparent: String,
     mut request: StartExecutionRequest,
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let id = match request.request_id.as_str() {
-        "" => anywhere(context, &mut request).await?,
-        key => context.ids.execution(Some(key)),
+        "" => anywhere(context, namespace, &mut request).await?,
+        id => context.ids.execution(Some(&namespace.key(id))),
     };
     kill_here("execution::start::received");
-    let started = begin_anywhere(context, id, traceparent, request).await?;
+    let started = begin_anywhere(context, id, begin(namespace, id, traceparent, request)).await?;
     kill_here("execution::start::committed");
-    answer(context, started).await
+    answer(context, namespace, started).await
+}
+
+/// What is asked of whoever owns the execution's shard, in the words between replicas.
+fn begin(
+    namespace: &Namespace,
+    id: ExecutionId,
+    traceparent: String,
+    mut start: StartExecutionRequest,
+) -> BeginExecutionRequest {
+    if !namespace.is_default() {
+        start.workflow = namespace.qualify(&start.workflow).into_owned();
+    }
+    BeginExecutionRequest {
+        id: id.bytes().to_vec(),
+        start: Some(start),
+        traceparent,
+        repeated: false,
+        namespace: namespace.to_string(),
+    }
 }
 
 /// The id of an execution that may begin anywhere: here if a worker here has a free slot for its first task, otherwise where
 /// one was seen to have, otherwise here. Names the revision, so that whoever begins it need not ask again for the newest.
-async fn anywhere(context: &Context, request: &mut StartExecutionRequest) -> Result<ExecutionId, Status> {
+async fn anywhere(
+    context: &Context,
+    namespace: &Namespace,
+    request: &mut StartExecutionRequest,
+) -> Result<ExecutionId, Status> {
     let here = context.router.serving();
     if here.is_empty() {
         return Ok(context.ids.execution_in(&here));
     }
-    let loaded = context.plans.revision(&request.workflow, request.revision).await?;
+    let loaded = context.plans.revision(namespace, &request.workflow, request.revision);
+    let loaded = loaded.await?;
     request.revision = loaded.plan.revision;
     let queue = first_queue(&loaded.plan);
     if context.waiting.is_free(queue) {
@@ -98,16 +122,9 @@ impl Answer {
 async fn begin_anywhere(
     context: &Context,
     id: ExecutionId,
-    traceparent: String,
-    request: StartExecutionRequest,
+    mut begin: BeginExecutionRequest,
 ) -> Result<Answer, Status> {
     let mut route = context.router.route(id.shard());
-    let mut begin = BeginExecutionRequest {
-        id: id.bytes().to_vec(),
-        start: Some(request),
-        traceparent,
-        repeated: false,
-    };
     loop {
         let begun = match route.next().await? {
             Place::Here(stay) => here(context, id, stay, &begin).await,
@@ -148,20 +165,27 @@ pub(crate) async fn here(
     stay: u64,
     begin: &BeginExecutionRequest,
 ) -> Result<Answer, Status> {
-    let request = begin.start.clone().unwrap_or_default();
-    let key = request_key(&request);
+    let namespace = Namespace::of_field(&begin.namespace);
+    let namespace = namespace.map_err(|error| ApiError::field("namespace", error.to_string()))?;
+    let mut request = begin.start.clone().unwrap_or_default();
+    if !namespace.is_default() {
+        request.workflow = namespace.plain(&request.workflow).to_owned();
+    }
+    let key = request_key(&namespace, &request);
     if let Some(known) = known_start(context, key.as_ref()).await? {
         return Ok(known);
     }
     if begin.repeated && context.store.execution(id).await.map_err(status)?.is_some() {
         return Ok(Answer::known(id, false));
     }
-    let loaded = context.plans.revision(&request.workflow, request.revision).await?;
+    let loaded = context.plans.revision(&namespace, &request.workflow, request.revision);
+    let loaded = loaded.await?;
     let params = params(&loaded, &request.params)?;
     let mut labels: BTreeMap<String, String> = loaded.workflow.labels.clone().into_iter().collect();
     labels.extend(request.labels);
     let new = NewExecution {
         id,
+        namespace,
         plan: Arc::clone(&loaded.plan),
         params_text: Arc::from(params.to_string()),
         params: Arc::new(params),
@@ -182,10 +206,10 @@ pub(crate) async fn here(
     })
 }
 
-async fn answer(context: &Context, started: Answer) -> Result<StartExecutionResponse, Status> {
+async fn answer(context: &Context, namespace: &Namespace, started: Answer) -> Result<StartExecutionResponse, Status> {
     let execution = match started.execution {
         Some(execution) => execution,
-        None => get::by_id(context, started.id).await?.1,
+        None => get::by_id(context, namespace, started.id).await?.1,
     };
     Ok(StartExecutionResponse {
         execution: Some(execution),
@@ -234,8 +258,8 @@ fn check(request: &StartExecutionRequest) -> Result<(), Status> {
     Ok(())
 }
 
-fn request_key(request: &StartExecutionRequest) -> Option<RequestKey> {
-    RequestKey::of(&request.request_id, || {
+fn request_key(namespace: &Namespace, request: &StartExecutionRequest) -> Option<RequestKey> {
+    RequestKey::of(namespace, &request.request_id, || {
         let labels: BTreeMap<&String, &String> = request.labels.iter().collect();
         // Params are compared as values, so that a client may format them differently when it repeats the call.
         let params: Value = serde_json::from_str(&request.params).unwrap_or_else(|_| json!(request.params));

@@ -1,5 +1,6 @@
 //! Reads tasks.
 
+use nexus_api::Namespace;
 use nexus_api::execution::v1::{GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, Task};
 use nexus_service::page;
 use tonic::Status;
@@ -13,9 +14,13 @@ use crate::store::ExecutionRow;
 /// A page ends before the task whose output would make it larger than this.
 const MAX_BYTES: usize = 2 << 20;
 
-pub(crate) async fn list(context: &Context, request: ListTasksRequest) -> Result<ListTasksResponse, Status> {
+pub(crate) async fn list(
+    context: &Context,
+    namespace: &Namespace,
+    request: ListTasksRequest,
+) -> Result<ListTasksResponse, Status> {
     let size = page::size(request.page_size)?;
-    let row = find(context, &request.execution).await?;
+    let row = find(context, namespace, &request.execution).await?;
     let query = format!("tasks|{}", row.id);
     let from = u32::try_from(page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0)).unwrap_or(u32::MAX);
     let (tasks, next) = self::page(context, &row, from, size).await?;
@@ -25,9 +30,16 @@ pub(crate) async fn list(context: &Context, request: ListTasksRequest) -> Result
     Ok(ListTasksResponse { tasks, next_page_token })
 }
 
-pub(crate) async fn get(context: &Context, request: GetTaskRequest) -> Result<GetTaskResponse, Status> {
-    let row = find(context, &request.execution).await?;
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+pub(crate) async fn get(
+    context: &Context,
+    namespace: &Namespace,
+    request: GetTaskRequest,
+) -> Result<GetTaskResponse, Status> {
+    let row = find(context, namespace, &request.execution).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
     let (tasks, _) = page(context, &row, position, 1).await?;
@@ -43,12 +55,14 @@ pub(crate) async fn page(
     from: u32,
     size: u32,
 ) -> Result<(Vec<Task>, Option<usize>), Status> {
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let stored = context.store.tasks(row.id, from, size).await.map_err(status)?;
     let mut stored = stored.into_iter().peekable();
     let total = loaded.plan.tasks.len();
     let end = total.min((from as usize).saturating_add(size as usize));
-    let id = row.id.to_string();
     let mut tasks = Vec::new();
     let mut bytes = 0;
     for position in from as usize..end {
@@ -60,7 +74,7 @@ pub(crate) async fn page(
         if bytes > MAX_BYTES && !tasks.is_empty() {
             return Ok((tasks, Some(position)));
         }
-        tasks.push(convert::task(&id, &loaded.plan, position, own.as_ref()));
+        tasks.push(convert::task(row, &loaded.plan, position, own.as_ref()));
     }
     Ok((tasks, (end < total).then_some(end)))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{WaitExecutionRequest, WaitExecutionResponse};
 use nexus_api::time::duration_micros;
@@ -16,7 +17,11 @@ use crate::owner::OwnerError;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Result<WaitExecutionResponse, Status> {
+pub(crate) async fn wait(
+    context: &Context,
+    namespace: &Namespace,
+    request: WaitExecutionRequest,
+) -> Result<WaitExecutionResponse, Status> {
     let wait = match &request.timeout {
         None => DEFAULT_WAIT,
         Some(wished) => match u64::try_from(duration_micros(wished)) {
@@ -25,7 +30,7 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
         },
     };
     let deadline = tokio::time::Instant::now() + wait;
-    let id = super::resolve(context, &request.execution).await?;
+    let id = super::resolve(context, namespace, &request.execution).await?;
     // Watching begins before looking, so the end cannot come unseen in between.
     let mut stored = context.events.watch(id);
     let mut ends = None;
@@ -35,7 +40,7 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
         let state = if ends == Some(seen) {
             None
         } else {
-            let state = context.store.execution_state(id).await.map_err(status)?;
+            let state = context.store.execution_state(namespace, id).await.map_err(status)?;
             Some(state.ok_or_else(|| execution_not_found(&request.execution))?)
         };
         ends = Some(seen);
@@ -57,7 +62,7 @@ pub(crate) async fn wait(context: &Context, request: WaitExecutionRequest) -> Re
             () = context.leaving.cancelled() => return Err(status(OwnerError::ShuttingDown)),
         };
         if done || over {
-            let (row, execution) = get::by_id(context, id).await?;
+            let (row, execution) = get::by_id(context, namespace, id).await?;
             return Ok(WaitExecutionResponse {
                 execution: Some(execution),
                 done: row.state.is_terminal(),

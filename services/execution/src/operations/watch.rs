@@ -1,5 +1,6 @@
 //! Streams and lists an execution's history.
 
+use nexus_api::Namespace;
 use nexus_api::execution::v1::{
     ListAttemptsRequest, ListAttemptsResponse, ListHistoryRequest, ListHistoryResponse, WatchExecutionRequest,
     WatchExecutionResponse,
@@ -23,9 +24,16 @@ const MAX_TASK_EVENTS: u32 = 10_000;
 /// The messages of a watch.
 pub(crate) type Watch = ReceiverStream<Result<WatchExecutionResponse, Status>>;
 
-pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> Result<Watch, Status> {
-    let row = find(context, &request.execution).await?;
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+pub(crate) async fn watch(
+    context: &Context,
+    namespace: &Namespace,
+    request: WatchExecutionRequest,
+) -> Result<Watch, Status> {
+    let row = find(context, namespace, &request.execution).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let (sender, receiver) = mpsc::channel(4);
     let context = context.clone();
     tokio::spawn(async move {
@@ -64,12 +72,19 @@ pub(crate) async fn watch(context: &Context, request: WatchExecutionRequest) -> 
     Ok(ReceiverStream::new(receiver))
 }
 
-pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> Result<ListHistoryResponse, Status> {
+pub(crate) async fn history(
+    context: &Context,
+    namespace: &Namespace,
+    request: ListHistoryRequest,
+) -> Result<ListHistoryResponse, Status> {
     let size = page::size(request.page_size)?;
-    let row = find(context, &request.execution).await?;
+    let row = find(context, namespace, &request.execution).await?;
     let query = format!("history|{}", row.id);
     let after = page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0);
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let events = context.store.history(row.id, None, after, size).await.map_err(status)?;
     let next_page_token = match events.last() {
         Some(last) if last.sequence < row.sequence => page::token(&query, &last.sequence.to_string()),
@@ -82,12 +97,19 @@ pub(crate) async fn history(context: &Context, request: ListHistoryRequest) -> R
     })
 }
 
-pub(crate) async fn attempts(context: &Context, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Status> {
+pub(crate) async fn attempts(
+    context: &Context,
+    namespace: &Namespace,
+    request: ListAttemptsRequest,
+) -> Result<ListAttemptsResponse, Status> {
     let size = page::size(request.page_size)?;
-    let row = find(context, &request.execution).await?;
+    let row = find(context, namespace, &request.execution).await?;
     let query = format!("attempts|{}|{}", row.id, request.task);
     let after = usize::try_from(page::key_as::<u64>(&query, &request.page_token)?.unwrap_or(0)).unwrap_or(usize::MAX);
-    let loaded = context.plans.revision(&row.workflow, row.revision).await?;
+    let loaded = context
+        .plans
+        .revision(&row.namespace, &row.workflow, row.revision)
+        .await?;
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
     let events = context

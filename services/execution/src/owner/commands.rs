@@ -66,7 +66,7 @@ impl Core {
         }
         let execution = Execution::new(id.to_string(), new.plan, new.params, id.seed(), self.now.wall);
         let execution = execution.with_slice(self.limits.slice);
-        let mut live = Live::new(id, execution, new.labels, new.traceparent);
+        let mut live = Live::new(id, execution, new.namespace, new.labels, new.traceparent);
         live.params = Some(new.params_text);
         live.request = new.request;
         live.bytes = size.bytes;

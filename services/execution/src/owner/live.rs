@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Event, Execution, ExecutionRecord, Fact, Output, Task, TaskRecord, TaskState, Transition};
 
@@ -15,6 +16,7 @@ use crate::store::{Change, ExecutionRow, LeaseKey, RequestKey, TaskCounts, TaskR
 pub(super) struct Live {
     pub(super) id: ExecutionId,
     pub(super) execution: Execution,
+    pub(super) namespace: Namespace,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) traceparent: String,
     /// Number of the newest event that is stored or on its way to the store.
@@ -41,9 +43,16 @@ pub(super) struct Live {
 
 impl Live {
     /// An execution as it is before its first event, or as it was stored.
-    pub(super) fn new(id: ExecutionId, execution: Execution, labels: BTreeMap<String, String>, trace: String) -> Self {
+    pub(super) fn new(
+        id: ExecutionId,
+        execution: Execution,
+        namespace: Namespace,
+        labels: BTreeMap<String, String>,
+        trace: String,
+    ) -> Self {
         Self {
             id,
+            namespace,
             labels,
             traceparent: trace,
             written: execution.sequence,
@@ -83,6 +92,7 @@ impl Live {
         let execution = &self.execution;
         ExecutionRow {
             id: self.id,
+            namespace: self.namespace.clone(),
             workflow: execution.plan().workflow.clone(),
             revision: execution.plan().revision,
             state: execution.state,
@@ -243,6 +253,7 @@ pub(super) mod tests {
         Live::new(
             ExecutionId(uuid::Uuid::nil()),
             execution.expect("it has that task"),
+            Namespace::default(),
             BTreeMap::new(),
             String::new(),
         )

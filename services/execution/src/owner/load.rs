@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_engine::Plan;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Code;
@@ -110,7 +111,9 @@ pub(super) async fn page(
     let rows = dependencies.store.open_executions(shards, after, PAGE).await?;
     let mut page = Vec::with_capacity(rows.len());
     for (row, tasks) in rows {
-        let plan = asked.plan(&dependencies.plans, &row.workflow, row.revision).await;
+        let plan = asked
+            .plan(&dependencies.plans, &row.namespace, &row.workflow, row.revision)
+            .await;
         page.push((row, tasks, plan));
     }
     Ok(page)
@@ -118,14 +121,20 @@ pub(super) async fn page(
 
 impl Asked {
     /// A revision made ready to run.
-    async fn plan(&mut self, plans: &Plans, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
-        let key = (workflow.to_owned(), revision);
+    async fn plan(
+        &mut self,
+        plans: &Plans,
+        namespace: &Namespace,
+        workflow: &str,
+        revision: u32,
+    ) -> Result<Arc<Plan>, Missing> {
+        let key = (namespace.qualify(workflow).into_owned(), revision);
         if let Some(missing) = self.0.get(&key) {
             return Err(missing.clone());
         }
         let mut tries = 1;
         loop {
-            let missing = match plan(plans, workflow, revision).await {
+            let missing = match plan(plans, namespace, workflow, revision).await {
                 Err(Missing::Now(_)) if tries < REVISION_TRIES => {
                     tokio::time::sleep(REVISION_WAIT).await;
                     tries += 1;
@@ -135,6 +144,7 @@ impl Asked {
                 there => return there,
             };
             tracing::warn!(
+                %namespace,
                 workflow,
                 revision,
                 ?missing,
@@ -146,8 +156,8 @@ impl Asked {
     }
 }
 
-async fn plan(plans: &Plans, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
-    match plans.revision(workflow, revision).await {
+async fn plan(plans: &Plans, namespace: &Namespace, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
+    match plans.revision(namespace, workflow, revision).await {
         Ok(loaded) => Ok(Arc::clone(&loaded.plan)),
         Err(error) if is_passing(error.code()) => Err(Missing::Now(error.message().to_owned())),
         Err(error) => Err(Missing::Ever(error.message().to_owned())),
@@ -168,7 +178,7 @@ pub(super) fn later(dependencies: &Dependencies, mut aside: Vec<(Mark, Execution
             let mut asked = Asked::default();
             let mut left = Vec::new();
             for (mark, row, tasks) in std::mem::take(&mut aside) {
-                let plan = asked.plan(&plans, &row.workflow, row.revision).await;
+                let plan = asked.plan(&plans, &row.namespace, &row.workflow, row.revision).await;
                 if matches!(plan, Err(Missing::Now(_))) {
                     left.push((mark, row, tasks));
                     continue;

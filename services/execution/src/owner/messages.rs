@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_engine::{Outcome, Output, Plan};
 use nexus_spec::expr::Scope;
 use nexus_streams::Pointer;
@@ -52,6 +53,8 @@ pub enum OwnerError {
 pub struct NewExecution {
     /// Its id.
     pub id: ExecutionId,
+    /// The namespace that it belongs to.
+    pub namespace: Namespace,
     /// What runs.
     pub plan: Arc<Plan>,
     /// Parameters, defaults filled in.
@@ -95,7 +98,7 @@ pub struct SessionRef {
     pub session: Arc<str>,
     /// The worker's name.
     pub worker: Arc<str>,
-    /// Queues that it takes tasks from.
+    /// Queues that it takes tasks from, by the names that plans have: those of its namespace and of no other.
     pub queues: Arc<[String]>,
     /// Grows each time the session goes on at another replica; 0 where it began.
     pub generation: u64,

@@ -65,7 +65,7 @@ impl Core {
         bytes += outputs.map(|output| output.text().len() as u64).sum::<u64>();
         recovered.executions += 1;
         self.aside.forget(|aside| aside == id);
-        let mut live = Live::new(id, execution, row.labels, row.traceparent);
+        let mut live = Live::new(id, execution, row.namespace, row.labels, row.traceparent);
         live.bytes = bytes;
         self.load.add(live.size());
         self.executions.insert(id, live);

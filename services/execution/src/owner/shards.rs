@@ -207,6 +207,7 @@ mod tests {
             let plan = super::super::live::tests::live().execution.plan().clone();
             let new = super::super::NewExecution {
                 id,
+                namespace: nexus_api::Namespace::default(),
                 plan,
                 params: std::sync::Arc::default(),
                 params_text: "{}".into(),

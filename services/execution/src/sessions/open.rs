@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_api::worker::v1::StreamTasksResponse;
 use tokio::sync::mpsc;
 
@@ -16,7 +17,9 @@ pub(super) const OF_ONE_PEER: usize = 5_000;
 pub(super) const UNUSED: i64 = 15_000_000;
 
 pub(super) struct Session {
+    pub(super) namespace: Namespace,
     pub(super) worker: Arc<str>,
+    /// By the names that plans have.
     pub(super) queues: Arc<[String]>,
     pub(super) request_id: String,
     pub(super) heard_of: i64,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_engine::{Closing, ExecutionState, Failure, TaskState};
 
 use super::{LeaseKey, StoreError};
@@ -85,6 +86,17 @@ pub fn closing(number: i64) -> Result<Option<Closing>, StoreError> {
     } else {
         value(&CLOSINGS, number, "closing").map(Some)
     }
+}
+
+/// The namespace and the name of a workflow that is written as one text, [`Namespace::qualify`] having put them together.
+pub fn workflow(text: String) -> Result<(Namespace, String), StoreError> {
+    let (namespace, name) = Namespace::of_qualified(&text)
+        .map_err(|error| StoreError::Inconsistent(format!("the workflow of an execution: {error}")))?;
+    if namespace.is_default() {
+        return Ok((namespace, text));
+    }
+    let name = name.to_owned();
+    Ok((namespace, name))
 }
 
 /// A failure as JSON text.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
+use nexus_api::Namespace;
 use nexus_engine::{Closing, Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
 
 use super::sqlite::SqliteStore;
@@ -49,6 +50,11 @@ struct List {
 impl List {
     fn text(&mut self) -> String {
         (*self.rng.choice(&TEXTS[..]).unwrap_or(&"")).to_owned()
+    }
+
+    fn namespace(&mut self) -> Namespace {
+        let name = self.rng.choice(&["default", "default", "team-a"]).unwrap_or(&"default");
+        name.parse().expect("a namespace")
     }
 
     fn time(&mut self) -> Option<i64> {
@@ -102,6 +108,7 @@ impl List {
         let (name, value) = (self.text(), self.text());
         let row = ExecutionRow {
             id: self.ids.execution(None),
+            namespace: self.namespace(),
             workflow: format!("w{}", self.rng.u32(0..3)),
             revision: self.rng.u32(1..4),
             state: ExecutionState::Pending,
@@ -187,6 +194,7 @@ impl List {
     fn filter(&mut self) -> ListFilter {
         let label = (self.text(), self.text());
         ListFilter {
+            namespace: self.namespace(),
             workflow: self.rng.bool().then(|| "w1".to_owned()),
             state: self.rng.bool().then_some(ExecutionState::Succeeded),
             labels: if self.rng.u32(0..4) == 0 {
@@ -293,9 +301,15 @@ async fn run(seed: u64) {
                 let key = format!("key{}", list.rng.u32(0..60));
                 both!(stores, list, number, |store| store.request(&key));
                 let digits = id.0.simple().to_string();
-                both!(stores, list, number, |store| store.ids_with_prefix(&digits[..20]));
+                let namespace = list.namespace();
+                both!(stores, list, number, |store| store
+                    .ids_with_prefix(&namespace, &digits[..20]));
+                both!(stores, list, number, |store| store.execution_state(&namespace, id));
             }
-            13 => drop(both!(stores, list, number, |store| store.durations("w1", 100))),
+            13 => {
+                let namespace = list.namespace();
+                both!(stores, list, number, |store| store.durations(&namespace, "w1", 100));
+            }
             14 => {
                 let lines: Vec<LogRow> = (0..limit).map(|_| list.line(id)).collect();
                 both!(stores, list, number, |store| store.append_logs(&lines));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Event, TaskState};
 use parking_lot::Mutex;
@@ -163,10 +164,11 @@ impl State {
 }
 
 fn fits(filter: &ListFilter, row: &ExecutionRow) -> bool {
-    filter
-        .workflow
-        .as_ref()
-        .is_none_or(|workflow| *workflow == row.workflow)
+    filter.namespace == row.namespace
+        && filter
+            .workflow
+            .as_ref()
+            .is_none_or(|workflow| *workflow == row.workflow)
         && filter.state.is_none_or(|state| state == row.state)
         && filter.created_after.is_none_or(|after| row.created_at > after)
         && filter.created_before.is_none_or(|before| row.created_at < before)
@@ -206,9 +208,12 @@ impl Store for MemoryStore {
         Ok(self.look(id, |stored| stored.map(|stored| stored.row.clone())))
     }
 
-    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
-        let fits = |id: &ExecutionId| id.0.simple().to_string().starts_with(digits);
-        Ok(self.ids().into_iter().filter(fits).take(2).collect())
+    async fn ids_with_prefix(&self, namespace: &Namespace, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+        let state = self.state.lock();
+        let rows = state.executions.values().map(|stored| &stored.row);
+        let fits =
+            |row: &&ExecutionRow| row.namespace == *namespace && row.id.0.simple().to_string().starts_with(digits);
+        Ok(rows.filter(fits).map(|row| row.id).take(2).collect())
     }
 
     async fn list(
@@ -260,9 +265,17 @@ impl Store for MemoryStore {
     }
 
     #[allow(clippy::cast_precision_loss)]
-    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        executions: u32,
+    ) -> Result<(Vec<TaskDuration>, u32), StoreError> {
         let state = self.state.lock();
-        let finished = |stored: &&Stored| stored.row.workflow == workflow && stored.row.finished_at.is_some();
+        let finished = |stored: &&Stored| {
+            let row = &stored.row;
+            row.namespace == *namespace && row.workflow == workflow && row.finished_at.is_some()
+        };
         let newest = state
             .executions
             .values()

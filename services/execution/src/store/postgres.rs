@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
@@ -63,6 +64,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "sessions",
         breaks: false,
         sql: include_str!("../../migrations/postgres/0005_sessions.sql"),
+    },
+    Migration {
+        number: 6,
+        name: "namespaces",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0006_namespaces.sql"),
     },
 ];
 
@@ -115,7 +122,7 @@ impl PostgresStore {
     /// # Errors
     /// When the database fails.
     pub async fn mesh(&self) -> Result<String, StoreError> {
-        self.named(retry(READING, || read::mesh(&self.database)).await)
+        self.named(retry(READING, || membership::mesh(&self.database)).await)
     }
 
     /// Adds to an error which database it is about.
@@ -173,16 +180,20 @@ impl Store for PostgresStore {
         self.named(retry(READING, || read::execution(&self.database, id)).await)
     }
 
-    async fn execution_state(&self, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
-        self.named(retry(READING, || read::execution_state(&self.database, id)).await)
+    async fn execution_state(
+        &self,
+        namespace: &Namespace,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionState>, StoreError> {
+        self.named(retry(READING, || read::execution_state(&self.database, namespace, id)).await)
     }
 
     async fn counted(&self, id: ExecutionId) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
         self.named(retry(READING, || read::counted(&self.database, id)).await)
     }
 
-    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
-        self.named(retry(READING, || read::ids_with_prefix(&self.database, digits)).await)
+    async fn ids_with_prefix(&self, namespace: &Namespace, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+        self.named(retry(READING, || read::ids_with_prefix(&self.database, namespace, digits)).await)
     }
 
     async fn list(
@@ -212,8 +223,16 @@ impl Store for PostgresStore {
         self.named(retry(READING, || read::history(&self.database, id, task, after, limit)).await)
     }
 
-    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
-        self.named(retry(READING, || read::durations(&self.database, workflow, executions)).await)
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        executions: u32,
+    ) -> Result<(Vec<TaskDuration>, u32), StoreError> {
+        let Some(workflow) = namespace.find(workflow) else {
+            return Ok((Vec::new(), 0));
+        };
+        self.named(retry(READING, || read::durations(&self.database, &workflow, executions)).await)
     }
 
     async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_engine::{Event, ExecutionState, Fact, TaskState};
 
 use super::{Change, ExecutionRow, Fence, Store, TaskRow};
@@ -11,6 +12,7 @@ use crate::ids::{ExecutionId, Ids};
 pub(super) fn execution(id: ExecutionId) -> ExecutionRow {
     ExecutionRow {
         id,
+        namespace: Namespace::default(),
         workflow: "w".into(),
         revision: 3,
         state: ExecutionState::Pending,

@@ -5,10 +5,13 @@ mod commit;
 mod logs;
 mod purge;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
 use async_trait::async_trait;
+use nexus_api::Namespace;
 use nexus_engine::{Event, TaskState};
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use uuid::Uuid;
@@ -34,6 +37,12 @@ const EXECUTIONS: &[Migration] = &[
         name: "retention",
         breaks: true,
         sql: include_str!("../../migrations/sqlite/0003_retention.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "namespaces",
+        breaks: true,
+        sql: include_str!("../../migrations/sqlite/0004_namespaces.sql"),
     },
 ];
 const LOGS: &[Migration] = &[Migration {
@@ -101,8 +110,8 @@ impl Store for SqliteStore {
         read::execution(&self.executions, id).await
     }
 
-    async fn ids_with_prefix(&self, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
-        read::ids_with_prefix(&self.executions, digits).await
+    async fn ids_with_prefix(&self, namespace: &Namespace, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+        read::ids_with_prefix(&self.executions, namespace, digits).await
     }
 
     async fn list(
@@ -132,8 +141,16 @@ impl Store for SqliteStore {
         read::history(&self.executions, id, task, after, limit).await
     }
 
-    async fn durations(&self, workflow: &str, executions: u32) -> Result<(Vec<TaskDuration>, u32), StoreError> {
-        read::durations(&self.executions, workflow, executions).await
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        executions: u32,
+    ) -> Result<(Vec<TaskDuration>, u32), StoreError> {
+        match namespace.find(workflow) {
+            Some(workflow) => read::durations(&self.executions, &workflow, executions).await,
+            None => Ok((Vec::new(), 0)),
+        }
     }
 
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {

@@ -1,5 +1,8 @@
 //! What every adapter must do: generic over the port, stamped for each adapter below.
 
+mod namespaces;
+
+use nexus_api::Namespace;
 use nexus_engine::{ExecutionState, Failure, FailureKind, TaskState};
 
 use nexus_storage::postgres::Options;
@@ -23,7 +26,7 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         ..finished(id).execution
     };
     assert_eq!(store.execution(id).await.expect("read"), Some(expected.clone()));
-    let state = store.execution_state(id).await.expect("state");
+    let state = store.execution_state(&Namespace::default(), id).await.expect("state");
     assert_eq!(state, Some(expected.state));
     let counted = store.counted(id).await.expect("counted");
     assert_eq!(counted, Some((expected, vec![(TaskState::Succeeded, 1)])));
@@ -42,9 +45,15 @@ async fn what_is_committed_is_read_back(store: &dyn Store) {
         store.history(id, Some(0), 2, 10).await.expect("history"),
         finished(id).events
     );
-    let digits = id.0.simple().to_string();
-    assert_eq!(store.ids_with_prefix(&digits[..12]).await.expect("prefix"), [id]);
-    assert!(store.ids_with_prefix("ffffffff").await.expect("prefix").is_empty());
+    let (here, digits) = (Namespace::default(), id.0.simple().to_string());
+    assert_eq!(store.ids_with_prefix(&here, &digits[..12]).await.expect("prefix"), [id]);
+    assert!(
+        store
+            .ids_with_prefix(&here, "ffffffff")
+            .await
+            .expect("prefix")
+            .is_empty()
+    );
 }
 
 async fn an_older_owner_is_shut_out(store: &dyn Store) {
@@ -218,7 +227,10 @@ async fn durations_are_means_over_successes(store: &dyn Store) {
         store.commit(fence, &[fresh(id)]).await.expect("commit");
         store.commit(fence, &[finished(id)]).await.expect("commit");
     }
-    let (durations, executions) = store.durations("w", 100).await.expect("durations");
+    let (durations, executions) = store
+        .durations(&Namespace::default(), "w", 100)
+        .await
+        .expect("durations");
     assert_eq!((executions, durations.len()), (2, 1));
     assert_eq!(
         (durations[0].revision, durations[0].position, durations[0].samples),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
@@ -32,11 +33,12 @@ const LAST_LINE: u64 = 1 << 40;
 
 pub(crate) async fn append(
     context: &Context,
+    namespace: &Namespace,
     request: AppendTaskLogsRequest,
 ) -> Result<AppendTaskLogsResponse, Status> {
     at_most("batches", request.batches.len())?;
     request.batches.iter().try_for_each(check_numbers)?;
-    let session = session(context, &request.session)?;
+    let session = session(context, namespace, &request.session)?;
     let bytes = |batch: &TaskLogLines| {
         batch
             .lines

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::time::duration_micros;
 use nexus_api::worker::v1::{PollTasksRequest, PollTasksResponse};
@@ -18,7 +19,11 @@ pub(super) const MAX_TASKS: u32 = 100;
 /// A wait is cut into pieces, each of which counts as a sign of life.
 const PIECE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn poll(context: &Context, request: PollTasksRequest) -> Result<PollTasksResponse, Status> {
+pub(crate) async fn poll(
+    context: &Context,
+    namespace: &Namespace,
+    request: PollTasksRequest,
+) -> Result<PollTasksResponse, Status> {
     if request.max_tasks == 0 {
         return Err(ApiError::field("max_tasks", "must be at least 1").into());
     }
@@ -28,7 +33,7 @@ pub(crate) async fn poll(context: &Context, request: PollTasksRequest) -> Result
     let deadline = Instant::now() + wait;
     let max = request.max_tasks.min(MAX_TASKS) as usize;
     loop {
-        let session = session(context, &request.session)?;
+        let session = session(context, namespace, &request.session)?;
         let left = deadline.saturating_duration_since(Instant::now()).min(PIECE);
         let taken = tokio::select! {
             taken = context.dispatch.take(&session.queues, max, left) => taken,

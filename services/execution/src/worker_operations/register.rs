@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1::CloseSessionRequest;
 use nexus_api::time::duration;
 use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
+use nexus_api::{ErrorReason, Namespace};
 use tonic::Status;
 
-use super::MAX_OUTPUT;
+use super::{MAX_OUTPUT, unknown};
 use crate::error::status;
 use crate::owner::{LEASE, MAX_LOG};
 use crate::sessions::{self, HEARTBEAT};
@@ -31,44 +31,28 @@ const MAX_TOKENS: usize = 10_000;
 
 pub(crate) async fn register(
     context: &Context,
+    namespace: &Namespace,
     request: RegisterWorkerRequest,
     peer: Option<IpAddr>,
 ) -> Result<RegisterWorkerResponse, Status> {
-    if request.slots == 0 || request.slots > MAX_SLOTS {
-        return Err(ApiError::field("slots", format!("must be 1 to {MAX_SLOTS}, it is {}", request.slots)).into());
-    }
-    if request.name.len() > MAX_NAME {
-        return Err(ApiError::field("name", format!("has more than {MAX_NAME} bytes")).into());
-    }
-    let unfit = |queue: &String| queue.is_empty() || queue.len() > MAX_NAME;
-    if request.queues.len() > MAX_QUEUES || request.queues.iter().any(unfit) {
-        return Err(ApiError::field("queues", format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes")).into());
-    }
-    if request.runtime.len() > MAX_NAME {
-        return Err(ApiError::field("runtime", format!("has more than {MAX_NAME} bytes")).into());
-    }
-    let unfit = |(key, value): (&String, &String)| key.is_empty() || key.len() + value.len() > MAX_NAME;
-    if request.labels.len() > MAX_LABELS || request.labels.iter().any(unfit) {
-        let most = format!("at most {MAX_LABELS} of up to {MAX_NAME} bytes each are taken");
-        return Err(ApiError::field("labels", most).into());
-    }
-    if let Some(received) = &request.received {
-        if request.resume_number == 0 {
-            return Err(ApiError::field("resume_number", "is needed beside `received`").into());
-        }
-        if received.tokens.len() > MAX_TOKENS {
-            return Err(ApiError::field("received.tokens", format!("at most {MAX_TOKENS} are taken")).into());
-        }
-    }
+    check(namespace, &request)?;
     let (name, queues) = (request.name.clone(), request.queues.clone());
     let (runtime, labels) = (request.runtime.clone(), request.labels.clone());
     let resumed = sessions::resumed(&request).map(ToOwned::to_owned);
+    if resumed
+        .as_deref()
+        .is_some_and(|session| context.sessions.is_of_another(namespace, session))
+    {
+        return Err(unknown());
+    }
     let generation = match &resumed {
         Some(session) => next_generation(context, session, request.resume_number).await?,
         None => 0,
     };
     let received = request.received.clone();
-    let opened = context.sessions.register(request, generation, peer, &context.ids);
+    let opened = context
+        .sessions
+        .register(namespace, request, generation, peer, &context.ids);
     let session = opened.map_err(|full| {
         ApiError::new(ErrorReason::Overloaded, format!("{full}; repeat the call in 10 s"))
             .retry_after(std::time::Duration::from_secs(10))
@@ -77,6 +61,7 @@ pub(crate) async fn register(
         goes_on(context, &session, generation, received).await;
     }
     tracing::info!(
+        %namespace,
         worker = name,
         ?queues,
         runtime,
@@ -91,15 +76,62 @@ pub(crate) async fn register(
         lease_duration: Some(duration(LEASE)),
         max_output_bytes: u32::try_from(MAX_OUTPUT).unwrap_or(u32::MAX),
         max_log_bytes: u32::try_from(MAX_LOG).unwrap_or(u32::MAX),
+        namespace: namespace.to_string(),
     })
+}
+
+/// Everything that a registration says has bounds.
+fn check(namespace: &Namespace, request: &RegisterWorkerRequest) -> Result<(), ApiError> {
+    if request.slots == 0 || request.slots > MAX_SLOTS {
+        return Err(ApiError::field(
+            "slots",
+            format!("must be 1 to {MAX_SLOTS}, it is {}", request.slots),
+        ));
+    }
+    if request.name.len() > MAX_NAME {
+        return Err(ApiError::field("name", format!("has more than {MAX_NAME} bytes")));
+    }
+    let unfit = |queue: &String| queue.is_empty() || queue.len() > MAX_NAME;
+    if request.queues.len() > MAX_QUEUES || request.queues.iter().any(unfit) {
+        return Err(ApiError::field(
+            "queues",
+            format!("at most {MAX_QUEUES} names of 1 to {MAX_NAME} bytes"),
+        ));
+    }
+    // With the namespace before it a queue's name must be no other queue's.
+    if request.queues.iter().any(|queue| namespace.find(queue).is_none()) {
+        return Err(ApiError::field("queues", "a queue has no / in its name"));
+    }
+    if request.runtime.len() > MAX_NAME {
+        return Err(ApiError::field("runtime", format!("has more than {MAX_NAME} bytes")));
+    }
+    let unfit = |(key, value): (&String, &String)| key.is_empty() || key.len() + value.len() > MAX_NAME;
+    if request.labels.len() > MAX_LABELS || request.labels.iter().any(unfit) {
+        let most = format!("at most {MAX_LABELS} of up to {MAX_NAME} bytes each are taken");
+        return Err(ApiError::field("labels", most));
+    }
+    if let Some(received) = &request.received {
+        if request.resume_number == 0 {
+            return Err(ApiError::field("resume_number", "is needed beside `received`"));
+        }
+        if received.tokens.len() > MAX_TOKENS {
+            return Err(ApiError::field(
+                "received.tokens",
+                format!("at most {MAX_TOKENS} are taken"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn deregister(
     context: &Context,
+    namespace: &Namespace,
     request: DeregisterWorkerRequest,
 ) -> Result<DeregisterWorkerResponse, Status> {
-    // Ending a session twice is no error.
-    if let Some(closing) = context.sessions.close(&request.session) {
+    // Ending a session twice is no error, and one of another namespace is none here.
+    let own = !context.sessions.is_of_another(namespace, &request.session);
+    if let Some(closing) = own.then(|| context.sessions.close(&request.session)).flatten() {
         let over = ending::over(context.clone(), vec![closing], "the worker ended without finishing it");
         // Goes on when the worker does not wait for it.
         drop(tokio::spawn(over).await);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::json::too_deep;
 use nexus_api::shard::v1::ReportLeasesRequest;
@@ -36,9 +37,13 @@ const MAX_MESSAGE: usize = 4 << 10;
 const MAX_STACK_TRACE: usize = 16 << 10;
 
 /// Records reports, each at the replica that owns its shard.
-pub(crate) async fn report(context: &Context, request: ReportTasksRequest) -> Result<ReportTasksResponse, Status> {
+pub(crate) async fn report(
+    context: &Context,
+    namespace: &Namespace,
+    request: ReportTasksRequest,
+) -> Result<ReportTasksResponse, Status> {
     at_most("reports", request.reports.len())?;
-    let session = session(context, &request.session)?;
+    let session = session(context, namespace, &request.session)?;
     if request.reports.iter().any(|report| report.outcome.is_none()) {
         return Err(ApiError::field("reports.outcome", "must say how the attempt ended").into());
     }

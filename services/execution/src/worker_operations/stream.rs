@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::worker::v1::{
     HeartbeatTasksRequest, LeasedTask, PollTasksResponse, StreamTasksRequest, StreamTasksResponse,
@@ -41,19 +42,24 @@ const REPORTS: usize = 64;
 pub(crate) type Messages = ReceiverStream<Result<StreamTasksResponse, Status>>;
 type Outbox = mpsc::Sender<Result<StreamTasksResponse, Status>>;
 
-pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTasksRequest>) -> Result<Messages, Status> {
+pub(crate) async fn stream(
+    context: &Context,
+    namespace: &Namespace,
+    mut incoming: Streaming<StreamTasksRequest>,
+) -> Result<Messages, Status> {
     use stream_tasks_request::Message as In;
     let first = incoming.message().await?.and_then(|message| message.message);
     let Some(In::Ready(ready)) = first else {
         return Err(ApiError::field("message", "the first message must be `ready`").into());
     };
-    let session = session(context, &ready.session)?;
+    let session = session(context, namespace, &ready.session)?;
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let (direct, mut directed) = mpsc::channel(OUTBOX);
     let stream = context.sessions.attach(&session.session, direct);
     let (credits, credits_seen) = watch::channel(at_most(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
+    let whose = (namespace.clone(), Arc::clone(&session.session));
     tokio::spawn(async move {
         let leaving = CancellationToken::new();
         let mut feeder = tokio::spawn(feed(
@@ -75,7 +81,7 @@ pub(crate) async fn stream(context: &Context, mut incoming: Streaming<StreamTask
                             leaving.cancel();
                             drop((&mut feeder).await);
                         }
-                        take(&context, &session, message, &credits, &outbox, &reports).await;
+                        take(&context, &whose, message, &credits, &outbox, &reports).await;
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
@@ -121,10 +127,13 @@ async fn broken(context: &Context, session: &str, stream: u64) {
     }
 }
 
+/// The namespace of a stream, and its session there.
+type Whose = (Namespace, Arc<str>);
+
 /// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
 async fn take(
     context: &Context,
-    session: &SessionRef,
+    whose: &Whose,
     message: stream_tasks_request::Message,
     credits: &watch::Sender<i64>,
     outbox: &Outbox,
@@ -135,24 +144,25 @@ async fn take(
     match message {
         In::Ready(ready) => add(credits, at_most(ready.max_tasks)),
         In::Heartbeat(mut request) => {
-            request.session = session.session.to_string();
+            request.session = whose.1.to_string();
             // What was leased is said before that nothing more comes; otherwise a replica that does not answer must
             // not hold up the reports behind this.
             if request.leaving {
-                return answer_heartbeat(context, request, outbox).await;
+                return answer_heartbeat(context, &whose.0, request, outbox).await;
             }
-            let (context, outbox) = (context.clone(), outbox.clone());
+            let (context, namespace, outbox) = (context.clone(), whose.0.clone(), outbox.clone());
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
                 return;
             };
             tokio::spawn(async move {
                 let _turn = turn;
-                answer_heartbeat(&context, request, &outbox).await;
+                answer_heartbeat(&context, &namespace, request, &outbox).await;
             });
         }
         In::Report(mut request) => {
-            request.session = session.session.to_string();
-            let (context, credits, outbox) = (context.clone(), credits.clone(), outbox.clone());
+            request.session = whose.1.to_string();
+            let (context, namespace) = (context.clone(), whose.0.clone());
+            let (credits, outbox) = (credits.clone(), outbox.clone());
             // Never closed, so there always comes a turn.
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
                 return;
@@ -160,7 +170,7 @@ async fn take(
             tokio::spawn(async move {
                 let _turn = turn;
                 let free = at_most(request.free_slots);
-                let answer = report::report(&context, request).await;
+                let answer = report::report(&context, &namespace, request).await;
                 let used = answer.as_ref().map_or(0, |answer| slots(answer.tasks.len()));
                 // Slots that the answer does not fill are filled by the feeder.
                 add(&credits, free - used);
@@ -183,8 +193,8 @@ fn add(credits: &watch::Sender<i64>, slots: i64) {
     credits.send_modify(|credits| *credits = (*credits + slots).min(i64::from(MAX_SLOTS)));
 }
 
-async fn answer_heartbeat(context: &Context, request: HeartbeatTasksRequest, outbox: &Outbox) {
-    let answer = heartbeat::heartbeat(context, request).await;
+async fn answer_heartbeat(context: &Context, namespace: &Namespace, request: HeartbeatTasksRequest, outbox: &Outbox) {
+    let answer = heartbeat::heartbeat(context, namespace, request).await;
     let answer = answer.map(|answer| StreamTasksResponse {
         message: Some(stream_tasks_response::Message::Heartbeat(answer)),
     });

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nexus_api::Namespace;
 
 use crate::config::ConfigArgs;
 use crate::dev::DevArgs;
@@ -35,6 +36,10 @@ pub(super) struct Global {
     /// Address of the definitions service, where it is another one
     #[arg(long, global = true, env = "NEXUS_DEFINITIONS_ADDRESS", value_name = "URL")]
     pub(super) definitions_address: Option<String>,
+    /// The namespace that the command is about; NEXUS_NAMESPACE says it for all commands, `default` holds without both.
+    /// `nexus dev` takes several: its folder is of the first, and its worker serves all
+    #[arg(long = "namespace", global = true, value_name = "NAME")]
+    pub(super) namespaces: Vec<Namespace>,
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(super) output: Format,
@@ -355,6 +360,8 @@ mod tests {
             "nexus serve --roles worker --set execution.address=http://h:1 --set log.format=json",
             "nexus health --local --config x.toml",
             "nexus config --listen 127.0.0.1:0",
+            "nexus --namespace team-a executions list",
+            "nexus dev --namespace team-a --namespace team-b",
         ] {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }
@@ -363,6 +370,7 @@ mod tests {
             "nexus run etl -f x",
             "nexus logs x --attempt 2",
             "nexus run etl --timeout soon",
+            "nexus run etl --namespace Team_A",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -6,7 +6,7 @@ use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceCl
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_mesh::Transport;
 use nexus_mesh::tls::{ClientTls, TlsFiles};
-use nexus_mesh::transport::{ClientOptions, connect_balanced};
+use nexus_mesh::transport::{ClientOptions, connect_balanced, in_namespace};
 use tonic::{Code, Status};
 
 use super::args::Global;
@@ -51,7 +51,7 @@ pub(super) fn transport(address: &str) -> Result<Transport, CliError> {
     connect_balanced(address, &options).map_err(|error| CliError::Usage(error.to_string()))
 }
 
-/// The services, behind one address or each behind its own.
+/// The services, behind one address or each behind its own. Every call is about the command's namespace.
 #[derive(Clone)]
 pub(super) struct Clients {
     pub(super) definitions: DefinitionsServiceClient<Transport>,
@@ -61,9 +61,10 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(global: &Global) -> Result<Self, CliError> {
-        let executions = transport(&global.address)?;
+        let namespace = global.namespace()?;
+        let executions = in_namespace(transport(&global.address)?, &namespace);
         let definitions = match &global.definitions_address {
-            Some(address) => transport(address)?,
+            Some(address) => in_namespace(transport(address)?, &namespace),
             None => executions.clone(),
         };
         Ok(Self {

@@ -201,6 +201,12 @@ pub(super) async fn fetch(clients: &Clients, id: &str) -> Result<Execution, CliE
     }
 }
 
+/// A namespace, where it is worth a word.
+fn told(namespace: &str) -> String {
+    let usual = namespace == nexus_api::namespace::DEFAULT;
+    if usual { String::new() } else { namespace.to_owned() }
+}
+
 fn show(execution: &Execution, output: &Output) -> Result<(), CliError> {
     if !output.is_table() {
         return output.message(execution, "nexus.execution.v1.Execution");
@@ -209,6 +215,7 @@ fn show(execution: &Execution, output: &Output) -> Result<(), CliError> {
     let took = time::between(execution.create_time.as_ref(), execution.finish_time.as_ref(), now);
     let facts = [
         ("id", execution.id.clone()),
+        ("namespace", told(&execution.namespace)),
         (
             "workflow",
             format!("{} revision {}", execution.workflow, execution.revision),

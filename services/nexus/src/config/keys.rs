@@ -190,12 +190,17 @@ pub(crate) const KEYS: &[Key] = &[
         "The worker's name for people; host and process when not set.",
     ),
     key(
+        "worker.namespace",
+        Text,
+        "Namespace whose tasks are run (docs/namespaces.md); `NEXUS_NAMESPACE` and `--namespace` set it too.",
+    ),
+    key(
         "worker.slots",
         Count,
         "Tasks at a time; eight for each core and at least 16 when not set.",
     )
     .from(1, 1_000),
-    key("worker.queues", List, "Queues that tasks are taken from."),
+    key("worker.queues", List, "Queues of the namespace that tasks are taken from."),
     key("worker.labels", Map, "Names and values for people and dashboards."),
     key(
         "worker.drain_grace",

@@ -16,6 +16,8 @@ use super::values;
 const PREFIX: &str = "NEXUS_";
 /// Variables with names that users choose.
 const FREE: &[&str] = &["SECRET_", "CONNECTION_"];
+/// The variable that says for every command which namespace it is about.
+const NAMESPACE: &str = "NAMESPACE";
 /// Where a file is looked for when none is named.
 const PLACES: &[&str] = &["nexus.toml", "/etc/nexus/nexus.toml"];
 
@@ -122,6 +124,9 @@ impl Effective {
             if let Some(address) = address {
                 nexus_mesh::transport::check(address).map_err(|error| self.wrong(key, format!("is wrong: {error}")))?;
             }
+        }
+        if let Err(error) = config.worker.namespace.parse::<nexus_api::Namespace>() {
+            return Err(self.wrong("worker.namespace", format!("is wrong: {error}")));
         }
         let speaks = |url: &Option<super::types::Secret>, schemes: &[&str]| {
             let scheme = |url: &super::types::Secret| {
@@ -294,6 +299,9 @@ fn key_of_variable(name: &str) -> Result<Option<&'static Key>, ConfigError> {
     let Some(rest) = name.strip_prefix(PREFIX) else {
         return Ok(None);
     };
+    if rest == NAMESPACE {
+        return Ok(keys::find("worker.namespace"));
+    }
     if FREE.iter().any(|free| rest.starts_with(free)) {
         return Ok(None);
     }

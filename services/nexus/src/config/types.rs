@@ -165,6 +165,7 @@ pub(crate) struct Execution {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Worker {
     pub(crate) name: Option<String>,
+    pub(crate) namespace: String,
     pub(crate) slots: Option<u32>,
     pub(crate) queues: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
@@ -282,6 +283,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             name: None,
+            namespace: nexus_api::namespace::DEFAULT.into(),
             slots: None,
             queues: vec!["default".into()],
             labels: BTreeMap::new(),

@@ -17,7 +17,7 @@ const SAMPLE: &str = include_str!("../../../../examples/hello.yaml");
 const SAMPLE_NAME: &str = "hello";
 
 /// Says that everything is up, and where.
-pub(super) fn ready(args: &DevArgs, address: SocketAddr, slots: u32, took: Duration) {
+pub(super) fn ready(args: &DevArgs, ways: &[Ways], address: SocketAddr, slots: u32, took: Duration) {
     eprintln!(
         "\n  NEXUS {}   dev mode: SQLite in {}, one local worker with {slots} slots, no login, this machine only",
         env!("CARGO_PKG_VERSION"),
@@ -27,6 +27,17 @@ pub(super) fn ready(args: &DevArgs, address: SocketAddr, slots: u32, took: Durat
         "  ✓ ready in {:.2} s   http://{address}   (gRPC, health and reflection)",
         took.as_secs_f64()
     );
+    let names: Vec<&str> = ways.iter().map(|ways| ways.namespace.as_str()).collect();
+    if let [first, rest @ ..] = names.as_slice()
+        && names != ["default"]
+    {
+        let more = if rest.is_empty() {
+            String::new()
+        } else {
+            format!("; the worker serves {} too", rest.join(", "))
+        };
+        eprintln!("  ✓ namespace {first}{more}");
+    }
 }
 
 /// Says what goes on after a restart.

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 /// Executions that are shown at a time; under load the rest runs unseen (`nexus executions list` shows it).
 const SHOWN: usize = 20;
 
-/// Prints what happens, until the stop.
+/// Prints what happens in some namespaces, each of which has its way, until the stop.
 pub(super) async fn print(
     mut changes: broadcast::Receiver<(ExecutionId, bool)>,
-    transport: Transport,
+    ways: Vec<Transport>,
     stop: CancellationToken,
 ) {
     let mut shown: HashSet<ExecutionId> = HashSet::new();
@@ -25,10 +25,15 @@ pub(super) async fn print(
         tokio::select! {
             changed = changes.recv() => match changed {
                 Ok((id, _)) if shown.len() < SHOWN && shown.insert(id) => {
-                    let client = ExecutionServiceClient::new(transport.clone());
+                    let ways = ways.clone();
                     watches.spawn(async move {
-                        // A watch that breaks costs nothing but lines on a terminal.
-                        drop(follow(client, id).await);
+                        for way in ways {
+                            // A watch that breaks costs nothing but lines on a terminal.
+                            match follow(ExecutionServiceClient::new(way), id).await {
+                                Err(status) if status.code() == tonic::Code::NotFound => {}
+                                _ => break,
+                            }
+                        }
                         id
                     });
                 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use nexus_api::Namespace;
 use nexus_execution::{Execution, Recovered};
 use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
@@ -56,6 +57,8 @@ pub(crate) struct Frame {
     client: ClientOptions,
     local: Mutex<Vec<(Local, Transport)>>,
     offered: Mutex<Offered>,
+    /// Namespaces that the worker serves beside that of its configuration.
+    also_served: Vec<Namespace>,
 }
 
 impl Frame {
@@ -82,6 +85,7 @@ impl Frame {
             },
             local: Mutex::default(),
             offered: Mutex::default(),
+            also_served: Vec::new(),
         })
     }
 
@@ -152,6 +156,25 @@ impl Frame {
     pub(crate) fn is_local(&self, service: Local) -> bool {
         let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         local.iter().any(|(offered, _)| *offered == service)
+    }
+
+    /// Lets the worker serve more namespaces than that of its configuration, each with as many slots.
+    pub(crate) fn also_serving(self, namespaces: &[Namespace]) -> Self {
+        let also_served = namespaces.to_vec();
+        Self { also_served, ..self }
+    }
+
+    /// The namespaces that the worker serves.
+    pub(crate) fn served(&self) -> Result<Vec<Namespace>, StartError> {
+        let wrong = |error| self.effective.wrong("worker.namespace", format!("is wrong: {error}"));
+        let first: Namespace = self.config().worker.namespace.parse().map_err(wrong)?;
+        let mut served = vec![first];
+        for namespace in &self.also_served {
+            if !served.contains(namespace) {
+                served.push(namespace.clone());
+            }
+        }
+        Ok(served)
     }
 
     /// The way to the definitions service: in this process, or over all replicas.

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::select_all;
+use nexus_api::Namespace;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_mesh::health::RoleReadiness;
+use nexus_mesh::transport::in_namespace;
 use nexus_service::{Background, Role};
 use nexus_tasks::TaskUser;
 use nexus_worker::Worker;
@@ -28,27 +31,29 @@ pub(super) const ENTRY: Entry = Entry {
     schema: None,
 };
 
-/// A worker that runs.
+/// A worker that runs: one for each namespace that it serves.
 struct Running {
     background: Background,
-    work: JoinHandle<()>,
+    work: Vec<JoinHandle<()>>,
     limit: Duration,
 }
 
-/// Starts the worker. It is ready while it has a session.
+/// Starts the worker. It is ready while it has a session in each of its namespaces.
 fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     nexus_worker::metrics::describe();
     let options = options(frame.config())?;
+    let served = frame.served()?;
     let limit = options.drain_grace + options.tasks.kill_grace + FAREWELL;
-    let client = WorkerServiceClient::new(frame.one_execution()?)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
     frame.offer_slots(options.slots);
-    let worker = Worker::new(options, client);
     let background = Background::new(CancellationToken::new());
-    let tell = tell(worker.connected(), frame.readiness("worker", &[]));
+    let (mut work, mut connected) = (Vec::new(), Vec::new());
+    for namespace in served {
+        let worker = worker(frame, &options, namespace)?;
+        connected.push(worker.connected());
+        work.push(background.spawn("the worker", worker.run(background.clone())));
+    }
+    let tell = tell(connected, frame.readiness("worker", &[]));
     background.spawn_dropped("readiness", tell);
-    let work = background.spawn("the worker", worker.run(background.clone()));
     Ok(Box::new(Running {
         background,
         work,
@@ -56,15 +61,32 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     }))
 }
 
-/// Keeps readiness what the session is.
-async fn tell(mut connected: watch::Receiver<bool>, readiness: RoleReadiness) {
+/// A worker of one namespace.
+fn worker(frame: &Frame, options: &nexus_worker::Options, namespace: Namespace) -> Result<Worker, StartError> {
+    let client = WorkerServiceClient::new(in_namespace(frame.one_execution()?, &namespace))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let options = nexus_worker::Options {
+        namespace,
+        ..options.clone()
+    };
+    Ok(Worker::new(options, client))
+}
+
+/// Keeps readiness what the sessions are.
+async fn tell(mut connected: Vec<watch::Receiver<bool>>, readiness: RoleReadiness) {
     loop {
-        if *connected.borrow_and_update() {
+        // Each is looked at, or what is not would count as changed.
+        let open = connected
+            .iter_mut()
+            .filter_map(|one| (*one.borrow_and_update()).then_some(()));
+        if open.count() == connected.len() {
             readiness.ready();
         } else {
             readiness.not_ready("it has no session with the execution service");
         }
-        if connected.changed().await.is_err() {
+        let changed = connected.iter_mut().map(|one| Box::pin(one.changed()));
+        if select_all(changed).await.0.is_err() {
             return;
         }
     }
@@ -87,7 +109,9 @@ impl Role for Running {
     async fn drain(&mut self) {
         self.background.shutdown().cancel();
         // It never fails; what broke in it is told by the background.
-        drop((&mut self.work).await);
+        for work in &mut self.work {
+            drop(work.await);
+        }
     }
 
     async fn stop(self: Box<Self>) {

@@ -60,6 +60,7 @@ impl WorkerService for Fake {
             lease_duration: Some(micros(self.lease)),
             max_output_bytes: 1 << 20,
             max_log_bytes: 10 << 20,
+            namespace: String::new(),
         }))
     }
 

@@ -14,12 +14,18 @@ pub fn connect(addresses: &str) -> Transport {
 }
 
 /// Applies a workflow file.
+#[allow(dead_code, reason = "not every test has one way only")]
 pub async fn apply(mesh: &Mesh, file: &str) {
+    apply_by(connect(&mesh.definitions()), file).await;
+}
+
+/// The same over some way.
+pub async fn apply_by(way: Transport, file: &str) {
     let apply = ApplyWorkflowRequest {
         source: file.to_owned(),
         ..ApplyWorkflowRequest::default()
     };
-    let mut definitions = DefinitionsServiceClient::new(connect(&mesh.definitions()));
+    let mut definitions = DefinitionsServiceClient::new(way);
     definitions.apply_workflow(apply).await.expect("apply");
 }
 

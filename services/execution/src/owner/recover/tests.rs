@@ -31,6 +31,7 @@ fn left_behind(ids: &Ids, session: &str) -> (ExecutionId, Arc<Plan>, Change) {
     core.serve(id.shard());
     let new = NewExecution {
         id,
+        namespace: nexus_api::Namespace::default(),
         plan: Arc::clone(&plan),
         params: Arc::default(),
         params_text: "{}".into(),

@@ -1,5 +1,7 @@
 //! A batch of changes as columns, ready to be bound.
 
+use std::borrow::Cow;
+
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -22,18 +24,19 @@ pub(super) struct Fresh<'a> {
     created: Vec<i64>,
     started: Vec<Option<i64>>,
     finished: Vec<Option<i64>>,
-    workflows: Vec<&'a str>,
+    workflows: Vec<Cow<'a, str>>,
     reasons: Vec<&'a str>,
     labels: Vec<String>,
     traceparents: Vec<&'a str>,
     failures: Vec<Option<String>>,
     params: Vec<&'a str>,
+    namespaces: Vec<&'a str>,
 }
 
 impl<'a> Fresh<'a> {
     pub(super) const TYPES: &'static [&'static str] = &[
         "uuid", "smallint", "smallint", "smallint", "integer", "bigint", "bigint", "bigint", "bigint", "text", "text",
-        "text", "text", "text", "text",
+        "text", "text", "text", "text", "text",
     ];
 
     pub(super) fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
@@ -49,12 +52,13 @@ impl<'a> Fresh<'a> {
             columns.created.push(row.created_at);
             columns.started.push(row.started_at);
             columns.finished.push(row.finished_at);
-            columns.workflows.push(&row.workflow);
+            columns.workflows.push(row.namespace.qualify(&row.workflow));
             columns.reasons.push(&row.closing_reason);
             columns.labels.push(json(&row.labels)?);
             columns.traceparents.push(&row.traceparent);
             columns.failures.push(codec::failure_text(row.failure.as_ref()));
             columns.params.push(&row.params);
+            columns.namespaces.push(row.namespace.as_str());
         }
         Ok(columns)
     }
@@ -80,6 +84,7 @@ impl<'a> Fresh<'a> {
             .bind(self.traceparents)
             .bind(self.failures)
             .bind(self.params)
+            .bind(self.namespaces)
     }
 }
 

@@ -168,3 +168,11 @@ fn fence(owner: Uuid, row: &PgRow) -> Result<Fence, StoreError> {
 fn numbers(shards: &[u16]) -> Vec<i32> {
     shards.iter().map(|shard| i32::from(*shard)).collect()
 }
+
+/// The name of the mesh: a number of its own, and the database's name, since a copy has the same number.
+pub(super) async fn mesh(store: &Database) -> Result<String, StoreError> {
+    sqlx::query_scalar("SELECT id::text || '@' || current_database() FROM mesh LIMIT 1")
+        .fetch_one(store.reader())
+        .await
+        .map_err(database)
+}

@@ -1,8 +1,10 @@
 //! Reading: everything but logs. Lists page by key.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_mesh::failpoint::kill_here;
 use nexus_storage::postgres::Database;
@@ -101,9 +103,14 @@ pub(super) async fn execution(store: &Database, id: ExecutionId) -> Result<Optio
     row.as_ref().map(execution_row).transpose()
 }
 
-pub(super) async fn execution_state(store: &Database, id: ExecutionId) -> Result<Option<ExecutionState>, StoreError> {
-    let state: Option<i16> = sqlx::query_scalar("SELECT state FROM executions WHERE id = $1")
+pub(super) async fn execution_state(
+    store: &Database,
+    namespace: &Namespace,
+    id: ExecutionId,
+) -> Result<Option<ExecutionState>, StoreError> {
+    let state: Option<i16> = sqlx::query_scalar("SELECT state FROM executions WHERE id = $1 AND namespace = $2")
         .bind(id.0)
+        .bind(namespace.as_str())
         .fetch_optional(store.reader())
         .await
         .map_err(database)?;
@@ -141,7 +148,11 @@ pub(super) async fn counted(
     Ok(Some((execution_row(&row)?, counts.collect::<Result<_, StoreError>>()?)))
 }
 
-pub(super) async fn ids_with_prefix(store: &Database, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+pub(super) async fn ids_with_prefix(
+    store: &Database,
+    namespace: &Namespace,
+    digits: &str,
+) -> Result<Vec<ExecutionId>, StoreError> {
     // A prefix is a range of ids: from the digits filled up with 0 to the digits filled up with f.
     let bound = |fill: char| {
         let mut text: String = digits.chars().take(32).collect();
@@ -150,25 +161,27 @@ pub(super) async fn ids_with_prefix(store: &Database, digits: &str) -> Result<Ve
         }
         Uuid::try_parse(&text).unwrap_or_default()
     };
-    let rows = sqlx::query("SELECT id FROM executions WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT 2")
-        .bind(bound('0'))
-        .bind(bound('f'))
-        .fetch_all(store.reader())
-        .await
-        .map_err(database)?;
+    let rows =
+        sqlx::query("SELECT id FROM executions WHERE id BETWEEN $1 AND $2 AND namespace = $3 ORDER BY id LIMIT 2")
+            .bind(bound('0'))
+            .bind(bound('f'))
+            .bind(namespace.as_str())
+            .fetch_all(store.reader())
+            .await
+            .map_err(database)?;
     rows.iter().map(|row| execution_id(row, 0)).collect()
 }
 
-/// Without a workflow the primary key gives the order; with one, its index does. Both are walked backwards.
+/// The index by workflow gives the order, or that by namespace. Both are walked backwards.
 macro_rules! list {
-    ($workflow:literal) => {
+    ($column:literal) => {
         concat!(
             "SELECT ",
             execution_columns!(),
             ", '', NULL FROM executions e
              WHERE ",
-            $workflow,
-            " AND ($2::uuid IS NULL OR e.id < $2) AND ($3::smallint IS NULL OR e.state = $3)
+            $column,
+            " = $1 AND ($2::uuid IS NULL OR e.id < $2) AND ($3::smallint IS NULL OR e.state = $3)
                AND ($4::bigint IS NULL OR e.created_at > $4) AND ($5::bigint IS NULL OR e.created_at < $5)
                AND ($6::text = '{}' OR e.labels::jsonb @> $6::jsonb)
              ORDER BY e.id DESC LIMIT $7"
@@ -190,14 +203,16 @@ pub(super) async fn list(
             return Ok(Vec::new());
         }
     }
-    let sql = if filter.workflow.is_some() {
-        list!("e.workflow = $1")
-    } else {
-        list!("$1::text IS NULL")
+    let (sql, of) = match &filter.workflow {
+        None => (list!("e.namespace"), Some(Cow::Borrowed(filter.namespace.as_str()))),
+        Some(workflow) => (list!("e.workflow"), filter.namespace.find(workflow)),
+    };
+    let Some(of) = of else {
+        return Ok(Vec::new());
     };
     let state = filter.state.map(codec::execution_state_number);
     let rows = sqlx::query(sql)
-        .bind(filter.workflow.as_deref())
+        .bind(&*of)
         .bind(before.map(|id| id.0))
         .bind(state.and_then(|state| i16::try_from(state).ok()))
         .bind(filter.created_after)
@@ -317,9 +332,11 @@ fn execution_row(row: &PgRow) -> Result<ExecutionRow, StoreError> {
     let failure: Option<String> = row.try_get(12).map_err(database)?;
     let params: String = row.try_get(13).map_err(database)?;
     let output: Option<String> = row.try_get(14).map_err(database)?;
+    let (namespace, workflow) = codec::workflow(row.try_get(1).map_err(database)?)?;
     Ok(ExecutionRow {
         id: execution_id(row, 0)?,
-        workflow: row.try_get(1).map_err(database)?,
+        namespace,
+        workflow,
         revision: natural(row.try_get(2).map_err(database)?)?,
         state: codec::execution_state(small(3)?)?,
         closing: codec::closing(small(4)?)?,
@@ -372,12 +389,4 @@ fn event(row: &PgRow) -> Result<Event, StoreError> {
     };
     let sequence = row.try_get::<i64, _>(0).map_err(database)?.cast_unsigned();
     facts::event(sequence, row.try_get(1).map_err(database)?, &columns)
-}
-
-/// The name of the mesh: a number of its own, and the database's name, since a copy has the same number.
-pub(super) async fn mesh(store: &Database) -> Result<String, StoreError> {
-    sqlx::query_scalar("SELECT id::text || '@' || current_database() FROM mesh LIMIT 1")
-        .fetch_one(store.reader())
-        .await
-        .map_err(database)
 }

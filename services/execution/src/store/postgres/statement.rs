@@ -133,12 +133,13 @@ impl Text {
 }
 
 const FRESH: &str = "id, shard, state, closing, revision, sequence, created_at, started_at, finished_at, workflow,
-                     closing_reason, labels, traceparent, failure, params";
+                     closing_reason, labels, traceparent, failure, params, namespace";
 const GROWN: &str = "id, before, state, closing, sequence, started_at, finished_at, closing_reason, failure";
 const INSERTED: &str = "INSERT INTO executions (id, shard, state, closing, revision, sequence, created_at, started_at,
-                                                finished_at, workflow, closing_reason, labels, traceparent, failure)
+                                                finished_at, workflow, closing_reason, labels, traceparent, failure,
+                                                namespace)
     SELECT id, shard, state, closing, revision, sequence, created_at, started_at, finished_at, workflow, closing_reason,
-           labels, traceparent, failure
+           labels, traceparent, failure, namespace
     FROM fresh WHERE EXISTS (SELECT 1 FROM go)";
 const GIVEN: &str = "INSERT INTO params (execution, value)
     SELECT id, params FROM fresh WHERE EXISTS (SELECT 1 FROM go)";

@@ -1,5 +1,7 @@
 //! What only a database that many replicas share has to do: the membership, and shutting out who was taken out.
 
+mod namespaces;
+
 use std::time::Duration;
 
 use sqlx::Row;

@@ -1,5 +1,6 @@
 //! Writing: claiming the shards, and the one transaction that carries many executions' changes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -151,7 +152,7 @@ async fn write(connection: &mut SqliteConnection, changes: &[Change]) -> Result<
 struct ExecutionColumns<'a>(
     Simple,
     u16,
-    &'a str,
+    Cow<'a, str>,
     u32,
     i64,
     i64,
@@ -164,6 +165,7 @@ struct ExecutionColumns<'a>(
     Option<i64>,
     Option<String>,
     &'a str,
+    &'a str,
 );
 
 fn executions<'a>(changes: &[&'a Change]) -> Result<Vec<ExecutionColumns<'a>>, StoreError> {
@@ -172,7 +174,7 @@ fn executions<'a>(changes: &[&'a Change]) -> Result<Vec<ExecutionColumns<'a>>, S
         Ok(ExecutionColumns(
             hex(change),
             row.id.shard(),
-            &row.workflow,
+            row.namespace.qualify(&row.workflow),
             row.revision,
             codec::execution_state_number(row.state),
             codec::closing_number(row.closing),
@@ -185,6 +187,7 @@ fn executions<'a>(changes: &[&'a Change]) -> Result<Vec<ExecutionColumns<'a>>, S
             row.finished_at,
             codec::failure_text(row.failure.as_ref()),
             &row.params,
+            row.namespace.as_str(),
         ))
     };
     changes.iter().map(columns).collect()
@@ -313,9 +316,9 @@ const LOOK: &str = "
 const WRITE: &str = concat!(
     "
     INSERT INTO executions (id, shard, workflow, revision, state, closing, closing_reason, labels, traceparent,
-                            sequence, created_at, started_at, finished_at, failure)
+                            sequence, created_at, started_at, finished_at, failure, namespace)
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-           value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
+           value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 15
     FROM json_each($1);
 
     INSERT INTO params (execution, value) SELECT unhex(value ->> 0), value ->> 14 FROM json_each($1);

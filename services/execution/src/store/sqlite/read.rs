@@ -1,7 +1,9 @@
 //! Reading: everything but logs. Lists page by key.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use nexus_api::Namespace;
 use nexus_engine::{Event, TaskState};
 use nexus_mesh::failpoint::kill_here;
 use nexus_storage::sqlite::Database;
@@ -84,7 +86,11 @@ pub(super) async fn execution(store: &Database, id: ExecutionId) -> Result<Optio
     row.as_ref().map(execution_row).transpose()
 }
 
-pub(super) async fn ids_with_prefix(store: &Database, digits: &str) -> Result<Vec<ExecutionId>, StoreError> {
+pub(super) async fn ids_with_prefix(
+    store: &Database,
+    namespace: &Namespace,
+    digits: &str,
+) -> Result<Vec<ExecutionId>, StoreError> {
     // A prefix is a range of ids: from the digits filled up with 0 to the digits filled up with f.
     let bound = |fill: char| {
         let mut text: String = digits.chars().take(32).collect();
@@ -93,12 +99,15 @@ pub(super) async fn ids_with_prefix(store: &Database, digits: &str) -> Result<Ve
         }
         text
     };
-    let rows = sqlx::query("SELECT id FROM executions WHERE id BETWEEN unhex(?1) AND unhex(?2) ORDER BY id LIMIT 2")
-        .bind(bound('0'))
-        .bind(bound('f'))
-        .fetch_all(store.reader())
-        .await
-        .map_err(database)?;
+    let rows = sqlx::query(
+        "SELECT id FROM executions WHERE id BETWEEN unhex(?1) AND unhex(?2) AND namespace = ?3 ORDER BY id LIMIT 2",
+    )
+    .bind(bound('0'))
+    .bind(bound('f'))
+    .bind(namespace.as_str())
+    .fetch_all(store.reader())
+    .await
+    .map_err(database)?;
     rows.iter().map(|row| execution_id(row, 0)).collect()
 }
 
@@ -109,15 +118,17 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
     let labels: Vec<Value> = filter.labels.iter().map(|(key, value)| json!([key, value])).collect();
-    // Without a workflow the primary key gives the order; with one, its index does. Both are walked backwards.
-    let workflow = if filter.workflow.is_some() {
-        "e.workflow = ?1"
-    } else {
-        "?1 IS NULL"
+    // The index by workflow gives the order, or that by namespace. Both are walked backwards.
+    let (column, wanted) = match &filter.workflow {
+        None => ("e.namespace", Some(Cow::Borrowed(filter.namespace.as_str()))),
+        Some(workflow) => ("e.workflow", filter.namespace.find(workflow)),
+    };
+    let Some(wanted) = wanted else {
+        return Ok(Vec::new());
     };
     let sql = format!(
         "SELECT {}, '', NULL FROM executions e
-         WHERE {workflow} AND (?2 IS NULL OR e.id < ?2) AND (?3 IS NULL OR e.state = ?3)
+         WHERE {column} = ?1 AND (?2 IS NULL OR e.id < ?2) AND (?3 IS NULL OR e.state = ?3)
            AND (?4 IS NULL OR e.created_at > ?4) AND (?5 IS NULL OR e.created_at < ?5)
            AND NOT EXISTS (SELECT 1 FROM json_each(?6) wanted WHERE NOT EXISTS (
                  SELECT 1 FROM json_each(e.labels) has
@@ -126,7 +137,7 @@ pub(super) async fn list(
         execution_columns!()
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(filter.workflow.as_deref())
+        .bind(&*wanted)
         .bind(before.map(|id| id.bytes().to_vec()))
         .bind(filter.state.map(codec::execution_state_number))
         .bind(filter.created_after)
@@ -247,9 +258,11 @@ fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
     let failure: Option<String> = row.try_get(12).map_err(database)?;
     let params: String = row.try_get(13).map_err(database)?;
     let output: Option<String> = row.try_get(14).map_err(database)?;
+    let (namespace, workflow) = codec::workflow(row.try_get(1).map_err(database)?)?;
     Ok(ExecutionRow {
         id: execution_id(row, 0)?,
-        workflow: row.try_get(1).map_err(database)?,
+        namespace,
+        workflow,
         revision: row.try_get(2).map_err(database)?,
         state: codec::execution_state(row.try_get(3).map_err(database)?)?,
         closing: codec::closing(row.try_get(4).map_err(database)?)?,
