@@ -3,6 +3,7 @@
 pub mod codec;
 #[cfg(test)]
 mod differential;
+pub mod feed;
 pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;

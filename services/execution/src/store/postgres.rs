@@ -3,6 +3,7 @@
 
 mod columns;
 mod commit;
+mod feed;
 mod logs;
 mod membership;
 mod purge;
@@ -12,6 +13,7 @@ mod silences;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,12 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: include_str!("../../migrations/postgres/0005_sessions.sql"),
     },
+    Migration {
+        number: 7,
+        name: "feed",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0007_feed.sql"),
+    },
 ];
 
 /// How long a commit is waited for. After that the replica has lost its membership if the database does not answer at all;
@@ -81,6 +89,8 @@ const READING: Budget = Budget {
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     database: Database,
+    /// Whether somebody reads the feed, as the last commit found it.
+    read: Arc<commit::Read>,
 }
 
 impl PostgresStore {
@@ -91,6 +101,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::connect(url, SCHEMA, options).await?,
+            read: Arc::default(),
         })
     }
 
@@ -151,7 +162,7 @@ impl Store for PostgresStore {
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
         // Given up, it may be done all the same; then it is recognised when it comes again.
-        let writing = timeout(WRITING, commit::commit(&self.database, fence, changes));
+        let writing = timeout(WRITING, commit::commit(&self.database, &self.read, fence, changes));
         let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
         self.named(writing.await.map_err(late).flatten())
     }

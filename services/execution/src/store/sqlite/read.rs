@@ -21,6 +21,7 @@ macro_rules! execution_columns {
          e.created_at, e.started_at, e.finished_at, e.failure"
     };
 }
+pub(super) use execution_columns;
 
 /// The columns of a task, in the order that [`task_row`] reads them.
 macro_rules! task_columns {
@@ -233,7 +234,7 @@ pub(super) async fn durations(
     Ok((durations, looked_at))
 }
 
-fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreError> {
+pub(super) fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreError> {
     let bytes: Vec<u8> = row.try_get(column).map_err(database)?;
     let bytes = bytes
         .try_into()
@@ -241,7 +242,7 @@ fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreErro
     Ok(ExecutionId::from_bytes(bytes))
 }
 
-fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
+pub(super) fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
     let labels: String = row.try_get(6).map_err(database)?;
     let failure: Option<String> = row.try_get(12).map_err(database)?;
     let params: String = row.try_get(13).map_err(database)?;
@@ -290,7 +291,7 @@ fn task_row(row: &SqliteRow) -> Result<TaskRow, StoreError> {
     })
 }
 
-fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     let columns = EventColumns {
         kind: row.try_get(2).map_err(database)?,
         task: row.try_get(3).map_err(database)?,
