@@ -9,7 +9,7 @@ pub mod membership;
 pub mod memory;
 pub mod postgres;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -57,7 +57,7 @@ pub(super) fn event(sequence: u64, fact: Fact) -> Event {
 }
 
 /// A new execution with one ready task.
-pub(super) fn fresh(id: ExecutionId) -> Change {
+pub(crate) fn fresh(id: ExecutionId) -> Change {
     Change {
         before: 0,
         execution: execution(id),
@@ -104,7 +104,7 @@ pub(super) fn finished(id: ExecutionId) -> Change {
     }
 }
 
-pub(super) async fn claimed(store: &dyn Store) -> Fence {
+pub(crate) async fn claimed(store: &dyn Store) -> Fence {
     store.claim(Ids::system().random()).await.expect("claim")
 }
 

@@ -123,7 +123,7 @@ impl Entries {
         removed.acknowledged += run.len() as u64 - lost;
         removed.more |= run.len() >= share as usize;
         self.removed.insert(shard, extent.removed.max(last.number));
-        run.iter().for_each(|position| drop(self.told.remove(position)));
+        self.told.retain(|position, _| !run.contains(position));
     }
 }
 
@@ -211,8 +211,8 @@ impl Feed for MemoryStore {
 
     async fn acknowledge(&self, name: &str, positions: &[Position], now: i64) -> Result<Acknowledged, StoreError> {
         let feed = &mut self.state.lock().feed;
-        let extents = positions.iter().map(|position| (position, feed.extent(position.shard)));
-        let ahead = extents.filter(|(position, extent)| position.number > extent.end).next();
+        let mut extents = positions.iter().map(|position| (position, feed.extent(position.shard)));
+        let ahead = extents.find(|(position, extent)| position.number > extent.end);
         let ahead = ahead.map(|(_, extent)| extent);
         let Some(known) = feed.readers.get_mut(name) else {
             return Ok(Acknowledged::Unknown);
