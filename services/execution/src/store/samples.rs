@@ -8,7 +8,7 @@ use nexus_engine::{Event, ExecutionState, Fact, TaskState};
 use super::{Change, ExecutionRow, Fence, Store, TaskRow};
 use crate::ids::{ExecutionId, Ids};
 
-pub(super) fn execution(id: ExecutionId) -> ExecutionRow {
+pub(crate) fn execution(id: ExecutionId) -> ExecutionRow {
     ExecutionRow {
         id,
         workflow: "w".into(),
@@ -48,7 +48,7 @@ pub(super) fn task(position: u32, state: TaskState) -> TaskRow {
     }
 }
 
-pub(super) fn event(sequence: u64, fact: Fact) -> Event {
+pub(crate) fn event(sequence: u64, fact: Fact) -> Event {
     Event {
         sequence,
         at: 1_000,

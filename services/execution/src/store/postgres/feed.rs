@@ -106,7 +106,7 @@ async fn register(store: &Database, reader: NewReader<'_>, now: i64) -> Result<R
 /// Takes the readers for itself alone; how many there are, and how many of a name.
 async fn count(connection: &mut PgConnection, name: &str) -> Result<(i64, i64), StoreError> {
     // A commit that hangs would hold up every other one behind this for as long; it is tried again instead.
-    sqlx::raw_sql("SET LOCAL lock_timeout = '1s'; LOCK TABLE feed_readers IN ACCESS EXCLUSIVE MODE")
+    sqlx::raw_sql("SET LOCAL lock_timeout = '2s'; LOCK TABLE feed_readers IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *connection)
         .await
         .map_err(database)?;
@@ -372,3 +372,6 @@ fn columns(positions: &[Position]) -> (Vec<i16>, Vec<i64>) {
         .map(|position| (shard(position), big(position.number)))
         .unzip()
 }
+
+#[cfg(test)]
+mod tests;
