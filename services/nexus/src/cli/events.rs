@@ -48,13 +48,18 @@ pub(super) async fn run(args: &EventsArgs, global: &Global, output: &Output) -> 
     let registered = registered.map_err(|status| clients.error(status))?.into_inner();
     let mut after = registered.reader.unwrap_or_default().acknowledged;
     let until = args.timeout.map(|timeout| Instant::now() + timeout);
+    let mut reading = feed.clone();
     let ended = tokio::select! {
-        ended = follow(&clients, &mut feed.clone(), &reader, &mut after, output) => ended.map(|()| Exit::Ok),
+        ended = follow(&clients, &mut reading, &reader, &mut after, output) => ended.map(|()| Exit::Ok),
         () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(Exit::Ok),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
     // Otherwise the server does it later by itself.
-    let _forgotten = tokio::time::timeout(Duration::from_secs(2), feed.delete_reader(DeleteReaderRequest { reader })).await;
+    let _forgotten = tokio::time::timeout(
+        Duration::from_secs(2),
+        feed.delete_reader(DeleteReaderRequest { reader }),
+    )
+    .await;
     ended
 }
 
@@ -168,7 +173,10 @@ fn list(readers: &[Reader], token: &str, output: &Output) -> Result<(), CliError
         ]
     };
     let rows: Vec<Vec<String>> = readers.iter().map(row).collect();
-    output.raw(&table::render(&["READER", "BEHIND", "BY", "LOST", "ACKNOWLEDGED"], &rows))?;
+    output.raw(&table::render(
+        &["READER", "BEHIND", "BY", "LOST", "ACKNOWLEDGED"],
+        &rows,
+    ))?;
     more(token);
     Ok(())
 }

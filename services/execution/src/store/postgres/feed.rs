@@ -214,7 +214,7 @@ const ACKNOWLEDGE: &str = concat!(
     end!(),
     " AS newest FROM unnest($2::smallint[], $3::bigint[]) AS asked (shard, number)
          JOIN feed_shards s ON s.shard = asked.shard
-     ), ahead AS MATERIALIZED (SELECT shard, removed, newest FROM asked WHERE number > newest LIMIT 1),
+     ), ahead AS MATERIALIZED (SELECT shard, removed, newest FROM asked WHERE number > newest ORDER BY shard LIMIT 1),
      noted AS (
          UPDATE feed_acknowledged a SET at = $4,
                 position = greatest(a.position, coalesce((SELECT number FROM asked WHERE asked.shard = a.shard), 0))

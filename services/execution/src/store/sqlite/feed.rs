@@ -195,7 +195,7 @@ async fn acknowledge(
         end!(),
         " AS newest, asked.value ->> 1 AS wanted
              FROM json_each(?2) asked JOIN feed_shards s ON s.shard = asked.value ->> 0
-         ) ahead ON ahead.wanted > ahead.newest LIMIT 1"
+         ) ahead ON ahead.wanted > ahead.newest ORDER BY ahead.shard LIMIT 1"
     ))
     .bind(name)
     .bind(numbers(positions))

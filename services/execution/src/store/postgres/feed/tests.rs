@@ -56,7 +56,11 @@ async fn a_registration_waits_for_commits_under_way() {
     late.await.expect("join").expect("commit");
     let page = store.read("reader", &[Position { shard: 1, number: 0 }], 10).await;
     let page = page.expect("read");
-    assert_eq!(page.entries.len(), 1, "and is told, though nobody read when it was sent");
+    assert_eq!(
+        page.entries.len(),
+        1,
+        "and is told, though nobody read when it was sent"
+    );
 }
 
 #[tokio::test]
