@@ -187,6 +187,34 @@ async fn what_every_reader_has_acknowledged_is_removed(store: &dyn Both) {
     assert_eq!(told(&page(store, 7, 5).await), [(6, next, 1, 2)], "numbers go on");
 }
 
+async fn what_was_left_of_readers_that_are_gone_goes_too(store: &dyn Both) {
+    let fence = claimed(store).await;
+    for round in 1..4 {
+        register(store, "a").await;
+        for _ in 0..3 {
+            commit(store, fence, &[fresh(in_shard(8))]).await;
+        }
+        store.forget("a").await.expect("forget");
+        let reader = NewReader {
+            name: "b",
+            from_beginning: true,
+            forget_after: 0,
+        };
+        store.register(reader, NOW).await.expect("register");
+        let begins = store.reader("b").await.expect("read").expect("known").acknowledged[8];
+        assert_eq!(begins, at(8, 3 * round));
+        store.forget("b").await.expect("forget");
+    }
+    register(store, "a").await;
+    let mut removed = 0;
+    for _ in 0..4 {
+        let once = store.remove(0, 3).await.expect("remove");
+        assert_eq!(once.lost, 0, "nobody needed them");
+        removed += once.acknowledged;
+    }
+    assert_eq!(removed, 8, "all but the newest one");
+}
+
 async fn a_reader_that_lags_is_told_what_it_has_missed(store: &dyn Both) {
     let fence = claimed(store).await;
     register(store, "a").await;
@@ -290,6 +318,7 @@ nexus_service::conformance! {
         shards_are_read_together_and_in_shares,
         without_readers_nothing_is_written_and_a_new_one_begins_at_the_end,
         what_every_reader_has_acknowledged_is_removed,
+        what_was_left_of_readers_that_are_gone_goes_too,
         a_reader_that_lags_is_told_what_it_has_missed,
         an_execution_that_was_removed_is_told_to_be_gone,
         readers_are_bounded_and_silent_ones_forgotten,

@@ -110,14 +110,15 @@ impl Entries {
         let at = |number| Position { shard, number };
         let run = self
             .told
-            .range(at(extent.removed)..at(newest))
-            .take_while(|(position, told)| {
-                position.number <= extent.removed + u64::from(share) && self.goes(**position, told, before)
-            });
+            .range(at(0)..at(newest))
+            .take(share as usize)
+            .take_while(|(position, told)| position.number <= extent.removed || self.goes(**position, told, before));
         let run: Vec<Position> = run.map(|(position, _)| *position).collect();
         let Some(last) = run.last() else { return };
         let acknowledged = self.readers.values().map(|known| known.acknowledged[&shard].0).min();
-        let lost = |position: &&Position| acknowledged.is_some_and(|acknowledged| position.number > acknowledged);
+        let lost = |position: &&Position| {
+            acknowledged.is_some_and(|acknowledged| position.number > acknowledged.max(extent.removed))
+        };
         let lost = run.iter().filter(lost).count() as u64;
         removed.lost += lost;
         removed.acknowledged += run.len() as u64 - lost;

@@ -313,24 +313,27 @@ async fn remove(store: &Database, before: i64, share: u32) -> Result<Removed, St
     })
 }
 
-/// A run of entries without a gap of each shard, and never the newest one. A reader that begins meanwhile where something
+/// A run of entries without a gap of each shard, from the oldest one, and never the newest one. What was left of readers that
+/// are gone when another one came is nobody's and goes too. A reader that begins meanwhile where something
 /// goes finds that it has missed it, and is told.
 const REMOVE: &str = "
     WITH needed AS MATERIALIZED (
         SELECT s.shard, s.removed,
                (SELECT f.position FROM feed f WHERE f.shard = s.shard ORDER BY f.position DESC LIMIT 1) AS newest,
+               (SELECT f.position FROM feed f WHERE f.shard = s.shard ORDER BY f.position LIMIT 1) AS oldest,
                (SELECT min(a.position) FROM feed_acknowledged a WHERE a.shard = s.shard) AS acknowledged
         FROM feed_shards s
     ), looked AS (
-        SELECT f.shard, f.position, n.acknowledged,
-               bool_and(f.at < $1 OR n.acknowledged IS NULL OR f.position <= n.acknowledged)
+        SELECT f.shard, f.position, greatest(n.acknowledged, n.removed) AS needed,
+               n.acknowledged IS NOT NULL AS there,
+               bool_and(f.position <= n.removed OR f.at < $1 OR n.acknowledged IS NULL OR f.position <= n.acknowledged)
                    OVER (PARTITION BY f.shard ORDER BY f.position) AS goes
         FROM needed n JOIN feed f
-             ON f.shard = n.shard AND f.position >= n.removed AND f.position < n.newest
-                AND f.position <= n.removed + $2
+             ON f.shard = n.shard AND f.position >= n.oldest AND f.position < n.newest
+                AND f.position < n.oldest + $2
     ), old AS MATERIALIZED (
         SELECT shard, max(position) AS bound, min(position) AS first, count(*) AS entries,
-               count(*) FILTER (WHERE position > acknowledged) AS lost
+               count(*) FILTER (WHERE there AND position > needed) AS lost
         FROM looked WHERE goes GROUP BY shard
     ), gone AS (
         DELETE FROM feed USING old WHERE feed.shard = old.shard AND feed.position BETWEEN old.first AND old.bound

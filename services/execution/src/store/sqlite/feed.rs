@@ -258,21 +258,23 @@ async fn old<'a>(executor: impl SqliteExecutor<'a>, before: i64, share: u32) -> 
 }
 
 /// What may go, by shard: up to where, how many entries, and how many of them some reader had not acknowledged. It is a
-/// run of entries without a gap, and never the newest one.
+/// run of entries without a gap from the oldest one, and never the newest one. What was left of readers that are gone when
+/// another one came is nobody's and goes too.
 const OLD: &str = "
     WITH needed AS MATERIALIZED (
         SELECT s.shard, s.removed, (SELECT max(position) FROM feed WHERE shard = s.shard) AS newest,
+               (SELECT min(position) FROM feed WHERE shard = s.shard) AS oldest,
                (SELECT min(position) FROM feed_acknowledged WHERE shard = s.shard) AS acknowledged
         FROM feed_shards s
     ), looked AS (
-        SELECT f.shard, f.position, n.acknowledged,
-               sum(NOT (f.at < ?1 OR n.acknowledged IS NULL OR f.position <= n.acknowledged))
+        SELECT f.shard, f.position, max(n.acknowledged, n.removed) AS needed,
+               sum(NOT (f.position <= n.removed OR f.at < ?1 OR n.acknowledged IS NULL OR f.position <= n.acknowledged))
                    OVER (PARTITION BY f.shard ORDER BY f.position) AS kept
         FROM needed n JOIN feed f
-             ON f.shard = n.shard AND f.position >= n.removed AND f.position < n.newest
-                AND f.position <= n.removed + ?2
+             ON f.shard = n.shard AND f.position >= n.oldest AND f.position < n.newest
+                AND f.position < n.oldest + ?2
     )
-    SELECT shard, max(position), count(*), count(*) FILTER (WHERE position > acknowledged)
+    SELECT shard, max(position), count(*), count(*) FILTER (WHERE position > needed)
     FROM looked WHERE kept = 0 GROUP BY shard";
 
 /// What is in an execution's row first, as [`execution_row`] reads it.

@@ -167,7 +167,7 @@ impl Writer {
                 }
                 self.commit(batch.into_values().collect()).await;
             }
-            let (keep, give) = mine.iter().partition(|_| self.rng.bool());
+            let (keep, give): (Vec<u16>, Vec<u16>) = mine.into_iter().partition(|_| self.rng.bool());
             self.store.release(self.replica.owner, &give).await.expect("release");
             mine = keep;
             sleep(Duration::from_millis(self.rng.u64(0..10))).await;
