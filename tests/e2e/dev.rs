@@ -106,6 +106,7 @@ async fn health_and_reflection_answer() {
     for service in [
         "",
         "nexus.execution.v1.ExecutionService",
+        "nexus.feed.v1.FeedService",
         "nexus.definitions.v1.DefinitionsService",
     ] {
         let request = HealthCheckRequest {

@@ -9,6 +9,7 @@ mod data;
 mod definitions;
 mod dev;
 mod executions;
+mod feed;
 mod frozen;
 mod grpc;
 mod limits;

@@ -10,6 +10,7 @@ use nexus_api::definitions::v1::ApplyWorkflowRequest;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{Execution, ListTasksRequest, StartExecutionRequest, Task, WaitExecutionRequest};
+use nexus_api::feed::v1::feed_service_client::FeedServiceClient;
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_mesh::{Transport, transport};
 use tempfile::TempDir;
@@ -193,6 +194,12 @@ impl Dev {
     #[must_use]
     pub fn executions(&self) -> ExecutionServiceClient<Transport> {
         ExecutionServiceClient::new(self.transport()).max_decoding_message_size(64 << 20)
+    }
+
+    /// A client of the feed.
+    #[must_use]
+    pub fn feed(&self) -> FeedServiceClient<Transport> {
+        FeedServiceClient::new(self.transport()).max_decoding_message_size(64 << 20)
     }
 
     /// A client of the worker service.

@@ -80,11 +80,14 @@ impl ApiError {
             | R::InvalidPageToken
             | R::InvalidFilter
             | R::PayloadTooLarge => Code::InvalidArgument,
-            R::WorkflowNotFound | R::RevisionNotFound | R::ExecutionNotFound | R::TaskNotFound => Code::NotFound,
+            R::WorkflowNotFound | R::RevisionNotFound | R::ExecutionNotFound | R::TaskNotFound | R::ReaderNotFound => {
+                Code::NotFound
+            }
             R::WorkflowExists | R::RequestIdReused => Code::AlreadyExists,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,
-            R::ExecutionClosed | R::WorkerUnknown => Code::FailedPrecondition,
-            R::Overloaded => Code::ResourceExhausted,
+            R::ExecutionClosed | R::WorkerUnknown | R::FeedIncomplete => Code::FailedPrecondition,
+            R::Overloaded | R::TooManyReaders => Code::ResourceExhausted,
+            R::FeedEntriesLost | R::FeedPositionAhead => Code::OutOfRange,
             R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted => Code::Unavailable,
             R::DeadlineExceeded => Code::DeadlineExceeded,
             R::Internal | R::Unspecified => Code::Internal,

@@ -31,6 +31,14 @@ pub mod execution {
     }
 }
 
+/// The durable feed of committed events.
+pub mod feed {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.feed.v1");
+    }
+}
+
 /// What the replicas of the execution service say to each other.
 pub mod shard {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

@@ -70,6 +70,7 @@ impl Permission {
             Self::LogsRead => "logs.read",
             Self::WorkersLease => "workers.lease",
             Self::ReplicasSpeak => "replicas.speak",
+            Self::FeedRead => "feed.read",
         }
     }
 }

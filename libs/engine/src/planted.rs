@@ -85,6 +85,10 @@ bugs! {
     OldCloseObeyed,
     /// A lease that a worker did not name when it came back is given out again although it was given out after that.
     YoungLeaseGivenBack,
+    /// What a commit tells the feed is written after the commit, by a step of its own.
+    FeedAfterCommit,
+    /// A batch that was written and comes again tells the feed again.
+    FeedToldTwice,
 }
 
 #[cfg(feature = "planted")]

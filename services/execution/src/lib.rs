@@ -10,6 +10,8 @@ mod connected;
 mod convert;
 mod ending;
 mod error;
+mod feed_keeping;
+mod feed_service;
 mod ids;
 pub mod metrics;
 mod notify;
@@ -31,6 +33,7 @@ mod worker_service;
 use std::sync::Arc;
 
 use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
+use nexus_api::feed::v1::feed_service_server::FeedServiceServer;
 use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_mesh::{Clock, Transport};
@@ -40,6 +43,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use feed_keeping::FeedKeeping;
 pub use ids::{ExecutionId, Ids, SHARDS};
 pub use owner::{Limits, OwnerError, Recovered};
 pub use replication::{Connect, Replication};
@@ -54,6 +58,7 @@ use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways}
 use results::Results;
 use sessions::Sessions;
 use store::Store;
+use store::feed::Feed;
 use store::membership::Membership;
 use waiting::Waiting;
 
@@ -81,6 +86,8 @@ pub struct Dependencies {
     pub results: Arc<dyn Results>,
     /// How long executions are kept after their end; for ever without it.
     pub retention: Option<Retention>,
+    /// The feed of what was committed, and how long it is kept for those who do not read it.
+    pub feed: FeedKeeping,
 }
 
 /// What every operation works with.
@@ -102,6 +109,8 @@ pub(crate) struct Context {
     events: Notifier,
     logs: Notifier,
     ids: Ids,
+    feed: Arc<dyn Feed>,
+    clock: Clock,
     /// Nothing new is taken on: workers should look for another replica.
     leaving: CancellationToken,
     shutdown: CancellationToken,
@@ -234,6 +243,12 @@ impl Execution {
             .max_encoding_message_size(MAX_REQUEST)
     }
 
+    /// The service for readers of the feed.
+    #[must_use]
+    pub fn feed_server(&self) -> FeedServiceServer<feed_service::Service> {
+        FeedServiceServer::new(feed_service::Service(self.context.clone())).max_encoding_message_size(MAX_REQUEST)
+    }
+
     /// The service for the other replicas.
     #[must_use]
     pub fn shard_server(&self) -> ShardServiceServer<shard_service::Service> {
@@ -350,7 +365,12 @@ impl Parts {
             let removal = retention::run(store, clock, retention, shutdown.clone());
             background.spawn("removal of old executions", removal);
         }
+        let feed = Arc::clone(&dependencies.feed.feed);
+        let keeping = feed_keeping::run(dependencies.feed, Clock::clone(&dependencies.clock), shutdown.clone());
+        background.spawn("keeping of the feed", keeping);
         let context = Context {
+            feed,
+            clock: dependencies.clock,
             store: dependencies.store,
             dispatch: dependencies.dispatch,
             owner,

@@ -37,6 +37,8 @@ pub struct Notifier {
     feed: broadcast::Sender<(ExecutionId, bool)>,
     /// Told when somebody begins to watch.
     begun: Arc<Notify>,
+    /// For those who want to hear of every execution: how often something was told.
+    everything: watch::Sender<u64>,
 }
 
 impl Default for Notifier {
@@ -45,6 +47,7 @@ impl Default for Notifier {
             watched: Arc::default(),
             feed: broadcast::channel(FEED).0,
             begun: Arc::default(),
+            everything: watch::channel(0).0,
         }
     }
 }
@@ -59,6 +62,7 @@ impl Notifier {
 
     /// The same for what another replica tells; it is not told further.
     pub(crate) fn wake(&self, id: ExecutionId, told: Told) {
+        self.stir();
         let mut watched = self.watched.lock();
         let Some(sender) = watched.get(&id) else { return };
         if sender.receiver_count() == 0 {
@@ -79,15 +83,29 @@ impl Notifier {
 
     /// Wakes everybody: something may have been missed.
     pub(crate) fn wake_all(&self) {
+        self.stir();
         self.watched.lock().retain(|_, sender| {
             sender.send_modify(|seen| seen.ends += 1);
             sender.receiver_count() > 0
         });
     }
 
+    fn stir(&self) {
+        if self.everything.receiver_count() > 0 {
+            self.everything.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Watches all executions from now on.
+    pub(crate) fn everything(&self) -> watch::Receiver<u64> {
+        let watcher = self.everything.subscribe();
+        self.begun.notify_waiters();
+        watcher
+    }
+
     /// Whether anybody watches.
     pub(crate) fn is_watched(&self) -> bool {
-        self.watched.lock().values().any(|sender| sender.receiver_count() > 0)
+        self.everything.receiver_count() > 0 || self.watched.lock().values().any(|sender| sender.receiver_count() > 0)
     }
 
     /// Waits until somebody watches.
@@ -138,7 +156,10 @@ mod tests {
             1,
             "whoever waits for the end has to look"
         );
-        drop(watcher);
+        let mut everything = notifier.everything();
+        notifier.notify(crate::ids::Ids::system().execution(None), told(1));
+        everything.changed().await.expect("woken");
+        drop((watcher, everything));
         notifier.notify(id, told(4));
         assert!(notifier.watched.lock().is_empty());
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod durations;
+pub(crate) mod feed;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod logs;

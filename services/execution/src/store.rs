@@ -4,12 +4,13 @@ pub mod codec;
 #[cfg(test)]
 mod differential;
 pub mod facts;
+pub mod feed;
 pub mod membership;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 pub mod postgres;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -6,6 +6,7 @@ mod apply;
 mod args;
 mod client;
 mod error;
+mod events;
 mod executions;
 mod exit;
 mod files;
@@ -70,6 +71,8 @@ pub(crate) async fn run(mut cli: Cli) -> ExitCode {
         Command::Workflows(command) => workflows::run(command, &cli.global, &output).await,
         Command::Executions(command) => executions::run(command, &cli.global, &output).await,
         Command::Logs(args) => logs::run(&args, &cli.global, &output).await,
+        Command::Events(args) => events::run(&args, &cli.global, &output).await,
+        Command::Readers(command) => events::readers(command, &cli.global, &output).await,
         Command::Import(args) => import::run(&args, &cli.global, &output).await,
         Command::Completion { shell } => completion(shell, &output),
         Command::Version => version(&output),

@@ -2,6 +2,7 @@
 //! from what the store accepted, and folds the history by itself.
 
 mod commits;
+mod feed;
 mod finale;
 mod leases;
 

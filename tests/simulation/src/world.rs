@@ -139,7 +139,7 @@ impl World {
             rng,
         };
         world.lasting = world.rng.bool();
-        world.checker.lasting = world.lasting;
+        world.checker.begin(world.lasting, &world.store);
         world.populate();
         world
     }

@@ -86,6 +86,9 @@ async fn follow_one(peer: Peer, watched: Watched) {
         return;
     };
     let mut stream = stream.into_inner();
+    // What came before the beginning was not told either.
+    watched.events.wake_all();
+    watched.logs.wake_all();
     let mut look = interval(IDLE);
     let mut idle = 0;
     loop {

@@ -6,13 +6,14 @@ use fastrand::Rng;
 use nexus_api::Namespace;
 use nexus_engine::{Closing, Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
 
+use super::feed::{Feed, NewReader, Position};
 use super::sqlite::SqliteStore;
 use super::suite::in_postgres;
 use super::{Change, ExecutionRow, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, Store, StoreError, TaskRow};
 use crate::ids::{ExecutionId, Ids, SHARDS};
 
 const SEEDS: u64 = 12;
-const OPERATIONS: usize = 150;
+const OPERATIONS: usize = 200;
 
 /// Texts that databases like to treat differently.
 const TEXTS: [&str; 8] = [
@@ -207,6 +208,17 @@ impl List {
         }
     }
 
+    /// Of a few shards, some of them beyond what there is.
+    fn positions(&mut self) -> Vec<Position> {
+        let shards = (0..SHARDS).filter(|_| self.rng.u32(0..8) == 0);
+        let shards: Vec<u16> = shards.collect();
+        let at = |shard| Position {
+            shard,
+            number: self.rng.u64(0..4),
+        };
+        shards.into_iter().map(at).collect()
+    }
+
     fn line(&mut self, execution: ExecutionId) -> LogRow {
         LogRow {
             sequence: 0,
@@ -221,12 +233,16 @@ impl List {
     }
 }
 
+/// Both ports over one database.
+trait Both: Store + Feed {}
+impl<T: Store + Feed> Both for T {}
+
 /// The same question to both; the answers must be the same.
 macro_rules! both {
     ($stores:ident, $list:ident, $number:expr, |$store:ident| $question:expr) => {{
-        let $store: &dyn Store = &$stores.0;
+        let $store: &dyn Both = &$stores.0;
         let first = told($question.await);
-        let $store: &dyn Store = &$stores.1;
+        let $store: &dyn Both = &$stores.1;
         let second = told($question.await);
         assert_eq!(first, second, "operation {}: {}", $number, stringify!($question));
         first
@@ -255,7 +271,7 @@ async fn run(seed: u64) {
     let fence = fences.0;
     for number in 0..OPERATIONS {
         let (id, limit) = (list.some_id(), list.rng.u32(1..7));
-        match list.rng.u32(0..16) {
+        match list.rng.u32(0..20) {
             0..=3 => {
                 let mut batch: Vec<Change> = (0..limit).map(|_| list.fresh()).collect();
                 batch.extend(list.grown(false));
@@ -328,6 +344,33 @@ async fn run(seed: u64) {
                         .map(|line| (line.task, line.line, line.text))
                         .collect::<Vec<_>>())
                 });
+            }
+            15..=18 => {
+                let names = ["one", "two"];
+                let name = names[list.rng.usize(0..2)];
+                let positions = list.positions();
+                let (at, before) = (list.at, list.at / 4);
+                match list.rng.u32(0..10) {
+                    0 => drop(both!(stores, list, number, |store| store.forget(name))),
+                    1 | 2 => {
+                        let reader = NewReader {
+                            name,
+                            from_beginning: list.rng.bool(),
+                            forget_after: 0,
+                        };
+                        both!(stores, list, number, |store| store.register(reader, at));
+                    }
+                    3 | 4 => drop(both!(stores, list, number, |store| store.acknowledge(name, &positions, at))),
+                    5 => drop(both!(stores, list, number, |store| store.remove(before, limit))),
+                    6 => drop(both!(stores, list, number, |store| store.readers("", 10))),
+                    _ => {
+                        both!(stores, list, number, |store| store.read(name, &positions, limit));
+                        both!(stores, list, number, |store| async {
+                            let page = store.read(name, &positions, limit).await?;
+                            store.events(&page.entries).await
+                        });
+                    }
+                }
             }
             _ => {
                 let before = list.at / 3;

@@ -1,6 +1,8 @@
 //! The model of a store: a database that is a map. The simulation runs over it, and the conformance suite shows that it
 //! does what the real adapters do.
 
+mod feed;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -30,6 +32,7 @@ struct State {
     executions: BTreeMap<ExecutionId, Stored>,
     requests: BTreeMap<String, (ExecutionId, String)>,
     logs: Vec<LogRow>,
+    feed: feed::Entries,
 }
 
 /// A store in memory.
@@ -70,6 +73,9 @@ impl MemoryStore {
                 .map_or(0, |stored: &Stored| stored.row.sequence)
         };
         if sequence(first.execution.id) == first.execution.sequence && !planted(Bug::RepeatNotRecognised) {
+            if planted(Bug::FeedToldTwice) {
+                state.feed.tell(fence, changes);
+            }
             return Ok(());
         }
         for change in changes {
@@ -85,6 +91,7 @@ impl MemoryStore {
         for change in changes {
             state.write(change);
         }
+        state.feed.tell(fence, changes);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 mod columns;
 mod commit;
+mod feed;
 mod logs;
 mod membership;
 mod purge;
@@ -12,6 +13,7 @@ mod silences;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +73,12 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: include_str!("../../migrations/postgres/0006_namespaces.sql"),
     },
+    Migration {
+        number: 7,
+        name: "feed",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0007_feed.sql"),
+    },
 ];
 
 /// How long a commit is waited for. After that the replica has lost its membership if the database does not answer at all;
@@ -88,6 +96,8 @@ const READING: Budget = Budget {
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     database: Database,
+    /// Whether somebody reads the feed, as the last commit found it.
+    read: Arc<commit::Read>,
 }
 
 impl PostgresStore {
@@ -98,6 +108,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::connect(url, SCHEMA, options).await?,
+            read: Arc::default(),
         })
     }
 
@@ -158,7 +169,7 @@ impl Store for PostgresStore {
 
     async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
         // Given up, it may be done all the same; then it is recognised when it comes again.
-        let writing = timeout(WRITING, commit::commit(&self.database, fence, changes));
+        let writing = timeout(WRITING, commit::commit(&self.database, &self.read, fence, changes));
         let late = |_| StoreError::Database(nexus_storage::Error::timed_out());
         self.named(writing.await.map_err(late).flatten())
     }

@@ -9,7 +9,7 @@ use nexus_engine::{Event, ExecutionState, Fact, TaskState};
 use super::{Change, ExecutionRow, Fence, Store, TaskRow};
 use crate::ids::{ExecutionId, Ids};
 
-pub(super) fn execution(id: ExecutionId) -> ExecutionRow {
+pub(crate) fn execution(id: ExecutionId) -> ExecutionRow {
     ExecutionRow {
         id,
         namespace: Namespace::default(),
@@ -50,7 +50,7 @@ pub(super) fn task(position: u32, state: TaskState) -> TaskRow {
     }
 }
 
-pub(super) fn event(sequence: u64, fact: Fact) -> Event {
+pub(crate) fn event(sequence: u64, fact: Fact) -> Event {
     Event {
         sequence,
         at: 1_000,
@@ -59,7 +59,7 @@ pub(super) fn event(sequence: u64, fact: Fact) -> Event {
 }
 
 /// A new execution with one ready task.
-pub(super) fn fresh(id: ExecutionId) -> Change {
+pub(crate) fn fresh(id: ExecutionId) -> Change {
     Change {
         before: 0,
         execution: execution(id),
@@ -106,7 +106,7 @@ pub(super) fn finished(id: ExecutionId) -> Change {
     }
 }
 
-pub(super) async fn claimed(store: &dyn Store) -> Fence {
+pub(crate) async fn claimed(store: &dyn Store) -> Fence {
     store.claim(Ids::system().random()).await.expect("claim")
 }
 

@@ -2,6 +2,7 @@
 //! array a table and unfolded by `json_each`, so a commit is a handful of statements however many rows it has.
 
 mod commit;
+mod feed;
 mod logs;
 mod purge;
 mod read;
@@ -43,6 +44,12 @@ const EXECUTIONS: &[Migration] = &[
         name: "namespaces",
         breaks: true,
         sql: include_str!("../../migrations/sqlite/0004_namespaces.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "feed",
+        breaks: true,
+        sql: include_str!("../../migrations/sqlite/0005_feed.sql"),
     },
 ];
 const LOGS: &[Migration] = &[Migration {

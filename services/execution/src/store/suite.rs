@@ -361,7 +361,7 @@ async fn what_ended_long_ago_is_removed_with_all_that_belongs_to_it(store: &dyn 
     assert_eq!(store.request("k4").await.expect("request"), Some((ids[4], "f".into())));
 }
 
-async fn in_memory(_: &std::path::Path) -> Result<super::memory::MemoryStore, StoreError> {
+pub(super) async fn in_memory(_: &std::path::Path) -> Result<super::memory::MemoryStore, StoreError> {
     Ok(super::memory::MemoryStore::default())
 }
 

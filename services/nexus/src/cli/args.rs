@@ -82,6 +82,11 @@ pub(super) enum Command {
     Executions(Executions),
     /// Show what tasks wrote
     Logs(LogsArgs),
+    /// Show what happens, as it is committed, from now on
+    Events(EventsArgs),
+    /// Look at who reads the feed of events, and forget those that do not come any more
+    #[command(subcommand, visible_alias = "reader")]
+    Readers(Readers),
     /// Turn a workflow of the earlier Python system into a workflow file
     Import(ImportArgs),
     /// Print a completion script for a shell
@@ -321,6 +326,27 @@ pub(super) struct LogsArgs {
         value_name = "N"
     )]
     pub(super) attempt: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Stop after this time, such as 90s or 10m; at Ctrl-C when not said
+    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Readers {
+    /// List readers and how far they are behind
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Forget a reader; nothing is kept for it any more
+    Delete {
+        /// Its name
+        reader: String,
+    },
 }
 
 #[derive(Debug, Args)]

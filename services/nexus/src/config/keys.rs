@@ -185,6 +185,12 @@ pub(crate) const KEYS: &[Key] = &[
         "How long executions are kept after their end, such as `30d`; for ever when `0s`.",
     ),
     key(
+        "execution.feed_retention",
+        Span,
+        "How long entries of the feed are kept that one of its readers has not acknowledged.",
+    )
+    .from(MINUTE, 3_650 * DAY),
+    key(
         "worker.name",
         Text,
         "The worker's name for people; host and process when not set.",

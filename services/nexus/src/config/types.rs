@@ -159,6 +159,7 @@ pub(crate) struct Execution {
     pub(crate) max_live: usize,
     pub(crate) drain_timeout: Span,
     pub(crate) retention: Span,
+    pub(crate) feed_retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -257,6 +258,7 @@ impl Default for Config {
                 max_live: 200_000,
                 drain_timeout: Span::seconds(30),
                 retention: Span::seconds(0),
+                feed_retention: Span::seconds(7 * 24 * 3_600),
             },
             worker: Worker::default(),
             tls: Tls {

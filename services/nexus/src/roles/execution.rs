@@ -10,7 +10,7 @@ use nexus_execution::store::postgres::PostgresStore;
 use nexus_execution::store::sqlite::SqliteStore;
 use nexus_execution::store::{Store, StoreError};
 use nexus_execution::{
-    Always, Connect, Dependencies, Execution, Ids, Limits, OwnerError, Replication, Retention, Turn,
+    Always, Connect, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
 };
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::{steady_clock, system_clock, transport};
@@ -32,7 +32,11 @@ use super::{Entry, Schema, StartError};
 use crate::config::{Config, RoleName};
 
 const ROLE: &str = "execution";
-const SERVICES: &[&str] = &["nexus.execution.v1.ExecutionService", "nexus.worker.v1.WorkerService"];
+const SERVICES: &[&str] = &[
+    "nexus.execution.v1.ExecutionService",
+    "nexus.feed.v1.FeedService",
+    "nexus.worker.v1.WorkerService",
+];
 const DATABASE: &str = "its database (database.url)";
 /// Pointers that wait in memory at most; what exceeds it is offered again by the reconciler.
 const DISPATCH_CAPACITY: usize = 1_000_000;
@@ -69,6 +73,7 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     let mut routes = Routes::builder();
     routes
         .add_service(running.service.execution_server())
+        .add_service(running.service.feed_server())
         .add_service(running.service.worker_server());
     frame.offer(Local::Execution, transport::in_process(routes.routes()));
     Ok(Box::new(running))
@@ -89,7 +94,12 @@ async fn shared(frame: &Frame, readiness: RoleReadiness) -> Result<Running, Star
     let results = Arc::new(Cache::new(dispatch.link(), results));
     let dependencies = Dependencies {
         retention: retention(config, &dispatch),
-        ..dependencies(frame, Arc::new(store.clone()), dispatch.clone(), results)?
+        ..dependencies(
+            frame,
+            Arc::new(store.clone()),
+            dispatch.clone(),
+            (results, keeping(config, &dispatch, &store)),
+        )?
     };
     let replication = Replication {
         membership: Arc::new(store.clone()),
@@ -127,6 +137,11 @@ async fn embedded(frame: &Frame, readiness: RoleReadiness, folder: &Path) -> Res
     let store = opened.map_err(|error| StartError::of(ROLE, "its database", error))?;
     let dispatch = Arc::new(MemoryDispatch::new(DISPATCH_CAPACITY));
     let keep = frame.config().execution.retention.0;
+    let feed = FeedKeeping {
+        feed: Arc::new(store.clone()),
+        keep: frame.config().execution.feed_retention.0,
+        turn: Arc::new(Always),
+    };
     let dependencies = Dependencies {
         retention: (!keep.is_zero()).then(|| Retention {
             keep,
@@ -136,7 +151,7 @@ async fn embedded(frame: &Frame, readiness: RoleReadiness, folder: &Path) -> Res
             frame,
             Arc::new(store.clone()),
             dispatch,
-            Arc::new(MemoryResults::default()),
+            (Arc::new(MemoryResults::default()), feed),
         )?
     };
     let background = Background::new(CancellationToken::new());
@@ -161,7 +176,7 @@ fn dependencies(
     frame: &Frame,
     store: Arc<dyn Store>,
     dispatch: Arc<dyn Dispatch>,
-    results: Arc<dyn Results>,
+    (results, feed): (Arc<dyn Results>, FeedKeeping),
 ) -> Result<Dependencies, StartError> {
     Ok(Dependencies {
         store,
@@ -176,6 +191,7 @@ fn dependencies(
         },
         results,
         retention: None,
+        feed,
     })
 }
 
@@ -244,6 +260,18 @@ fn retention(config: &Config, dispatch: &RedisDispatch) -> Option<Retention> {
     })
 }
 
+/// How long the feed is kept for readers that do not come.
+fn keeping(config: &Config, dispatch: &RedisDispatch, store: &PostgresStore) -> FeedKeeping {
+    FeedKeeping {
+        feed: Arc::new(store.clone()),
+        keep: config.execution.feed_retention.0,
+        turn: Arc::new(InTurn {
+            link: dispatch.link(),
+            key: format!("nexus:{{{}}}:feed", config.redis.namespace),
+        }),
+    }
+}
+
 /// One of the replicas at a time. While Redis is away nobody is: what may go can wait.
 #[derive(Debug)]
 struct InTurn {
@@ -310,6 +338,7 @@ impl Role for Running {
     fn add_routes(&self, routes: &mut RoutesBuilder) {
         routes
             .add_service(self.service.execution_server())
+            .add_service(self.service.feed_server())
             .add_service(self.service.worker_server());
         if self.leaving.is_some() {
             routes.add_service(self.service.shard_server());

@@ -33,6 +33,7 @@ impl Checker {
         for stuck in stuck {
             self.breach("I2 liveness", stuck);
         }
+        self.the_feed_tells_everything_once(store);
         for (key, id) in acknowledged {
             let stored = store.look(*id, |stored| stored.is_some());
             self.require(stored, "I1 durable start", || {

@@ -4,6 +4,7 @@
 //! writes everything or nothing. Being one statement it is one round trip and one flush of the log.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nexus_mesh::failpoint::kill_here;
 use nexus_storage::postgres::Database;
@@ -14,37 +15,53 @@ use uuid::Uuid;
 use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks, big};
 use super::database;
 use super::statement::Shape;
+use super::told::Told;
 use crate::ids::ExecutionId;
 use crate::store::{Change, Fence, StoreError};
 
 /// Bytes of outputs that go over in one statement; a message has at most a gigabyte.
 const OUTPUTS_AT_ONCE: usize = 64 << 20;
 
-pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
+/// Whether somebody reads the feed, as the last batch found it. A batch that goes by it and finds the contrary writes
+/// nothing and goes again, so it is worth one round trip when the first reader comes, and never a wrong answer.
+pub(super) type Read = AtomicBool;
+
+pub(super) async fn commit(store: &Database, read: &Read, fence: Fence, changes: &[Change]) -> Result<(), StoreError> {
     let Some(first) = changes.first() else { return Ok(()) };
     kill_here("execution::commit::begin");
+    let tells = read.load(Ordering::Relaxed);
+    let mut found = once(store, fence, changes, tells).await?;
+    if found.is_untold() {
+        found = once(store, fence, changes, true).await?;
+    }
+    if found.read != tells {
+        read.store(found.read, Ordering::Relaxed);
+    }
+    kill_here("execution::commit::done");
+    found.judge(first)
+}
+
+/// One try: one statement, or a transaction where there are outputs for several.
+async fn once(store: &Database, fence: Fence, changes: &[Change], tells: bool) -> Result<Found, StoreError> {
     let mut outputs = Outputs::of(changes, OUTPUTS_AT_ONCE).into_iter();
     let portion = outputs.next().unwrap_or_default();
     let rest: Vec<Outputs<'_>> = outputs.collect();
-    let found = if rest.is_empty() {
+    if rest.is_empty() {
         let mut connection = store.kept().await?;
-        let found = write(&mut connection, fence, changes, portion).await?;
+        let found = write(&mut connection, fence, changes, (portion, tells)).await?;
         connection.keep();
-        found
-    } else {
-        let mut transaction = store.begin().await?;
-        let found = write(&mut transaction, fence, changes, portion).await?;
-        if found.written() {
-            for portion in rest {
-                upsert(&mut transaction, portion).await?;
-            }
+        return Ok(found);
+    }
+    let mut transaction = store.begin().await?;
+    let found = write(&mut transaction, fence, changes, (portion, tells)).await?;
+    if found.written() {
+        for portion in rest {
+            upsert(&mut transaction, portion).await?;
         }
-        kill_here("execution::commit::written");
-        transaction.commit().await.map_err(database)?;
-        found
-    };
-    kill_here("execution::commit::done");
-    found.judge(first)
+    }
+    kill_here("execution::commit::written");
+    transaction.commit().await.map_err(database)?;
+    Ok(found)
 }
 
 /// What stood in the way of a batch; it was written when nothing did.
@@ -55,19 +72,30 @@ struct Found {
     first: i64,
     /// An execution of which other events were stored than the writer believes.
     conflict: Option<Uuid>,
+    /// Somebody reads the feed.
+    read: bool,
+    /// The statement told the feed, if anybody reads it.
+    tells: bool,
 }
 
 impl Found {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+    fn of(row: &PgRow, tells: bool) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            tells,
             owned: row.try_get(0)?,
             first: row.try_get(1)?,
             conflict: row.try_get(2)?,
+            read: row.try_get(3)?,
         })
     }
 
     fn written(&self) -> bool {
-        self.owned && self.conflict.is_none()
+        self.owned && self.conflict.is_none() && !self.is_untold()
+    }
+
+    /// Nothing was written, since the feed would have missed it.
+    fn is_untold(&self) -> bool {
+        self.read && !self.tells
     }
 
     fn judge(&self, first: &Change) -> Result<(), StoreError> {
@@ -90,23 +118,26 @@ async fn write(
     connection: &mut PgConnection,
     fence: Fence,
     changes: &[Change],
-    outputs: Outputs<'_>,
+    (outputs, tells): (Outputs<'_>, bool),
 ) -> Result<Found, StoreError> {
     let shards: BTreeSet<i32> = changes
         .iter()
         .map(|change| i32::from(change.execution.id.shard()))
         .collect();
+    let shards: Vec<i32> = shards.into_iter().collect();
+    let told = tells.then(|| Told::of(changes, &shards));
     let (fresh, grown, requests) = (Fresh::of(changes)?, Grown::of(changes), Requests::of(changes));
     let shape = Shape {
         begins: !fresh.is_empty(),
         grows: !grown.is_empty(),
         asks: !requests.is_empty(),
         gives: !outputs.is_empty(),
+        tells,
     };
     let mut statement = sqlx::query(shape.text())
         .bind(fence.owner)
         .bind(fence.epoch)
-        .bind(shards.into_iter().collect::<Vec<_>>())
+        .bind(shards)
         .bind(changes.first().map(|change| change.execution.id.0));
     if shape.begins {
         statement = fresh.bind(statement);
@@ -122,8 +153,11 @@ async fn write(
     if shape.gives {
         statement = outputs.bind(statement);
     }
+    if let Some(told) = told {
+        statement = told.bind(statement);
+    }
     let row = statement.fetch_one(connection).await.map_err(database)?;
-    Found::read(&row).map_err(database)
+    Found::of(&row, tells).map_err(database)
 }
 
 async fn upsert(connection: &mut PgConnection, outputs: Outputs<'_>) -> Result<(), StoreError> {

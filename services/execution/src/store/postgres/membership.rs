@@ -23,8 +23,8 @@ pub(super) async fn claim(store: &Database, owner: Uuid) -> Result<Fence, StoreE
         .await
         .map_err(database)?;
     let row = sqlx::query(
-        "INSERT INTO replicas (owner, epoch, address, draining, expires_at)
-         VALUES ($1, nextval('epochs'), '', false, 'infinity') RETURNING epoch",
+        "INSERT INTO replicas (owner, epoch, address, draining, expires_at, feeds)
+         VALUES ($1, nextval('epochs'), '', false, 'infinity', true) RETURNING epoch",
     )
     .bind(owner)
     .fetch_one(&mut *transaction)
@@ -41,8 +41,8 @@ pub(super) async fn claim(store: &Database, owner: Uuid) -> Result<Fence, StoreE
 
 pub(super) async fn join(store: &Database, replica: &Replica, lease: Duration) -> Result<Fence, StoreError> {
     let row = sqlx::query(
-        "INSERT INTO replicas (owner, epoch, address, draining, expires_at)
-         VALUES ($1, nextval('epochs'), $2, $3, clock_timestamp() + $4 * interval '1 second')
+        "INSERT INTO replicas (owner, epoch, address, draining, expires_at, feeds)
+         VALUES ($1, nextval('epochs'), $2, $3, clock_timestamp() + $4 * interval '1 second', true)
          ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at RETURNING epoch",
     )
     .bind(replica.owner)

@@ -27,6 +27,7 @@ macro_rules! execution_columns {
          e.created_at, e.started_at, e.finished_at, e.failure"
     };
 }
+pub(super) use execution_columns;
 
 /// The columns of a task, in the order that [`task_row`] reads them.
 macro_rules! task_columns {
@@ -322,11 +323,11 @@ pub(super) async fn durations(
     Ok((durations, looked_at))
 }
 
-fn execution_id(row: &PgRow, column: usize) -> Result<ExecutionId, StoreError> {
+pub(super) fn execution_id(row: &PgRow, column: usize) -> Result<ExecutionId, StoreError> {
     row.try_get(column).map(ExecutionId).map_err(database)
 }
 
-fn execution_row(row: &PgRow) -> Result<ExecutionRow, StoreError> {
+pub(super) fn execution_row(row: &PgRow) -> Result<ExecutionRow, StoreError> {
     let small = |column: usize| row.try_get::<i16, _>(column).map(i64::from).map_err(database);
     let labels: String = row.try_get(6).map_err(database)?;
     let failure: Option<String> = row.try_get(12).map_err(database)?;
@@ -377,7 +378,7 @@ fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
     })
 }
 
-fn event(row: &PgRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &PgRow) -> Result<Event, StoreError> {
     let small = |column: usize| row.try_get::<i16, _>(column).map(i64::from).map_err(database);
     let number = |column: usize| row.try_get::<i32, _>(column).map(i64::from).map_err(database);
     let columns = EventColumns {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 
 use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks};
+use super::told::{ENDS, TELL, Told};
 
 /// What a batch has.
 #[derive(Debug, Clone, Copy)]
@@ -17,14 +18,17 @@ pub(super) struct Shape {
     pub(super) asks: bool,
     /// Outputs.
     pub(super) gives: bool,
+    /// Something for the feed, if anybody reads it. Without it nothing is written when somebody does.
+    pub(super) tells: bool,
 }
 
 impl Shape {
     /// The statement. Its parameters are the writer's name and epoch, the shards that it writes to, the first execution's
-    /// id, and then the columns of what there is: fresh and grown executions, requests, tasks, events, outputs.
+    /// id, and then the columns of what there is: fresh and grown executions, requests, tasks, events, outputs, what
+    /// the feed is told.
     pub(super) fn text(self) -> &'static str {
-        static TEXTS: [OnceLock<String>; 16] = [const { OnceLock::new() }; 16];
-        let parts = [self.begins, self.grows, self.asks, self.gives];
+        static TEXTS: [OnceLock<String>; 32] = [const { OnceLock::new() }; 32];
+        let parts = [self.begins, self.grows, self.asks, self.gives, self.tells];
         let number = parts.iter().fold(0, |number, part| number * 2 + usize::from(*part));
         TEXTS[number].get_or_init(|| self.write())
     }
@@ -44,7 +48,9 @@ impl Shape {
             text.rows("grown", GROWN, Grown::TYPES);
         }
         text.part("guard", &self.guard());
-        text.part("go", "SELECT 1 FROM guard WHERE owned AND conflict IS NULL");
+        let go = "SELECT 1 FROM guard WHERE owned AND conflict IS NULL";
+        let untold = if self.tells { "" } else { " AND NOT read" };
+        text.part("go", &format!("{go}{untold}"));
         if self.begins {
             text.part("inserted", INSERTED);
             text.part("given", GIVEN);
@@ -70,7 +76,12 @@ impl Shape {
                 OUTPUT_KNOWN,
             );
         }
-        text.0 + " SELECT owned, first, conflict FROM guard"
+        if self.tells {
+            text.rows("told", Told::NAMES, Told::TYPES);
+            text.part("ends", ENDS);
+            text.also("said", TELL);
+        }
+        text.0 + " SELECT owned, first, conflict, read FROM guard"
     }
 
     /// Whether the writer owns the shards, and whether the store has just what the writer believes.
@@ -88,7 +99,8 @@ impl Shape {
             "SELECT EXISTS (SELECT 1 FROM member)
                     AND (SELECT count(*) FROM shards WHERE id = ANY($3) AND owner = $1) = cardinality($3) AS owned,
                     coalesce((SELECT sequence FROM executions WHERE id = $4), 0) AS first,
-                    {conflict} AS conflict"
+                    {conflict} AS conflict,
+                    EXISTS (SELECT 1 FROM feed_readers) AS read"
         )
     }
 }
@@ -117,6 +129,11 @@ impl Text {
     fn insert(&mut self, name: &str, table: &str, types: &[&str], known: &str) {
         let unnest = self.unnest(types);
         let query = format!("INSERT INTO {table} SELECT * FROM {unnest} WHERE EXISTS (SELECT 1 FROM go) {known}");
+        self.also(name, &query);
+    }
+
+    /// What changes something.
+    fn also(&mut self, name: &str, query: &str) {
         let _ = write!(self.0, ", {name} AS ({query})");
     }
 
@@ -166,13 +183,14 @@ mod tests {
 
     #[test]
     fn each_shape_names_each_parameter_once_and_in_order() {
-        for number in 0..16 {
+        for number in 0..32 {
             let part = |bit: u32| number & (1 << bit) != 0;
             let shape = Shape {
                 begins: part(0),
                 grows: part(1),
                 asks: part(2),
                 gives: part(3),
+                tells: part(4),
             };
             let text = shape.text();
             let columns = [
@@ -182,6 +200,7 @@ mod tests {
                 (shape.asks, Requests::TYPES.len()),
                 (true, Tasks::TYPES.len() + Events::TYPES.len()),
                 (shape.gives, Outputs::TYPES.len()),
+                (shape.tells, Told::TYPES.len()),
             ];
             let all: usize = columns
                 .iter()
@@ -194,6 +213,8 @@ mod tests {
             assert!(!text.contains(&format!("${}::", all + 1)), "{text}");
             assert_eq!(text.contains("INTO params"), shape.begins);
             assert_eq!(text.contains("UPDATE executions"), shape.grows);
+            assert_eq!(text.contains("INTO feed "), shape.tells);
+            assert_eq!(text.contains("AND NOT read"), !shape.tells, "or somebody would miss it");
         }
     }
 }

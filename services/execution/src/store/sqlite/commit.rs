@@ -14,8 +14,7 @@ use uuid::fmt::Simple;
 
 use super::database;
 use crate::ids::{ExecutionId, SHARDS};
-use crate::store::{Change, Fence, StoreError};
-use crate::store::{codec, facts};
+use crate::store::{Change, Fence, StoreError, codec, facts, feed};
 
 /// Outputs of one portion.
 macro_rules! upsert_outputs {
@@ -76,7 +75,7 @@ pub(super) async fn commit(store: &Database, fence: Fence, changes: &[Change]) -
     if let Some(execution) = found.conflict {
         return Err(StoreError::Conflict { execution });
     }
-    write(&mut transaction, changes).await?;
+    write(&mut transaction, changes, found.read).await?;
     kill_here("execution::commit::written");
     transaction.commit().await.map_err(database)?;
     kill_here("execution::commit::done");
@@ -91,6 +90,8 @@ struct Found {
     first: u64,
     /// An execution of which other events are stored than the writer believes.
     conflict: Option<ExecutionId>,
+    /// Somebody reads the feed.
+    read: bool,
 }
 
 async fn look(connection: &mut SqliteConnection, fence: Fence, changes: &[Change]) -> Result<Found, StoreError> {
@@ -114,6 +115,7 @@ async fn look(connection: &mut SqliteConnection, fence: Fence, changes: &[Change
         conflict: conflict
             .transpose()
             .map_err(|_| StoreError::Inconsistent("an id is no UUID".into()))?,
+        read: row.try_get(3).map_err(database)?,
     })
 }
 
@@ -125,7 +127,7 @@ fn text(rows: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(rows).map_err(|error| StoreError::Inconsistent(format!("a row cannot be written: {error}")))
 }
 
-async fn write(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+async fn write(connection: &mut SqliteConnection, changes: &[Change], read: bool) -> Result<(), StoreError> {
     let (fresh, grown): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.before == 0);
     let mut outputs = outputs(changes).into_iter();
     sqlx::query(WRITE)
@@ -135,6 +137,7 @@ async fn write(connection: &mut SqliteConnection, changes: &[Change]) -> Result<
         .bind(text(&tasks(changes))?)
         .bind(text(&events(changes))?)
         .bind(text(&outputs.next().unwrap_or_default())?)
+        .bind(if read { text(&told(changes))? } else { "[]".to_owned() })
         .execute(&mut *connection)
         .await
         .map_err(database)?;
@@ -252,6 +255,14 @@ fn tasks(changes: &[Change]) -> Vec<TaskColumns<'_>> {
     rows
 }
 
+fn told(changes: &[Change]) -> Vec<(u16, u32, Simple, u64, u64, i64)> {
+    let columns = |told: feed::Told| {
+        let id = told.execution.0.simple();
+        (told.shard, told.number, id, told.first, told.last, told.at)
+    };
+    feed::told(changes).into_iter().map(columns).collect()
+}
+
 #[derive(Serialize)]
 struct EventColumns(Simple, u64, i64, i64, i64, i64, i64, String);
 
@@ -308,11 +319,12 @@ const LOOK: &str = "
            coalesce((SELECT sequence FROM executions WHERE id = unhex(?4 ->> '$[0][0]')), 0),
            (SELECT known.value ->> 0 FROM json_each(?4) known
             WHERE coalesce((SELECT sequence FROM executions WHERE id = unhex(known.value ->> 0)), 0)
-                  <> known.value ->> 1 LIMIT 1)";
+                  <> known.value ->> 1 LIMIT 1),
+           EXISTS (SELECT 1 FROM feed_readers)";
 
-/// New executions ($1), their idempotency keys ($2), grown executions ($3), tasks ($4), events ($5), outputs ($6). Who
-/// writes has looked: the store has just what the writer believes, and the transaction keeps it so. The
-/// parameters are named, since every statement of a text counts its own.
+/// New executions ($1), their idempotency keys ($2), grown executions ($3), tasks ($4), events ($5), outputs ($6), what the
+/// feed is told ($7). Who writes has looked: the store has just what the writer believes, and the transaction keeps it so.
+/// The parameters are named, since every statement of a text counts its own.
 const WRITE: &str = concat!(
     "
     INSERT INTO executions (id, shard, workflow, revision, state, closing, closing_reason, labels, traceparent,
@@ -349,6 +361,13 @@ const WRITE: &str = concat!(
     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
            value ->> 7
     FROM json_each($5);
+
+    INSERT INTO feed (shard, position, execution, first_event, last_event, at)
+    SELECT value ->> 0,
+           max((SELECT removed FROM feed_shards WHERE shard = value ->> 0),
+               coalesce((SELECT max(position) FROM feed WHERE shard = value ->> 0), 0)) + (value ->> 1),
+           unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5
+    FROM json_each($7);
     ",
     upsert_outputs!("$6")
 );

@@ -24,6 +24,7 @@ macro_rules! execution_columns {
          e.created_at, e.started_at, e.finished_at, e.failure"
     };
 }
+pub(super) use execution_columns;
 
 /// The columns of a task, in the order that [`task_row`] reads them.
 macro_rules! task_columns {
@@ -245,7 +246,7 @@ pub(super) async fn durations(
     Ok((durations, looked_at))
 }
 
-fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreError> {
+pub(super) fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreError> {
     let bytes: Vec<u8> = row.try_get(column).map_err(database)?;
     let bytes = bytes
         .try_into()
@@ -253,7 +254,7 @@ fn execution_id(row: &SqliteRow, column: usize) -> Result<ExecutionId, StoreErro
     Ok(ExecutionId::from_bytes(bytes))
 }
 
-fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
+pub(super) fn execution_row(row: &SqliteRow) -> Result<ExecutionRow, StoreError> {
     let labels: String = row.try_get(6).map_err(database)?;
     let failure: Option<String> = row.try_get(12).map_err(database)?;
     let params: String = row.try_get(13).map_err(database)?;
@@ -304,7 +305,7 @@ fn task_row(row: &SqliteRow) -> Result<TaskRow, StoreError> {
     })
 }
 
-fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     let columns = EventColumns {
         kind: row.try_get(2).map_err(database)?,
         task: row.try_get(3).map_err(database)?,
