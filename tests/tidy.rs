@@ -64,7 +64,6 @@ const LONGER: &[(&str, usize)] = &[
     ("libs/spec/src/parse/tests.rs", 486),
     ("libs/storage/tests/postgres.rs", 413),
     ("libs/tasks/tests/grpc.rs", 426),
-    ("services/definitions/src/store/postgres.rs", 411),
     ("services/execution/src/owner/actor.rs", 456),
     ("services/execution/src/owner/core.rs", 420),
     ("tests/e2e/executions.rs", 488),

@@ -133,23 +133,19 @@ impl World {
     }
 
     fn connect(&mut self, number: usize) {
-        let active = self.active;
-        let steady = self.steady;
+        let (active, steady) = (self.active, self.steady);
         let worker = &mut self.workers[number];
-        let ids = self.ids.clone();
+        let (ids, here) = (self.ids.clone(), nexus_api::Namespace::default());
         let Some(owner) = self.owners.iter().find(|owner| owner.number == active) else {
             return;
         };
         if owner.loading || owner.paused_until > steady {
             return;
         }
-        let open = worker.session.as_ref().is_some_and(|(session, of)| {
-            *of == active
-                && owner
-                    .sessions
-                    .touch(&nexus_api::Namespace::default(), &session.session)
-                    .is_some()
-        });
+        let open = worker
+            .session
+            .as_ref()
+            .is_some_and(|(session, of)| *of == active && owner.sessions.touch(&here, &session.session).is_some());
         if open {
             return;
         }
@@ -173,12 +169,9 @@ impl World {
         // As the store numbers them: each higher than all before.
         self.generations += u64::from(lives.is_some());
         let generation = if lives.is_some() { self.generations } else { 0 };
-        let session = owner
-            .sessions
-            .register(&nexus_api::Namespace::default(), request, generation, None, &ids)
-            .ok();
+        let session = owner.sessions.register(&here, request, generation, None, &ids).ok();
         worker.session = session
-            .and_then(|session| owner.sessions.touch(&nexus_api::Namespace::default(), &session))
+            .and_then(|session| owner.sessions.touch(&here, &session))
             .map(|session| (session, active));
         if let Some((session, _)) = &worker.session {
             worker.known_as = session.session.to_string();

@@ -55,15 +55,17 @@ fn begin(
     traceparent: String,
     mut start: StartExecutionRequest,
 ) -> BeginExecutionRequest {
+    let mut name = String::new();
     if !namespace.is_default() {
         start.workflow = namespace.qualify(&start.workflow).into_owned();
+        name.push_str(namespace.as_str());
     }
     BeginExecutionRequest {
         id: id.bytes().to_vec(),
         start: Some(start),
         traceparent,
         repeated: false,
-        namespace: namespace.to_string(),
+        namespace: name,
     }
 }
 

@@ -238,3 +238,23 @@ fn every_number_is_bounded_just_over_and_not_just_under() {
     }
     assert!(bounded > 10);
 }
+
+#[test]
+fn the_workers_namespace_is_that_of_all_commands_unless_it_has_one_of_its_own() {
+    let (own, all) = ("NEXUS_WORKER__NAMESPACE", "NEXUS_NAMESPACE");
+    let file = "worker = {namespace = \"team-a\"}";
+    let flag = ("worker.namespace", "team-d");
+    for (text, env, flags, expected) in [
+        ("", &[][..], &[][..], "default"),
+        (file, &[], &[], "team-a"),
+        (file, &[(all, "")], &[], "default"),
+        (file, &[(all, "team-b")], &[], "team-b"),
+        (file, &[(all, "team-b"), (own, "team-c")], &[], "team-c"),
+        (file, &[(all, "team-b"), (own, "team-c")], &[flag], "team-d"),
+    ] {
+        let effective = load(text, env, flags).expect("config");
+        assert_eq!(effective.config.worker.namespace, expected);
+    }
+    let told = problem("", &[(all, "Team A")], &[]);
+    assert!(told.contains(all) && told.contains("lower-case letters"), "{told}");
+}
