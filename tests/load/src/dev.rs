@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nexus_api::feed::v1::RegisterReaderRequest;
+use nexus_api::feed::v1::feed_service_client::FeedServiceClient;
 use tempfile::TempDir;
 
 use crate::error::{BenchError, broken};
@@ -21,6 +23,7 @@ pub(crate) struct Place {
     binary: PathBuf,
     folder: PathBuf,
     has_metrics: bool,
+    reader: bool,
 }
 
 impl Place {
@@ -42,6 +45,7 @@ impl Place {
             binary: binary.canonicalize()?,
             folder: folder.canonicalize()?,
             has_metrics: String::from_utf8_lossy(&help.stdout).contains("--metrics"),
+            reader: options.reader,
         })
     }
 
@@ -57,6 +61,26 @@ impl Place {
     pub(crate) fn fresh(&self) -> Result<TempDir, BenchError> {
         Ok(tempfile::Builder::new().prefix("run-").tempdir_in(&self.folder)?)
     }
+}
+
+/// Registers a reader of the feed. On a thread and with a runtime of its own: whoever starts a process has none, or is in one.
+fn register(address: &str) -> Result<(), BenchError> {
+    let address = address.to_owned();
+    let asking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let transport = nexus_mesh::transport::connect(&address).map_err(|error| broken(error.to_string()))?;
+            let request = RegisterReaderRequest {
+                reader: "bench".into(),
+                ..RegisterReaderRequest::default()
+            };
+            let registered = FeedServiceClient::new(transport).register_reader(request).await;
+            registered.map(drop).map_err(|status| broken(status.to_string()))
+        })
+    });
+    asking
+        .join()
+        .map_err(|_| broken("the reader could not be registered"))?
 }
 
 /// A running `nexus dev`; killed when dropped.
@@ -114,6 +138,9 @@ impl Dev {
             * 1e3;
         let port = word_after("http://").ok_or_else(|| broken(format!("no address in {ready:?}")))?;
         server.address = format!("http://{port}");
+        if place.reader {
+            register(&server.address)?;
+        }
         Ok(server)
     }
 

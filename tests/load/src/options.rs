@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// How often each workload is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,
+    /// A reader of the feed is registered, so that commits tell it: what that costs is the difference to a run without
+    #[arg(long, conflicts_with = "mesh")]
+    pub(crate) reader: bool,
     /// Smaller workloads, to see that the bench itself works
     #[arg(long)]
     pub(crate) quick: bool,

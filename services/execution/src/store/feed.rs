@@ -290,6 +290,8 @@ pub(crate) fn cut(page: Vec<Entry>, entries: usize, events: usize) -> Vec<Entry>
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod tests;

@@ -41,8 +41,8 @@ impl Feed for PostgresStore {
     }
 
     async fn readers(&self, after: &str, limit: u32) -> Result<Vec<Reader>, StoreError> {
-        let sql =
-            concat!("r.name > $1 AND r.name IN (SELECT name FROM feed_readers WHERE name > $1 ORDER BY name LIMIT $2)");
+        let sql = "r.name > $1
+                   AND r.name IN (SELECT name FROM feed_readers WHERE name > $1 ORDER BY name LIMIT $2)";
         self.named(retry(READING, || readers(&self.database, sql, after, limit)).await)
     }
 
