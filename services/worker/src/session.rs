@@ -113,7 +113,8 @@ impl<'a> Session<'a> {
         let ask = std::sync::Arc::clone(&self.state.ask);
         loop {
             // What ends while the server leaves is told to the next one.
-            if !matches!(self.phase, Phase::Leaving(_)) && !(self.tell_results().await && self.ask_for_tasks().await) {
+            let leaves = matches!(self.phase, Phase::Leaving(_));
+            if !leaves && (!self.tell_results().await || !self.ask_for_tasks().await) {
                 return stuck();
             }
             if let Some(ended) = self.finished() {
