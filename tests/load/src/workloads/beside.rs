@@ -1,6 +1,8 @@
 //! What computing tasks cost everybody else: a no-op from its start to its end while forty Python tasks want every core.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use super::{Bench, Measured, Sample, repeat};
 use crate::client::timed;
@@ -15,6 +17,9 @@ use crate::workflows::{self, Runner};
 const TASKS: usize = 40;
 /// So many slots that the no-op has one of its own.
 const SLOTS: &str = "48";
+
+/// Between two no-ops.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(bench: &Bench<'_>, name: &str) -> Result<Vec<Line>, BenchError> {
     let dev = Dev::start_with(&bench.place, bench.place.fresh()?, &["--slots", SLOTS])?;
@@ -38,6 +43,8 @@ pub(super) async fn run(bench: &Bench<'_>, name: &str) -> Result<Vec<Line>, Benc
                 Ok((took, _)) => beside.add(took),
                 Err(error) => return error,
             }
+            // One now and then: a flood of them would be a load of its own.
+            sleep(PAUSE).await;
         };
         let execution = tokio::select! {
             execution = client.finish(&id) => execution?,
