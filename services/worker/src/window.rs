@@ -19,8 +19,10 @@ const LONGEST_TRIP: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Window {
     slots: usize,
-    /// Tasks that were asked for and have not come.
-    asked: usize,
+    /// Tasks that were asked for and have not come. Negative when more came: the server may send one more than it was
+    /// asked for, and takes the next that it is asked for as the payment of that. Both must count in the same way, or a
+    /// slot would stand empty for good.
+    asked: i64,
     /// Ends a second, the older ones counting less and less, as it was at `measured`.
     rate: f64,
     measured: Option<Instant>,
@@ -44,14 +46,13 @@ impl Window {
 
     /// A stream was opened with so many free slots; what was asked for over the one before is void.
     pub(crate) fn opened(&mut self, free: usize) {
-        self.asked = free;
+        self.asked = signed(free);
         self.sent = None;
     }
 
     /// Tasks have come.
     pub(crate) fn came(&mut self, tasks: usize) {
-        // The server may send one more than it was asked for; the worker gives it back if it has no room.
-        self.asked = self.asked.saturating_sub(tasks);
+        self.asked = self.asked.saturating_sub(signed(tasks));
     }
 
     /// A task has ended.
@@ -79,13 +80,19 @@ impl Window {
 
     /// Slots that nothing runs in and nobody was asked to fill, when `held` attempts run or wait for a slot.
     pub(crate) fn vacant(&self, held: usize) -> usize {
-        self.slots.saturating_sub(held + self.asked)
+        self.missing(self.slots, held)
+    }
+
+    /// What has to be asked for so that as many are held or asked for.
+    fn missing(&self, wanted: usize, held: usize) -> usize {
+        let missing = signed(wanted).saturating_sub(signed(held)).saturating_sub(self.asked);
+        usize::try_from(missing).unwrap_or(0)
     }
 
     /// As many tasks as to ask for now that something is said to the server anyway; they count as asked for.
     pub(crate) fn ask(&mut self, held: usize, now: Instant) -> usize {
-        let more = (self.slots + self.ahead(now)).saturating_sub(held + self.asked);
-        self.asked += more;
+        let more = self.missing(self.slots + self.ahead(now), held);
+        self.asked = self.asked.saturating_add(signed(more));
         more
     }
 
@@ -114,6 +121,10 @@ impl Window {
     }
 }
 
+fn signed(tasks: usize) -> i64 {
+    i64::try_from(tasks).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,8 +143,37 @@ mod tests {
         assert_eq!(window.vacant(3), 1, "nobody has to answer for that");
         assert_eq!((window.ask(3, now), window.vacant(3)), (1, 0));
         window.came(2);
-        assert_eq!(window.vacant(5), 0, "one too many is no debt");
-        assert_eq!(window.ask(3, now), 1);
+        assert_eq!(window.vacant(5), 0, "one too many has come");
+        // The server counts that one as owed, so the worker must ask for it before it gets another one.
+        assert_eq!(window.ask(4, now), 1, "what pays for it");
+        assert_eq!(
+            (window.ask(3, now), window.vacant(3)),
+            (1, 0),
+            "and one for the free slot"
+        );
+    }
+
+    #[test]
+    fn both_sides_count_the_same_however_often_one_too_many_comes() {
+        let now = Instant::now();
+        let (mut window, slots) = (Window::new(4), 4);
+        window.opened(slots);
+        let (mut credits, mut held) = (signed(slots), 0_usize);
+        for round in 0..100 {
+            // The server sends what it owes, and in every third round one more.
+            let sent = credits.max(0) + i64::from(round % 3 == 0);
+            credits -= sent;
+            let sent = usize::try_from(sent).expect("not negative");
+            window.came(sent);
+            held += sent;
+            held -= held.min(1 + round % 4);
+            credits += signed(window.ask(held, now));
+            assert_eq!(
+                signed(held) + credits,
+                signed(slots),
+                "round {round}: every slot is used or asked for"
+            );
+        }
     }
 
     #[test]
