@@ -62,20 +62,17 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
     let memory: u64 = memory.to_str().and_then(|text| text.parse().ok()).unwrap_or(0);
     // A terminal's Ctrl-C goes to the worker alone, which then decides.
     let own_session = priority::leave_the_terminal();
+    let session = own_session.then(|| priority::Session::to_lower(niceness)).flatten();
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("cannot adopt processes: {error}"))?;
     let commands = socket.try_clone().map_err(|error| error.to_string())?;
-    let state = Arc::new(State::default());
-    let listener = Arc::clone(&state);
-    std::thread::Builder::new()
-        .stack_size(64 * 1024)
-        .spawn(move || listen(commands, &listener, own_session.then_some(niceness)))
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
-    // This thread and what it starts; the other one must hear the worker however busy the machine is.
-    priority::lower(niceness);
     let _kept = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     if memory > 0 {
         setrlimit(Resource::RLIMIT_AS, memory, memory).map_err(|error| format!("cannot limit memory: {error}"))?;
     }
+    // This process too: lowered after its start, the task might have started others by then.
+    priority::lower(niceness);
+    // Before there is a second thread: what is set aside for that one would count against the limit, and leave too little
+    // to start anything.
     let child = Command::new(program)
         .args(rest)
         .stdin(Stdio::null())
@@ -83,6 +80,16 @@ fn supervise(args: &[OsString], socket: &UnixStream) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|error| error.to_string())?);
+    let state = Arc::new(State::default());
+    let listener = Arc::clone(&state);
+    let listening = std::thread::Builder::new()
+        .stack_size(64 * 1024)
+        .spawn(move || listen(commands, &listener, session.as_ref()));
+    if let Err(error) = listening {
+        let _gone = killpg(pid, Signal::SIGKILL);
+        kill_descendants();
+        return Err(format!("cannot start a thread: {error}"));
+    }
     // The streams are the task's: held here too, they would never end.
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
     if let Ok(null) = null {
@@ -155,14 +162,16 @@ impl State {
 }
 
 /// Obeys the worker; between its words lowers this process's session, if it has one of its own.
-fn listen(mut commands: UnixStream, state: &State, session: Option<u8>) {
-    let mut tries = session.map_or(0, |_| LOWERING_TRIES);
+fn listen(mut commands: UnixStream, state: &State, mut session: Option<&priority::Session>) {
+    let mut tries = LOWERING_TRIES;
     let mut byte = [0];
     loop {
-        if tries > 0 {
-            let lowered = priority::lower_session(session.unwrap_or(0));
-            tries = if lowered { 0 } else { tries - 1 };
-            let _never = commands.set_read_timeout((tries > 0).then_some(priority::AGAIN));
+        if let Some(group) = session {
+            tries -= 1;
+            if tries == 0 || group.lower() {
+                session = None;
+            }
+            let _never = commands.set_read_timeout(session.map(|_| priority::AGAIN));
         }
         match commands.read(&mut byte) {
             Ok(1) if byte[0] == b'T' => state.term(),

@@ -122,6 +122,20 @@ async fn memory_is_limited_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_and_its_children_yield_the_processor() {
+    let own = std::process::Command::new("nice").output().expect("coreutils");
+    let own: i64 = String::from_utf8_lossy(&own.stdout).trim().parse().expect("a number");
+    let mut options = options();
+    options.niceness = 5;
+    let run = Run::with(options);
+    let ended = run
+        .bash("echo n=$(nice) >> $NEXUS_OUTPUT; (echo c=$(nice) >> $NEXUS_OUTPUT) & wait")
+        .await;
+    let nice = (own + 5).to_string();
+    assert_eq!(ended.output(), json!({"n": nice, "c": nice}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_death_of_the_supervisor_is_nobodys_fault() {
     let run = Run::default();
     let ended = run.bash("kill -9 $PPID; sleep 1").await;

@@ -43,7 +43,8 @@ in_each_isolation! {
     a_flood_of_output_is_cut_and_the_task_ends_well
     the_environment_is_clean_and_the_folder_is_gone_afterwards
     secrets_do_not_leave
-    forty_are_quick
+    forty_at_a_time_all_end_well
+    it_and_its_children_yield_the_processor
 }
 
 async fn arguments_and_results_are_exact_json(run: Run) {
@@ -211,14 +212,14 @@ def main():
 }
 
 async fn a_task_that_ignores_sigterm_is_killed(run: Run) {
-    // Long enough for an interpreter to start.
-    let run = run.timeout(Duration::from_secs(1));
+    // Long enough for an interpreter to start, also on a busy machine.
+    let run = run.timeout(Duration::from_secs(5));
     let code = "import signal, time, os\ndef main():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    print(os.getpid())\n    time.sleep(600)";
     let started = Instant::now();
     let ended = run.python(code).await;
     assert_eq!(ended.failure().error_type, "Timeout");
     assert_eq!(ended.failure().kind, FailureKind::Timeout);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     let pid = ended.text(LogStream::Stdout)[0].parse().expect("pid");
     assert!(!alive(pid));
 }
@@ -354,18 +355,25 @@ async fn without_python_the_failure_says_what_is_missing() {
 }
 
 /// Not a bound that fails a build on a busy machine: prints the figure that the design aims at.
-async fn forty_are_quick(run: Run) {
+async fn forty_at_a_time_all_end_well(run: Run) {
     let code = "def fib(n): return n if n < 2 else fib(n-1) + fib(n-2)\ndef main(): return fib(10)";
     assert_eq!(run.python(code).await.output(), 55);
-    let mut best = Duration::MAX;
     for _ in 0..3 {
-        let started = Instant::now();
         let all = futures::future::join_all((0..40).map(|_| run.python(code))).await;
-        best = best.min(started.elapsed());
         assert!(all.iter().all(|ended| ended.output() == 55));
     }
-    println!("40 × fib(10) at a time, {}: {best:?}", run.isolation);
-    assert!(best < Duration::from_secs(20), "{best:?}");
+}
+
+async fn it_and_its_children_yield_the_processor(run: Run) {
+    let code = "import os, subprocess\ndef main():\n    return [os.nice(0), int(subprocess.check_output(['nice']))]";
+    let own = nice_of_this_process();
+    assert_eq!(run.python(code).await.output(), json!([own + 10, own + 10]));
+}
+
+/// What tasks are nicer than.
+fn nice_of_this_process() -> i64 {
+    let told = std::process::Command::new("nice").output().expect("coreutils");
+    String::from_utf8_lossy(&told.stdout).trim().parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread")]
