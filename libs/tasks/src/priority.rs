@@ -52,9 +52,9 @@ impl Session {
     /// False when the kernel wants to be asked again; see [`AGAIN`].
     pub(crate) fn lower(&self) -> bool {
         let mut group = &self.group;
-        match group.write(self.niceness.as_bytes()) {
+        match group.write_all(self.niceness.as_bytes()) {
             Err(error) => error.kind() != ErrorKind::WouldBlock,
-            Ok(_) => true,
+            Ok(()) => true,
         }
     }
 }
