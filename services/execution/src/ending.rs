@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// and at the other replicas.
 pub(crate) async fn over(context: Context, closed: Vec<Closing>, reason: &'static str) {
     for Closing { session, generation } in newest(&context, closed).await {
-        context.router.peers().tell_of_session(&CloseSessionRequest {
+        context.router.peers().tell_of_session(CloseSessionRequest {
             session: session.clone(),
             generation,
             reason: reason.to_owned(),

@@ -7,6 +7,7 @@ mod membership;
 mod own_address;
 mod peers;
 mod routing;
+mod session_words;
 mod trust;
 pub(crate) mod words;
 

@@ -280,6 +280,21 @@ impl MeshArena {
         }
     }
 
+    /// Fails when a lease of a worker that lives was lost, saying which and by whose word, and keeping the folder.
+    ///
+    /// # Panics
+    /// When one was lost.
+    pub fn require_no_lost_lease(&mut self, findings: &Findings) {
+        let lost = findings.counter("infra_losses");
+        if lost > 0 {
+            let said: Vec<String> = self.mesh.nodes().map(|node| node.said()).collect();
+            let lines = said.iter().flat_map(|log| log.lines());
+            let reasons: Vec<&str> = lines.filter(|line| line.contains("an attempt was lost")).collect();
+            let folder = self.mesh.keep();
+            panic!("{lost} leases were lost: {reasons:#?}\nkept in {}", folder.display());
+        }
+    }
+
     /// Fails when something was broken, keeping the folder for whoever looks for the cause.
     ///
     /// # Panics

@@ -1,8 +1,8 @@
 //! The other replicas: who they are, and open ways to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use nexus_api::shard::v1::shard_service_client::ShardServiceClient;
@@ -10,11 +10,12 @@ use nexus_api::shard::v1::{CloseSessionRequest, DirectLeasesRequest, NudgeReques
 use nexus_mesh::Transport;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
 use super::Connect;
+use super::session_words::SessionWords;
 use crate::MAX_REQUEST;
 use crate::store::membership::Replica;
 
@@ -23,6 +24,8 @@ pub(crate) type Client = ShardServiceClient<Transport>;
 
 /// How long a word to another replica may take that nobody waits for.
 const WORD: Duration = Duration::from_secs(2);
+/// The wait before a word that did not reach a replica is said again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Directives that wait to be passed on at most; also those of one message.
 pub(crate) const DIRECTIVES: usize = 1_000;
 
@@ -50,6 +53,10 @@ impl std::fmt::Debug for Peer {
 #[derive(Clone)]
 pub(crate) struct Peers {
     known: Arc<Mutex<HashMap<Uuid, Peer>>>,
+    /// What they are to hear of sessions.
+    words: Arc<Mutex<SessionWords>>,
+    /// Those that are being told.
+    telling: Arc<Mutex<HashSet<Uuid>>>,
     connect: Option<Connect>,
 }
 
@@ -64,6 +71,8 @@ impl Peers {
     pub(crate) fn new(connect: Option<Connect>) -> Self {
         Self {
             known: Arc::default(),
+            words: Arc::default(),
+            telling: Arc::default(),
             connect,
         }
     }
@@ -71,8 +80,15 @@ impl Peers {
     /// Takes over who is there: new ones are connected when they are first asked, gone ones are forgotten.
     pub(super) fn update(&self, me: Uuid, replicas: &[Replica]) {
         let Some(connect) = &self.connect else { return };
+        let mut new = Vec::new();
         let mut known = self.known.lock();
-        known.retain(|owner, _| replicas.iter().any(|replica| replica.owner == *owner));
+        known.retain(|owner, _| {
+            let stays = replicas.iter().any(|replica| replica.owner == *owner);
+            if !stays {
+                self.words.lock().forget(*owner);
+            }
+            stays
+        });
         for replica in replicas.iter().filter(|replica| replica.owner != me) {
             if known.contains_key(&replica.owner) {
                 continue;
@@ -87,10 +103,15 @@ impl Peers {
                         address: Arc::from(replica.address.as_str()),
                         client,
                     };
-                    known.insert(replica.owner, peer);
+                    known.insert(replica.owner, peer.clone());
+                    new.push(peer);
                 }
                 Err(error) => tracing::error!(address = replica.address, %error, "a replica's address is unusable"),
             }
+        }
+        drop(known);
+        for peer in new {
+            self.tell(peer);
         }
     }
 
@@ -111,16 +132,47 @@ impl Peers {
         }
     }
 
-    /// Tells the others that a session is over, or goes on here. Whom this does not reach finds out when the leases end.
-    pub(crate) fn tell_of_session(&self, word: &CloseSessionRequest) {
-        for peer in self.all() {
-            let message = word.clone();
-            tokio::spawn(async move {
-                if let Err(error) = in_time(peer.client().close_session(request(message, WORD))).await {
-                    tracing::warn!(peer = %peer.address, error = %error.message(), "a replica did not hear that a session is over");
-                }
-            });
+    /// Tells the others that a session is over, or goes on here. Nobody waits for it; whom it does not reach now hears it
+    /// as soon as it can be reached.
+    pub(crate) fn tell_of_session(&self, word: CloseSessionRequest) {
+        if self.connect.is_none() {
+            return;
         }
+        self.words.lock().add(word, Instant::now());
+        for peer in self.all() {
+            self.tell(peer);
+        }
+    }
+
+    /// Tells one replica what it has not heard of sessions, until it has heard everything or is gone. At most one task
+    /// does so for each.
+    fn tell(&self, peer: Peer) {
+        if !self.telling.lock().insert(peer.owner) {
+            return;
+        }
+        let peers = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let owed = peers.words.lock().owed(peer.owner, Instant::now()).cloned();
+                let (Some(word), Some(_)) = (owed, peers.get(peer.owner)) else {
+                    break;
+                };
+                let (session, generation) = (word.session.clone(), word.generation);
+                match in_time(peer.client().close_session(request(word, WORD))).await {
+                    Ok(_) => peers.words.lock().heard(peer.owner, &session, generation),
+                    Err(error) => {
+                        tracing::warn!(peer = %peer.address, error = %error.message(), "a replica did not hear of a session; it is told again");
+                        sleep(AGAIN).await;
+                    }
+                }
+            }
+            peers.telling.lock().remove(&peer.owner);
+            // Something may have come up after the last look.
+            let now = Instant::now();
+            if peers.get(peer.owner).is_some() && peers.words.lock().owed(peer.owner, now).is_some() {
+                peers.tell(peer);
+            }
+        });
     }
 }
 

@@ -141,7 +141,7 @@ pub(crate) async fn deregister(
 
 /// A session goes on here: everybody may know, and what its worker says that it has received.
 async fn goes_on(context: &Context, session: &str, generation: u64, received: Option<ReceivedLeases>) {
-    context.router.peers().tell_of_session(&CloseSessionRequest {
+    context.router.peers().tell_of_session(CloseSessionRequest {
         session: session.to_owned(),
         generation,
         reason: "the worker is here now".to_owned(),

@@ -76,6 +76,6 @@ async fn redis_may_be_wiped_killed_and_away() {
         let slowest = tally.recovery(what).max();
         assert!(slowest <= BOUND, "{what}: {slowest:?}");
     }
-    assert_eq!(findings.counter("infra_losses"), 0, "losing pointers loses no attempt");
+    arena.require_no_lost_lease(&findings);
     assert_eq!(arena.needless_repeats(), Vec::<String>::new());
 }

@@ -111,11 +111,7 @@ async fn a_replica_comes_back(test: &str, absence: Absence) {
     let findings = running.end(&mut arena, &tally, test).await;
     assert_eq!(arena.needless_repeats(), Vec::<String>::new());
     assert_eq!(findings.counter("unknown"), 0, "nothing is UNKNOWN");
-    assert_eq!(
-        findings.counter("infra_losses"),
-        0,
-        "no lease of a living worker is lost"
-    );
+    arena.require_no_lost_lease(&findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
