@@ -17,6 +17,7 @@ use crate::effect::{Effect, Timer};
 use crate::event::{Event, Fact};
 use crate::execution::Execution;
 use crate::failure::Failure;
+use crate::key::TaskKey;
 use crate::planted::{Bug, planted};
 use crate::state::Output;
 
@@ -27,11 +28,15 @@ pub use grant::attempt_deadline;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// It begins. The first command of every execution.
-    Start,
+    Start {
+        /// Outputs of tasks that do not run, since those of another execution of the same inputs hold. Whoever starts it
+        /// has made sure of that. Tasks that the execution does not have are left out.
+        kept: Vec<(TaskKey, Output)>,
+    },
     /// A worker is to get the lease of an attempt.
     Grant {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt that was dispatched.
         attempt: u32,
         /// The worker's name.
@@ -39,8 +44,8 @@ pub enum Command {
     },
     /// A worker says how an attempt ended.
     Report {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt's number.
         attempt: u32,
         /// How it ended.
@@ -48,8 +53,8 @@ pub enum Command {
     },
     /// The lease of an attempt ended without a report.
     Lose {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt's number.
         attempt: u32,
         /// How it was lost, for people.
@@ -172,7 +177,7 @@ pub fn decide(execution: &mut Execution, command: Command, now: i64) -> Result<T
         transition: Transition::default(),
     };
     match command {
-        Command::Start => start::start(&mut decision)?,
+        Command::Start { kept } => start::start(&mut decision, kept)?,
         Command::Grant { task, attempt, worker } => grant::grant(&mut decision, task, attempt, worker)?,
         Command::Report { task, attempt, outcome } => report::report(&mut decision, task, attempt, outcome)?,
         Command::Lose {

@@ -2,14 +2,16 @@
 
 use nexus_spec::model::Priority;
 
+use crate::key::TaskKey;
+
 /// Something to do in the outside world. Effects are intentions: all of them can be derived again from the stored
 /// state by [`crate::resume`], so losing them costs time and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Offer an attempt to the workers of a queue.
     Dispatch {
-        /// Position of the task in the plan.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that a lease would begin.
         attempt: u32,
         /// The queue's name.
@@ -26,8 +28,8 @@ pub enum Effect {
     },
     /// Tell the worker that holds this attempt to stop it.
     CancelAttempt {
-        /// Position of the task in the plan.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt's number.
         attempt: u32,
         /// Why, for people.
@@ -44,27 +46,27 @@ pub enum Effect {
 pub enum Timer {
     /// The next attempt of a task is due.
     Retry {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that failed.
         attempt: u32,
     },
     /// A task has waited too long for a worker.
     ScheduleToStart {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that waits.
         attempt: u32,
     },
     /// A task has taken too long over all its attempts.
     Total {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
     },
     /// An attempt has taken too long. The worker stops it by itself; this is the net below.
     Attempt {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt's number.
         attempt: u32,
     },

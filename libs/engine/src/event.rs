@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::failure::Failure;
+use crate::key::TaskKey;
 use crate::state::{Closing, ExecutionState, Output, TaskState};
 
 /// One fact, numbered and dated.
@@ -43,15 +44,15 @@ pub enum Fact {
     },
     /// A task is ready for a worker.
     TaskScheduled {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that a lease would begin.
         attempt: u32,
     },
     /// A worker was given the task's lease.
     TaskStarted {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// The attempt's number.
         attempt: u32,
         /// The worker's name.
@@ -59,8 +60,8 @@ pub enum Fact {
     },
     /// An attempt failed and another will follow.
     TaskRetrying {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that failed.
         attempt: u32,
         /// Why it failed.
@@ -70,8 +71,8 @@ pub enum Fact {
     },
     /// The attempt was lost with its worker, or given back; the task is ready again.
     TaskLost {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of the attempt that was lost.
         attempt: u32,
         /// How it was lost.
@@ -81,8 +82,8 @@ pub enum Fact {
     },
     /// A task is terminal.
     TaskFinished {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Number of its last attempt; 0 when it had none.
         attempt: u32,
         /// The terminal state.
@@ -141,9 +142,9 @@ impl Fact {
         }
     }
 
-    /// Position of the task that the fact is about.
+    /// Which task the fact is about.
     #[must_use]
-    pub fn task(&self) -> Option<u32> {
+    pub fn task(&self) -> Option<TaskKey> {
         match self {
             Self::TaskScheduled { task, .. }
             | Self::TaskStarted { task, .. }

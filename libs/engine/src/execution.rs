@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::backlog::{Backlog, SLICE};
 use crate::event::{Event, EventKind, Fact};
+use crate::key::{TaskKey, Tasks};
 use crate::plan::{Plan, TaskPlan};
 use crate::planted::{Bug, planted};
 use crate::record::{ExecutionRecord, TaskRecord};
@@ -56,8 +57,8 @@ pub enum Refused {
     /// A task may not change so.
     #[error("task {task} may not go from {from:?} to {to:?} by {event:?}")]
     Task {
-        /// Position of the task.
-        task: u32,
+        /// Which task.
+        task: TaskKey,
         /// Where it stands.
         from: TaskState,
         /// By what event.
@@ -85,7 +86,7 @@ pub enum Refused {
     },
     /// There is no such task.
     #[error("there is no task {0}")]
-    NoTask(u32),
+    NoTask(TaskKey),
 }
 
 /// An execution in memory; reads as its record.
@@ -101,7 +102,7 @@ pub struct Execution {
     /// Where chance comes from: equal seeds give equal jitter.
     pub(crate) seed: u64,
     /// The tasks, by position in the plan.
-    pub(crate) tasks: Vec<Task>,
+    pub(crate) tasks: Tasks,
     /// How many tasks are not terminal. Derived, never stored.
     pub(crate) open: u32,
     /// Work that the last decision left to the next. Derived, never stored.
@@ -125,13 +126,13 @@ impl Execution {
     #[must_use]
     pub fn new(id: String, plan: Arc<Plan>, params: Arc<Value>, seed: u64, created_at: i64) -> Self {
         let tasks = plan.tasks.iter().map(|task| Task::of(task, TaskRecord::default()));
-        let tasks: Vec<Task> = tasks.collect();
+        let tasks = Tasks::of_nodes(tasks);
         Self {
             record: ExecutionRecord::accepted(created_at),
             id,
             params,
             seed,
-            open: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+            open: tasks.count(),
             tasks,
             plan,
             backlog: Backlog::default(),
@@ -151,15 +152,15 @@ impl Execution {
         params: Arc<Value>,
         seed: u64,
         record: ExecutionRecord,
-        tasks: impl IntoIterator<Item = (u32, TaskRecord)>,
+        tasks: impl IntoIterator<Item = (TaskKey, TaskRecord)>,
     ) -> Result<Self, Refused> {
         let mut execution = Self::new(id, plan, params, seed, record.created_at);
         execution.record = record;
-        for (position, record) in tasks {
-            let task = execution.tasks.get_mut(position as usize);
-            task.ok_or(Refused::NoTask(position))?.record = record;
-            if !execution.plan.tasks[position as usize].wanted {
-                execution.forget_output(position);
+        for (key, record) in tasks {
+            let task = execution.tasks.get_mut(key);
+            task.ok_or(Refused::NoTask(key))?.record = record;
+            if !execution.plan.task(key).wanted {
+                execution.forget_output(key);
             }
         }
         execution.derive();
@@ -180,7 +181,7 @@ impl Execution {
 
     /// The tasks, by position in the plan.
     #[must_use]
-    pub fn tasks(&self) -> &[Task] {
+    pub fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
@@ -191,8 +192,8 @@ impl Execution {
     }
 
     /// Lets the output of a task go, whose copy the store has; gives how many bytes that were.
-    pub fn forget_output(&mut self, task: u32) -> usize {
-        let task = self.tasks.get_mut(task as usize);
+    pub fn forget_output(&mut self, task: TaskKey) -> usize {
+        let task = self.tasks.get_mut(task);
         let output = task.and_then(|task| task.record.output.take());
         output.map_or(0, |output| output.text().len())
     }
@@ -215,11 +216,11 @@ impl Execution {
             task.tally = Tally::before(planned);
         }
         self.open = 0;
-        for position in 0..self.tasks.len() {
-            let state = self.tasks[position].state;
+        for key in self.tasks.keys() {
+            let state = self.tasks[key].state;
             if state.is_terminal() {
                 let wrong = planted(Bug::TallyWrongOnReload);
-                self.tally_dependants(position, if wrong { TaskState::Succeeded } else { state });
+                self.tally_dependants(key, if wrong { TaskState::Succeeded } else { state });
             } else {
                 self.open += 1;
             }
@@ -231,18 +232,17 @@ impl Execution {
     fn derive_backlog(&self) -> Backlog {
         if self.mode().is_closing() {
             return Backlog {
-                sweep: Some(0),
+                sweep: Some(TaskKey::of(0)),
                 ..Backlog::default()
             };
         }
-        let decided = |position: &u32| {
-            let task = &self.tasks[*position as usize];
-            let rule = self.plan.tasks[*position as usize].rule;
+        let decided = |key: &TaskKey| {
+            let task = &self.tasks[*key];
+            let rule = self.plan.task(*key).rule;
             task.state == TaskState::Waiting && judge(rule, task.tally) != Verdict::Wait
         };
-        let judge = (0..u32::try_from(self.tasks.len()).unwrap_or(u32::MAX)).filter(decided);
         Backlog {
-            judge: judge.collect(),
+            judge: self.tasks.keys().filter(decided).collect(),
             ..Backlog::default()
         }
     }
@@ -252,8 +252,8 @@ impl Execution {
     pub fn scope(&self, tasks: &BTreeSet<String>, nonce: &str) -> Scope {
         let mut views = BTreeMap::new();
         for id in tasks {
-            if let Some(position) = self.plan.index.get(id) {
-                let task = &self.tasks[*position as usize];
+            if let Some(key) = self.plan.find(id) {
+                let task = &self.tasks[key];
                 let error = task
                     .failure
                     .as_ref()
@@ -323,13 +323,12 @@ impl Execution {
             Fact::TaskFinished { state, .. } => *state,
             _ => return Ok(()),
         };
-        let Some(number) = fact.task() else { return Ok(()) };
-        let position = number as usize;
-        let task = self.tasks.get_mut(position).ok_or(Refused::NoTask(number))?;
+        let Some(key) = fact.task() else { return Ok(()) };
+        let task = self.tasks.get_mut(key).ok_or(Refused::NoTask(key))?;
         let (from, event) = (task.state, fact.kind());
         if !task_may(from, event, to) {
             return Err(Refused::Task {
-                task: number,
+                task: key,
                 from,
                 event,
                 to,
@@ -338,7 +337,7 @@ impl Execution {
         task.record.change(fact, to, at);
         if let Fact::TaskFinished { .. } = fact {
             self.open = self.open.saturating_sub(1);
-            self.tally_dependants(position, to);
+            self.tally_dependants(key, to);
         }
         Ok(())
     }
@@ -353,22 +352,22 @@ impl Execution {
     }
 
     /// Counts a task's end for the tasks that need it.
-    fn tally_dependants(&mut self, position: usize, state: TaskState) {
+    fn tally_dependants(&mut self, key: TaskKey, state: TaskState) {
         let plan = Arc::clone(&self.plan);
-        let planned = &plan.tasks[position];
-        for dependant in &planned.dependants {
-            let tally = &mut self.tasks[*dependant as usize].tally;
+        let forgiven = plan.task(key).continue_on_error;
+        for dependant in plan.dependants(key) {
+            let tally = &mut self.tasks[dependant].tally;
             match state {
                 TaskState::Succeeded | TaskState::Cached => tally.succeeded += 1,
                 TaskState::Skipped => tally.skipped += 1,
-                TaskState::Failed | TaskState::TimedOut | TaskState::Unknown if planned.continue_on_error => {
+                TaskState::Failed | TaskState::TimedOut | TaskState::Unknown if forgiven => {
                     tally.succeeded += 1;
                 }
                 _ => tally.failed += 1,
             }
         }
-        for handler in &planned.handlers {
-            let tally = &mut self.tasks[*handler as usize].tally;
+        for handler in plan.handlers(key) {
+            let tally = &mut self.tasks[handler].tally;
             tally.awaited = tally.awaited.saturating_sub(1);
         }
     }
@@ -414,7 +413,7 @@ impl TaskRecord {
 impl Execution {
     /// The same after a restart: restored from its records.
     pub(crate) fn reloaded(&self) -> Self {
-        let tasks = (0..).zip(self.tasks.iter().map(|task| task.record.clone()));
+        let tasks = self.tasks.iter().map(|(key, task)| (key, task.record.clone()));
         let (plan, params) = (Arc::clone(&self.plan), Arc::clone(&self.params));
         Self::restore(self.id.clone(), plan, params, self.seed, self.record.clone(), tasks).expect("it fits its plan")
     }
@@ -422,18 +421,18 @@ impl Execution {
     /// The same without what a store leaves out.
     pub(crate) fn as_stored(&self) -> Self {
         let mut stored = self.clone();
-        for position in 0..self.tasks.len() {
-            if !self.plan.tasks[position].wanted {
-                stored.forget_output(u32::try_from(position).expect("a small number"));
+        for key in self.tasks.keys() {
+            if !self.plan.task(key).wanted {
+                stored.forget_output(key);
             }
         }
         stored
     }
 
     /// The same with a time of the next attempt that no decision would give.
-    pub(crate) fn due_at(&self, task: u32, at: i64) -> Self {
+    pub(crate) fn due_at(&self, task: TaskKey, at: i64) -> Self {
         let mut changed = self.clone();
-        changed.tasks[task as usize].record.next_at = Some(at);
+        changed.tasks[task].record.next_at = Some(at);
         changed
     }
 }

@@ -8,6 +8,8 @@ use nexus_spec::expr::{Condition, ExprError, Template};
 use nexus_spec::model::{Delivery, Priority, Retry, TriggerRule, Workflow};
 use nexus_spec::{InputTemplate, Span};
 
+use crate::key::TaskKey;
+
 /// A revision made ready to run.
 #[derive(Debug)]
 pub struct Plan {
@@ -108,6 +110,33 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// What a task of an execution is by the plan. The key is one of the execution's; any other is a bug.
+    #[must_use]
+    pub fn task(&self, key: TaskKey) -> &TaskPlan {
+        &self.tasks[key.node as usize]
+    }
+
+    /// The tasks that a task needs.
+    pub fn needs(&self, key: TaskKey) -> impl Iterator<Item = TaskKey> + '_ {
+        self.task(key).needs.iter().copied().map(TaskKey::of)
+    }
+
+    /// The tasks that need a task.
+    pub fn dependants(&self, key: TaskKey) -> impl Iterator<Item = TaskKey> + '_ {
+        self.task(key).dependants.iter().copied().map(TaskKey::of)
+    }
+
+    /// The tasks that handle a task's failure.
+    pub fn handlers(&self, key: TaskKey) -> impl Iterator<Item = TaskKey> + '_ {
+        self.task(key).handlers.iter().copied().map(TaskKey::of)
+    }
+
+    /// The task with an id; of several of one node the first.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<TaskKey> {
+        self.index.get(id).copied().map(TaskKey::of)
+    }
+
     /// Makes a workflow's revision ready to run in the namespace `default`.
     ///
     /// # Errors

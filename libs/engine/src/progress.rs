@@ -10,6 +10,7 @@ use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::execution::Execution;
 use crate::failure::{Failure, FailureKind};
+use crate::key::TaskKey;
 use crate::planted::{Bug, planted};
 use crate::rules::{Verdict, judge};
 use crate::state::{Closing, ExecutionState, Output, TaskState};
@@ -20,15 +21,15 @@ use crate::state::{Closing, ExecutionState, Output, TaskState};
 pub const END_RULE: u32 = 2;
 
 /// Goes on after a task has ended.
-pub(crate) fn after(decision: &mut Decision<'_>, task: u32) {
+pub(crate) fn after(decision: &mut Decision<'_>, task: TaskKey) {
     if let Some(culprit) = fails_fast(decision.execution, task) {
-        let id = &decision.execution.plan.tasks[culprit as usize].id;
+        let id = &decision.execution.plan.task(culprit).id;
         let reason = format!("task {id} failed and the workflow says fail_fast");
         crate::commands::close(decision, Closing::FailFast, reason);
         return;
     }
     let plan = Arc::clone(&decision.execution.plan);
-    let dependants = plan.tasks[task as usize].dependants.iter().copied();
+    let dependants = plan.dependants(task);
     decision.execution.backlog.judge.extend(dependants);
     advance(decision);
 }
@@ -46,7 +47,7 @@ pub(crate) fn advance(decision: &mut Decision<'_>) {
             if fails_fast(decision.execution, task).is_some() {
                 return after(decision, task);
             }
-            let dependants = plan.tasks[task as usize].dependants.iter().copied();
+            let dependants = plan.dependants(task);
             decision.execution.backlog.judge.extend(dependants);
         }
         if decision.is_full() && !decision.execution.backlog.judge.is_empty() {
@@ -58,12 +59,12 @@ pub(crate) fn advance(decision: &mut Decision<'_>) {
 
 /// Judges one waiting task. A task that may run is scheduled here; one that will not run is ended by the fact that is
 /// given back.
-fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
-    let current = &decision.execution.tasks[task as usize];
+fn judge_task(decision: &mut Decision<'_>, task: TaskKey) -> Option<Fact> {
+    let current = &decision.execution.tasks[task];
     if current.state != TaskState::Waiting || !decision.execution.mode().may_start() {
         return None;
     }
-    let plan = &decision.execution.plan.tasks[task as usize];
+    let plan = decision.execution.plan.task(task);
     let end = |state, failure| {
         Some(Fact::TaskFinished {
             task,
@@ -95,8 +96,8 @@ fn judge_task(decision: &mut Decision<'_>, task: u32) -> Option<Fact> {
     }
 }
 
-fn condition_holds(execution: &Execution, task: u32) -> Result<bool, Failure> {
-    let Some(condition) = &execution.plan.tasks[task as usize].condition else {
+fn condition_holds(execution: &Execution, task: TaskKey) -> Result<bool, Failure> {
+    let Some(condition) = &execution.plan.task(task).condition else {
         return Ok(true);
     };
     let scope = execution.scope(&condition.references().tasks, "");
@@ -105,18 +106,17 @@ fn condition_holds(execution: &Execution, task: u32) -> Result<bool, Failure> {
         .map_err(|error| Failure::expression(format!("if: {error}")))
 }
 
-fn failed_need(execution: &Execution, task: u32) -> String {
-    let plan = &execution.plan.tasks[task as usize];
-    let failed = plan.needs.iter().find(|need| {
-        let state = execution.tasks[**need as usize].state;
+fn failed_need(execution: &Execution, task: TaskKey) -> String {
+    let failed = execution.plan.needs(task).find(|need| {
+        let state = execution.tasks[*need].state;
         state.is_terminal() && !matches!(state, TaskState::Succeeded | TaskState::Cached | TaskState::Skipped)
     });
-    failed.map_or_else(String::new, |need| execution.plan.tasks[*need as usize].id.clone())
+    failed.map_or_else(String::new, |need| execution.plan.task(need).id.clone())
 }
 
 /// Makes a task ready: records it and offers it to the workers.
-pub(crate) fn schedule(decision: &mut Decision<'_>, task: u32) {
-    let current = &decision.execution.tasks[task as usize];
+pub(crate) fn schedule(decision: &mut Decision<'_>, task: TaskKey) {
+    let current = &decision.execution.tasks[task];
     let first = current.scheduled_at.is_none();
     let attempt = current.leases + 1;
     decision.record(Fact::TaskScheduled { task, attempt });
@@ -128,9 +128,9 @@ pub(crate) fn schedule(decision: &mut Decision<'_>, task: u32) {
 }
 
 /// The effects that a ready task is owed: its dispatch, and the timer of its wait.
-pub(crate) fn offer(execution: &Execution, task: u32) -> Vec<Effect> {
-    let plan = &execution.plan.tasks[task as usize];
-    let current = &execution.tasks[task as usize];
+pub(crate) fn offer(execution: &Execution, task: TaskKey) -> Vec<Effect> {
+    let plan = execution.plan.task(task);
+    let current = &execution.tasks[task];
     let attempt = current.leases + 1;
     let mut effects = vec![Effect::Dispatch {
         task,
@@ -149,11 +149,9 @@ pub(crate) fn offer(execution: &Execution, task: u32) -> Vec<Effect> {
 }
 
 /// The timer over all attempts of a task that is or was ready.
-pub(crate) fn total_timer(execution: &Execution, task: u32) -> Option<Effect> {
-    let total = execution.plan.tasks[task as usize].total?;
-    let at = execution.tasks[task as usize]
-        .scheduled_at?
-        .saturating_add(total.micros());
+pub(crate) fn total_timer(execution: &Execution, task: TaskKey) -> Option<Effect> {
+    let total = execution.plan.task(task).total?;
+    let at = execution.tasks[task].scheduled_at?.saturating_add(total.micros());
     Some(Effect::SetTimer {
         timer: Timer::Total { task },
         at,
@@ -210,20 +208,20 @@ fn conclude(execution: &Execution) -> Fact {
 }
 
 /// The failure that must end the whole execution now that a task has ended: its own, or one that waited for it.
-fn fails_fast(execution: &Execution, task: u32) -> Option<u32> {
+fn fails_fast(execution: &Execution, task: TaskKey) -> Option<TaskKey> {
     let plan = &execution.plan;
     if !plan.fail_fast || execution.mode().is_closing() {
         return None;
     }
-    let needs = plan.tasks[task as usize].needs.iter().copied();
+    let needs = plan.needs(task);
     let waited = needs.filter(|needed| reacts(execution, task, *needed));
     std::iter::once(task).chain(waited).find(|failed| {
         // A task that repairs the failure, or tells of it, must get the chance to run.
-        let mut dependants = plan.tasks[*failed as usize].dependants.iter().copied();
+        let mut dependants = plan.dependants(*failed);
         has_failed(execution, *failed)
             && !is_handled(execution, *failed)
             && !dependants.any(|dependant| {
-                let ended = execution.tasks[dependant as usize].state.is_terminal();
+                let ended = execution.tasks[dependant].state.is_terminal();
                 !ended && reacts(execution, dependant, *failed)
             })
     })
@@ -231,11 +229,12 @@ fn fails_fast(execution: &Execution, task: u32) -> Option<u32> {
 
 /// The earliest failure that nothing handled, told as the execution's.
 fn first_unhandled(execution: &Execution) -> Option<Failure> {
-    let unhandled = (0_u32..)
-        .zip(&execution.tasks)
-        .filter(|(position, _)| has_failed(execution, *position) && !is_handled(execution, *position));
-    let (position, task) = unhandled.min_by_key(|(_, task)| task.finished_at)?;
-    let id = &execution.plan.tasks[position as usize].id;
+    let unhandled = execution
+        .tasks
+        .iter()
+        .filter(|(key, _)| has_failed(execution, *key) && !is_handled(execution, *key));
+    let (key, task) = unhandled.min_by_key(|(_, task)| task.finished_at)?;
+    let id = &execution.plan.task(key).id;
     let cause = task.failure.clone().unwrap_or_default();
     Some(Failure {
         message: format!("task {id} failed: {}", cause.message),
@@ -245,31 +244,31 @@ fn first_unhandled(execution: &Execution) -> Option<Failure> {
 }
 
 /// Whether a task failed by itself (not for want of another) and may not simply go on.
-fn has_failed(execution: &Execution, task: u32) -> bool {
-    let state = execution.tasks[task as usize].state;
+fn has_failed(execution: &Execution, task: TaskKey) -> bool {
+    let state = execution.tasks[task].state;
     let failed = matches!(state, TaskState::Failed | TaskState::TimedOut | TaskState::Unknown);
-    failed && !execution.plan.tasks[task as usize].continue_on_error
+    failed && !execution.plan.task(task).continue_on_error
 }
 
 /// Whether a task that names this one in `handles` succeeded. One that only ran because of the failure has told of it,
 /// and a failure that was told of is still one.
-fn is_handled(execution: &Execution, task: u32) -> bool {
-    let succeeded = |handler: &u32| {
-        let state = execution.tasks[*handler as usize].state;
+fn is_handled(execution: &Execution, task: TaskKey) -> bool {
+    let succeeded = |handler: TaskKey| {
+        let state = execution.tasks[handler].state;
         matches!(state, TaskState::Succeeded | TaskState::Cached)
     };
-    let plan = &execution.plan.tasks[task as usize];
-    plan.handlers.iter().any(succeeded)
+    let plan = &execution.plan;
+    plan.handlers(task).any(succeeded)
         || (planted(Bug::AlarmTakenForRepair)
-            && plan.dependants.iter().any(|alarm| {
-                let rule = execution.plan.tasks[*alarm as usize].rule;
+            && plan.dependants(task).any(|alarm| {
+                let rule = execution.plan.task(alarm).rule;
                 matches!(rule, TriggerRule::OneFailed | TriggerRule::AllFailed) && succeeded(alarm)
             }))
 }
 
 /// Whether a task is there for the failure of another, which it needs.
-fn reacts(execution: &Execution, task: u32, failed: u32) -> bool {
-    let rule = execution.plan.tasks[task as usize].rule;
+fn reacts(execution: &Execution, task: TaskKey, failed: TaskKey) -> bool {
+    let rule = execution.plan.task(task).rule;
     matches!(rule, TriggerRule::OneFailed | TriggerRule::AllFailed)
-        || execution.plan.tasks[failed as usize].handlers.contains(&task)
+        || execution.plan.handlers(failed).any(|handler| handler == task)
 }

@@ -9,6 +9,7 @@ use crate::state::TaskState as T;
 pub const TASK_TRANSITIONS: &[(T, E, T)] = &[
     (T::Waiting, E::TaskScheduled, T::Scheduled),
     (T::Waiting, E::TaskFinished, T::Skipped),
+    (T::Waiting, E::TaskFinished, T::Cached),
     (T::Waiting, E::TaskFinished, T::UpstreamFailed),
     (T::Waiting, E::TaskFinished, T::Failed),
     (T::Waiting, E::TaskFinished, T::Cancelled),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use nexus_api::common::v1::{Failure as ApiFailure, FailureKind as ApiKind};
 use nexus_api::execution::v1::{Attempt, Event, Execution, LogLine, Task, attempt, task};
 use nexus_api::time::{duration, duration_micros, timestamp};
-use nexus_engine::{Fact, Failure, FailureKind, Plan, TaskState};
+use nexus_engine::{Fact, Failure, FailureKind, Plan, TaskKey, TaskState};
 
 use crate::store::{ExecutionRow, LogRow, TaskRow, codec, facts};
 
@@ -108,11 +108,9 @@ pub(crate) fn failure_from(failure: ApiFailure) -> Failure {
 
 pub(crate) fn event(plan: &Plan, event: &nexus_engine::Event) -> Event {
     let columns = facts::event_columns(event);
-    let task_id = |position: u32| {
-        plan.tasks
-            .get(position as usize)
-            .map(|task| task.id.clone())
-            .unwrap_or_default()
+    let task_id = |key: TaskKey| {
+        let planned = plan.tasks.get(key.node as usize);
+        planned.map(|task| task.id.clone()).unwrap_or_default()
     };
     let mut shown = Event {
         sequence: event.sequence,
@@ -252,11 +250,17 @@ mod tests {
         let lost = Failure::new(FailureKind::Infrastructure, "WorkerLost", "gone");
         let failed = Failure::new(FailureKind::User, "ValueError", "bad");
         let events = [
-            at(1, Fact::TaskScheduled { task: 0, attempt: 1 }),
+            at(
+                1,
+                Fact::TaskScheduled {
+                    task: TaskKey::of(0),
+                    attempt: 1,
+                },
+            ),
             at(
                 2,
                 Fact::TaskStarted {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 1,
                     worker: "w".into(),
                 },
@@ -264,7 +268,7 @@ mod tests {
             at(
                 3,
                 Fact::TaskLost {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 1,
                     failure: lost,
                     counted: true,
@@ -273,7 +277,7 @@ mod tests {
             at(
                 4,
                 Fact::TaskStarted {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 2,
                     worker: "w".into(),
                 },
@@ -281,17 +285,23 @@ mod tests {
             at(
                 5,
                 Fact::TaskRetrying {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 2,
                     failure: failed,
                     next_at: 9,
                 },
             ),
-            at(6, Fact::TaskScheduled { task: 0, attempt: 3 }),
+            at(
+                6,
+                Fact::TaskScheduled {
+                    task: TaskKey::of(0),
+                    attempt: 3,
+                },
+            ),
             at(
                 7,
                 Fact::TaskStarted {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 3,
                     worker: "w".into(),
                 },
@@ -299,7 +309,7 @@ mod tests {
             at(
                 8,
                 Fact::TaskFinished {
-                    task: 0,
+                    task: TaskKey::of(0),
                     attempt: 3,
                     state: TaskState::Succeeded,
                     output: None,

@@ -185,7 +185,7 @@ fn told(change: &Change) {
             Fact::TaskStarted { task, .. } => {
                 let rows = change.tasks.iter();
                 let ready = ready.get_or_insert_with(|| rows.map(|row| (row.position, row.ready_at)).collect());
-                if let Some(Some(ready)) = ready.get(task) {
+                if let Some(Some(ready)) = ready.get(&task.number()) {
                     histogram!(WAIT_SECONDS).record(seconds(*ready, event.at));
                 }
             }

@@ -111,7 +111,7 @@ pub(crate) async fn find(results: &dyn Results, key: &str) -> Option<Output> {
 
 /// Keeps an output.
 pub(crate) async fn keep(results: &dyn Results, kept: Kept) {
-    let task = &kept.plan.tasks[kept.task as usize];
+    let task = kept.plan.task(kept.task);
     // It could be evaluated when the task began.
     if let (Some(time), Ok(input)) = (task.cache, task.input.render(&kept.scope)) {
         let key = key(&kept.plan.workflow, task, &input);

@@ -257,6 +257,13 @@ impl Pool {
         expired.len()
     }
 
+    /// Whether some attempt's lease was not extended for so long.
+    pub(crate) fn is_in_doubt(&self, age: Duration, now: Instant) -> bool {
+        let waits =
+            |running: &Running| running.stop != Some(Stop::Lost) && now.duration_since(*running.sure.borrow()) >= age;
+        self.running.values().any(waits)
+    }
+
     /// Notes that an attempt ended. Its slot is free.
     pub(crate) fn ended(&mut self, ended: Ended, now: Instant) {
         let token = match &ended {

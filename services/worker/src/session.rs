@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// has its work by now. Two heartbeats and some time for the answer.
 const DEAF: Duration = Duration::from_millis(6_500);
 
+/// How often within a heartbeat's interval it is looked whether leases have run out or are in doubt.
+const LOOKS: u32 = 3;
+
 /// How a session ended.
 pub(crate) enum Ended {
     /// The worker is done.
@@ -76,11 +79,11 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(crate) fn new(state: &'a mut State, link: Link) -> Self {
         state.session_name.send_replace(link.session.session.clone());
-        // Stopping takes a grace, is thought of once in a heartbeat, and must be over before the server gives the task to
+        // Stopping takes a grace, is thought of at each look, and must be over before the server gives the task to
         // somebody else. Until then it may be that the owner has died and another one is taking over.
         let lease = convert::span(link.session.lease_duration.as_ref(), DEFAULT_LEASE);
-        let every = convert::span(link.session.heartbeat_interval.as_ref(), Duration::from_secs(3));
-        let margin = state.options.tasks.kill_grace + every;
+        let every = heartbeat_interval(&link);
+        let margin = state.options.tasks.kill_grace + every / LOOKS;
         state.lease = lease.saturating_sub(margin).max(lease / 3);
         let session = &link.session;
         let limits = (session.max_output_bytes as usize, session.max_log_bytes as usize);
@@ -107,10 +110,14 @@ impl<'a> Session<'a> {
 
     /// Serves until the stream breaks or the worker is done.
     pub(crate) async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
-        let every = convert::span(self.link.session.heartbeat_interval.as_ref(), Duration::from_secs(3));
-        let mut beat = interval(every);
+        let every = heartbeat_interval(&self.link);
+        let mut beat = interval(every / LOOKS);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ask = std::sync::Arc::clone(&self.state.ask);
+        // What runs already is asked for at once.
+        if !self.heartbeat().await {
+            return stuck();
+        }
         loop {
             // What ends while the server leaves is told to the next one.
             let leaves = matches!(self.phase, Phase::Leaving(_));
@@ -137,7 +144,7 @@ impl<'a> Session<'a> {
                 },
                 ended = self.state.next_ended() => self.state.note_ended(ended),
                 _ = beat.tick() => {
-                    if !self.heartbeat().await {
+                    if !self.look(every).await {
                         return stuck();
                     }
                 }
@@ -227,16 +234,30 @@ impl<'a> Session<'a> {
         self.link.send(Out::Ready(ready)).await
     }
 
+    /// Looks whether a heartbeat is due, or leases have run out. While the owner of some lease does not answer, since it died
+    /// and its shards go to another one, each look asks: otherwise the lease could run out between the new owner's
+    /// first moment and the next heartbeat.
+    async fn look(&mut self, every: Duration) -> bool {
+        let now = Instant::now();
+        let since = now.duration_since(self.beaten);
+        if since <= FROZEN && now >= self.patience {
+            self.state.expire();
+        }
+        let due = since + every / (2 * LOOKS) >= every;
+        if due || self.state.pool.is_in_doubt(every + every / LOOKS, now) {
+            return self.heartbeat().await;
+        }
+        true
+    }
+
     async fn heartbeat(&mut self) -> bool {
-        // A worker that was frozen may have lost its leases or not: it asks, and drops at the next heartbeat what nobody
-        // has answered for.
+        // A worker that was frozen may have lost its leases or not: it asks, and drops a while later what nobody has
+        // answered for.
         let frozen = self.beaten.elapsed() > FROZEN;
         self.beaten = Instant::now();
         if frozen {
             self.heard = self.beaten;
             self.patience = self.beaten + PATIENCE;
-        } else if self.beaten >= self.patience {
-            self.state.expire();
         }
         let tokens = self.state.pool.tokens();
         let sequence = self.open.sent(self.beaten, &tokens);
@@ -303,6 +324,11 @@ impl<'a> Session<'a> {
             self.phase = Phase::Leaving(Instant::now() + LAST_ANSWERS);
         }
     }
+}
+
+/// How often the server wants a heartbeat.
+fn heartbeat_interval(link: &Link) -> Duration {
+    convert::span(link.session.heartbeat_interval.as_ref(), Duration::from_secs(3))
 }
 
 fn stuck() -> Ended {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use common::{Event, Stage, accepted, directive, farewell, leased, sleeper, tasks};
 use nexus_api::worker::v1::task_report::Outcome;
-use nexus_api::worker::v1::{SecretPlaceholder, directive::Action, stream_tasks_request::Message};
+use nexus_api::worker::v1::{
+    HeartbeatTasksResponse, SecretPlaceholder, StreamTasksResponse, directive::Action, stream_tasks_request::Message,
+    stream_tasks_response,
+};
 use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -153,6 +156,30 @@ async fn an_attempt_whose_lease_cannot_be_extended_is_stopped() {
         panic!("nothing is reported")
     };
     assert_eq!(ready.max_tasks, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_not_extended_is_asked_for_more_often_than_one_that_is() {
+    // A heartbeat every 3 s, and a lease that lasts longer than the test.
+    let mut stage = Stage::new(1, Duration::from_secs(12), LONG).await;
+    let (outbox, _) = stage.open().await;
+    outbox.send(tasks(vec![sleeper("a")])).await.expect("send");
+    let (mut before, mut in_doubt) = (None, 0);
+    while in_doubt < 3 {
+        let Event::Said(Message::Heartbeat(beat)) = stage.any_event().await else {
+            continue;
+        };
+        let sent = Instant::now();
+        let sooner = |before: Instant| sent - before < Duration::from_millis(2_500);
+        in_doubt += u32::from(beat.tokens == ["a"] && before.replace(sent).is_some_and(sooner));
+        // An answer that says nothing of the attempt, as when its owner is away.
+        let nothing = HeartbeatTasksResponse {
+            sequence: beat.sequence,
+            ..HeartbeatTasksResponse::default()
+        };
+        let message = Some(stream_tasks_response::Message::Heartbeat(nothing));
+        outbox.send(Ok(StreamTasksResponse { message })).await.expect("send");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,13 @@ mod leases;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use nexus_engine::{Execution, Plan};
+use nexus_engine::{Execution, Plan, TaskKey};
 use nexus_execution::ExecutionId;
 
 pub use leases::Begun;
 
 /// A task of an execution.
-pub type TaskOf = (ExecutionId, u32);
+pub type TaskOf = (ExecutionId, TaskKey);
 
 /// How an attempt ended, as its history tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub(crate) struct Shadow {
     /// The newest owner that wrote of it.
     pub(crate) epoch: i64,
     /// How each attempt ended.
-    pub(crate) told: BTreeMap<(u32, u32), Told>,
+    pub(crate) told: BTreeMap<(TaskKey, u32), Told>,
     /// Attempts that began, per task, as its history tells it.
-    pub(crate) started: BTreeMap<u32, u32>,
+    pub(crate) started: BTreeMap<TaskKey, u32>,
 }
 
 /// The checker.

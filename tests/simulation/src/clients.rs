@@ -155,6 +155,7 @@ impl World {
             None => self.owner(of).map_or(0, |owner| owner.core.stay(id.shard())),
         };
         let new = NewExecution {
+            kept: Vec::new(),
             id,
             namespace: nexus_api::Namespace::default(),
             stay,

@@ -1,7 +1,7 @@
 //! What the documents say of trigger rules and of how an execution ends, written down a second time and in another way
 //! than the engine: over sets of ends instead of tallies.
 
-use nexus_engine::{Execution, TaskState};
+use nexus_engine::{Execution, TaskKey, TaskState};
 use nexus_spec::model::TriggerRule;
 
 /// How a needed task counts for those that need it.
@@ -26,10 +26,10 @@ pub enum Fate {
     UpstreamFailed,
 }
 
-fn ends(execution: &Execution, task: u32) -> Vec<End> {
-    let end = |need: &u32| {
-        let forgiven = execution.plan().tasks[*need as usize].continue_on_error;
-        match execution.tasks()[*need as usize].state {
+fn ends(execution: &Execution, task: TaskKey) -> Vec<End> {
+    let end = |need: TaskKey| {
+        let forgiven = execution.plan().task(need).continue_on_error;
+        match execution.tasks()[need].state {
             TaskState::Succeeded | TaskState::Cached => End::Good,
             TaskState::Skipped => End::Skipped,
             TaskState::Failed | TaskState::TimedOut | TaskState::Unknown if forgiven => End::Good,
@@ -41,28 +41,28 @@ fn ends(execution: &Execution, task: u32) -> Vec<End> {
             _ => End::Open,
         }
     };
-    execution.plan().tasks[task as usize].needs.iter().map(end).collect()
+    execution.plan().needs(task).map(end).collect()
 }
 
 /// What becomes of a task, by how the tasks that it needs stand. One that handles failures runs after all of those
 /// that it handles.
 #[must_use]
-pub fn fate(execution: &Execution, task: u32) -> Fate {
-    let mut handled = execution.plan().tasks[task as usize].handles.iter();
-    let all_over = handled.all(|handled| execution.tasks()[*handled as usize].state.is_terminal());
+pub fn fate(execution: &Execution, task: TaskKey) -> Fate {
+    let mut handled = execution.plan().task(task).handles.iter().copied().map(TaskKey::of);
+    let all_over = handled.all(|handled| execution.tasks()[handled].state.is_terminal());
     match by_the_rule(execution, task) {
         Fate::Runs if !all_over => Fate::Open,
         fate => fate,
     }
 }
 
-fn by_the_rule(execution: &Execution, task: u32) -> Fate {
+fn by_the_rule(execution: &Execution, task: TaskKey) -> Fate {
     let ends = ends(execution, task);
     let any = |end| ends.contains(&end);
     let all = |end| ends.iter().all(|other| *other == end);
     let over = !any(End::Open);
     let when = |holds: bool, fate| if holds { fate } else { Fate::Open };
-    match execution.plan().tasks[task as usize].rule {
+    match execution.plan().task(task).rule {
         TriggerRule::AllSuccess if any(End::Bad) => Fate::UpstreamFailed,
         TriggerRule::AllSuccess if over && any(End::Skipped) => Fate::Skipped,
         TriggerRule::AllSuccess => when(all(End::Good), Fate::Runs),
@@ -95,13 +95,13 @@ fn by_the_rule(execution: &Execution, task: u32) -> Fate {
 /// named in `handles` of one that succeeded.
 #[must_use]
 pub fn succeeded(execution: &Execution) -> bool {
-    let tasks = || execution.plan().tasks.iter().zip(execution.tasks());
-    let repaired: Vec<u32> = tasks()
+    let tasks = || execution.tasks().iter();
+    let repaired: Vec<TaskKey> = tasks()
         .filter(|(_, task)| matches!(task.state, TaskState::Succeeded | TaskState::Cached))
-        .flat_map(|(plan, _)| plan.handles.iter().copied())
+        .flat_map(|(key, _)| execution.plan().task(key).handles.iter().copied().map(TaskKey::of))
         .collect();
-    (0..).zip(tasks()).all(|(position, (plan, task))| {
+    tasks().all(|(key, task)| {
         let failed = matches!(task.state, TaskState::Failed | TaskState::TimedOut | TaskState::Unknown);
-        !failed || plan.continue_on_error || repaired.contains(&position)
+        !failed || execution.plan().task(key).continue_on_error || repaired.contains(&key)
     })
 }

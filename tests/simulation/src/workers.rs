@@ -260,7 +260,7 @@ impl World {
     }
 
     fn begin(&mut self, number: usize, lease: &Granted, epoch: i64) {
-        let delivery = lease.plan.tasks[lease.task as usize].delivery;
+        let delivery = lease.plan.task(lease.task).delivery;
         let begun = Begun {
             token: lease.token.clone(),
             execution: lease.execution,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::SLICE;
-use crate::{Command, Effect, Execution, ExecutionState, Outcome, Output, Plan, Rejection, TaskState, decide, resume};
+use crate::{
+    Command, Effect, Execution, ExecutionState, Outcome, Output, Plan, Rejection, TaskKey, TaskState, decide, resume,
+};
 
 fn execution(document: Value) -> Execution {
     let workflow = serde_json::from_value(document).expect("workflow");
@@ -42,8 +44,8 @@ fn send(execution: &mut Execution, command: Command) -> (Vec<Effect>, usize) {
     (effects, largest)
 }
 
-fn run(execution: &mut Execution, task: u32) {
-    let attempt = execution.tasks[task as usize].leases + 1;
+fn run(execution: &mut Execution, task: TaskKey) {
+    let attempt = execution.tasks[task].leases + 1;
     let worker = "w".into();
     send(execution, Command::Grant { task, attempt, worker });
     let outcome = Outcome::Succeeded(Output::new("1"));
@@ -53,8 +55,8 @@ fn run(execution: &mut Execution, task: u32) {
 #[test]
 fn a_wide_graph_is_scheduled_in_slices() {
     let mut execution = execution(star(10_000));
-    send(&mut execution, Command::Start);
-    let (worker, attempt, task) = ("w".into(), 1, 0);
+    send(&mut execution, Command::Start { kept: Vec::new() });
+    let (worker, attempt, task) = ("w".into(), 1, TaskKey::of(0));
     send(&mut execution, Command::Grant { task, attempt, worker });
     let outcome = Outcome::Succeeded(Output::new("1"));
     let (effects, largest) = send(&mut execution, Command::Report { task, attempt, outcome });
@@ -64,7 +66,7 @@ fn a_wide_graph_is_scheduled_in_slices() {
         .filter(|effect| matches!(effect, Effect::Dispatch { .. }));
     assert_eq!(offered.count(), 10_000, "every leaf is offered once");
     for leaf in 1..=10_001 {
-        run(&mut execution, leaf);
+        run(&mut execution, TaskKey::of(leaf));
     }
     assert_eq!(execution.state, ExecutionState::Succeeded);
 }
@@ -73,28 +75,28 @@ fn a_wide_graph_is_scheduled_in_slices() {
 fn what_ends_between_slices_waits_for_its_turn_and_is_not_lost() {
     let mut execution = execution(star(20));
     execution.slice = 3;
-    decide(&mut execution, Command::Start, 1).expect("start");
+    decide(&mut execution, Command::Start { kept: Vec::new() }, 1).expect("start");
     let worker = "w".into();
     let grant = Command::Grant {
-        task: 0,
+        task: TaskKey::of(0),
         attempt: 1,
         worker,
     };
     decide(&mut execution, grant, 1).expect("grant");
     let outcome = Outcome::Succeeded(Output::new("1"));
     let report = Command::Report {
-        task: 0,
+        task: TaskKey::of(0),
         attempt: 1,
         outcome,
     };
     let cut = decide(&mut execution, report, 1).expect("report");
     assert!(cut.effects.contains(&Effect::Continue) && cut.events.len() <= 4);
     // The first leaves end while the slice after them is still owed.
-    run(&mut execution, 1);
-    run(&mut execution, 2);
+    run(&mut execution, TaskKey::of(1));
+    run(&mut execution, TaskKey::of(2));
     send(&mut execution, Command::Continue);
     for leaf in 3..=21 {
-        run(&mut execution, leaf);
+        run(&mut execution, TaskKey::of(leaf));
     }
     assert_eq!(execution.state, ExecutionState::Succeeded);
 }
@@ -103,12 +105,12 @@ fn what_ends_between_slices_waits_for_its_turn_and_is_not_lost() {
 fn a_reload_in_the_middle_of_the_slices_owes_the_rest() {
     let mut original = execution(star(20));
     original.slice = 3;
-    decide(&mut original, Command::Start, 1).expect("start");
+    decide(&mut original, Command::Start { kept: Vec::new() }, 1).expect("start");
     let worker = "w".into();
     decide(
         &mut original,
         Command::Grant {
-            task: 0,
+            task: TaskKey::of(0),
             attempt: 1,
             worker,
         },
@@ -119,7 +121,7 @@ fn a_reload_in_the_middle_of_the_slices_owes_the_rest() {
     decide(
         &mut original,
         Command::Report {
-            task: 0,
+            task: TaskKey::of(0),
             attempt: 1,
             outcome,
         },
@@ -133,29 +135,32 @@ fn a_reload_in_the_middle_of_the_slices_owes_the_rest() {
     );
     assert!(resume(&loaded, 1).contains(&Effect::Continue));
     send(&mut loaded, Command::Continue);
-    let ready = loaded.tasks.iter().filter(|task| task.state == TaskState::Scheduled);
+    let ready = loaded
+        .tasks
+        .iter()
+        .filter(|(_, task)| task.state == TaskState::Scheduled);
     assert_eq!(ready.count(), 20);
 }
 
 #[test]
 fn a_cancel_reaches_every_task_in_slices_and_nothing_is_given_out_meanwhile() {
     let mut execution = execution(star(5_000));
-    send(&mut execution, Command::Start);
-    run(&mut execution, 0);
+    send(&mut execution, Command::Start { kept: Vec::new() });
+    run(&mut execution, TaskKey::of(0));
     let worker: Arc<str> = "w".into();
     let grant = |task| Command::Grant {
         task,
         attempt: 1,
         worker: Arc::clone(&worker),
     };
-    send(&mut execution, grant(4_999));
+    send(&mut execution, grant(TaskKey::of(4_999)));
     let cancel = Command::Cancel {
         reason: "enough".into(),
     };
     let cut = decide(&mut execution, cancel, 1).expect("cancel");
     assert!(cut.effects.contains(&Effect::Continue));
     assert_eq!(
-        decide(&mut execution, grant(4_000), 1).expect_err("closing"),
+        decide(&mut execution, grant(TaskKey::of(4_000)), 1).expect_err("closing"),
         Rejection::Stale
     );
     let (effects, largest) = send(&mut execution, Command::Continue);
@@ -163,14 +168,14 @@ fn a_cancel_reaches_every_task_in_slices_and_nothing_is_given_out_meanwhile() {
     assert!(
         effects
             .iter()
-            .any(|effect| matches!(effect, Effect::CancelAttempt { task: 4_999, .. }))
+            .any(|effect| matches!(effect, Effect::CancelAttempt { task, .. } if *task == TaskKey::of(4_999)))
     );
     assert_eq!((execution.open, execution.state), (1, ExecutionState::Cancelling));
     let outcome = Outcome::Cancelled;
     send(
         &mut execution,
         Command::Report {
-            task: 4_999,
+            task: TaskKey::of(4_999),
             attempt: 1,
             outcome,
         },

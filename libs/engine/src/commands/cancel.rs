@@ -5,6 +5,7 @@ use super::{Decision, Rejection};
 use crate::effect::Effect;
 use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
+use crate::key::TaskKey;
 use crate::progress;
 use crate::state::{Closing, TaskState};
 
@@ -29,7 +30,7 @@ pub(crate) fn close(decision: &mut Decision<'_>, closing: Closing, reason: Strin
     decision.record(Fact::ExecutionCancelling { closing, reason });
     let backlog = &mut decision.execution.backlog;
     backlog.judge.clear();
-    backlog.sweep = Some(0);
+    backlog.sweep = Some(TaskKey::of(0));
     if !backlog.continued {
         sweep(decision);
     }
@@ -37,11 +38,10 @@ pub(crate) fn close(decision: &mut Decision<'_>, closing: Closing, reason: Strin
 
 /// Tells the tasks of the early end, a slice at a time.
 pub(super) fn sweep(decision: &mut Decision<'_>) {
-    let tasks = u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX);
     let Some(from) = decision.execution.backlog.sweep.take() else {
         return progress::finish_if_done(decision);
     };
-    for task in from..tasks {
+    for task in decision.execution.tasks.keys_from(from) {
         if decision.is_full() {
             decision.execution.backlog.sweep = Some(task);
             return decision.go_on_later();
@@ -51,8 +51,8 @@ pub(super) fn sweep(decision: &mut Decision<'_>) {
     progress::finish_if_done(decision);
 }
 
-fn tell(decision: &mut Decision<'_>, task: u32) {
-    let current = &decision.execution.tasks[task as usize];
+fn tell(decision: &mut Decision<'_>, task: TaskKey) {
+    let current = &decision.execution.tasks[task];
     let attempt = current.leases;
     let reason = decision.execution.closing_reason.clone();
     match current.state {

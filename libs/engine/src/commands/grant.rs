@@ -6,6 +6,7 @@ use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::execution::Execution;
+use crate::key::TaskKey;
 use crate::planted::{Bug, planted};
 use crate::state::{ExecutionState, TaskState};
 
@@ -14,13 +15,18 @@ const ATTEMPT_GRACE: i64 = 15_000_000;
 
 /// When an attempt that began at `started` should have ended, whatever its worker says.
 #[must_use]
-pub fn attempt_deadline(execution: &Execution, task: u32, started: i64) -> i64 {
-    let timeout = execution.plan.tasks[task as usize].timeout.micros();
+pub fn attempt_deadline(execution: &Execution, task: TaskKey, started: i64) -> i64 {
+    let timeout = execution.plan.task(task).timeout.micros();
     started.saturating_add(timeout).saturating_add(ATTEMPT_GRACE)
 }
 
-pub(super) fn grant(decision: &mut Decision<'_>, task: u32, attempt: u32, worker: Arc<str>) -> Result<(), Rejection> {
-    let Some(current) = decision.execution.tasks.get(task as usize) else {
+pub(super) fn grant(
+    decision: &mut Decision<'_>,
+    task: TaskKey,
+    attempt: u32,
+    worker: Arc<str>,
+) -> Result<(), Rejection> {
+    let Some(current) = decision.execution.tasks.get(task) else {
         return Err(Rejection::Stale);
     };
     let ready = current.state == TaskState::Scheduled && current.current_attempt() == attempt;

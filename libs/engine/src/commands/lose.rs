@@ -5,6 +5,7 @@ use nexus_spec::model::Delivery;
 use super::{Decision, Rejection, report};
 use crate::event::Fact;
 use crate::failure::{Failure, FailureKind};
+use crate::key::TaskKey;
 use crate::planted::{Bug, planted};
 use crate::progress;
 use crate::state::TaskState;
@@ -14,15 +15,15 @@ const MAX_INFRA_LOSSES: u32 = 5;
 
 pub(super) fn lose(
     decision: &mut Decision<'_>,
-    task: u32,
+    task: TaskKey,
     attempt: u32,
     reason: &str,
     counted: bool,
 ) -> Result<(), Rejection> {
     report::require_current(decision, task, attempt)?;
     let mut failure = Failure::new(FailureKind::Infrastructure, "WorkerLost", reason);
-    let losses = decision.execution.tasks[task as usize].infra_losses + u32::from(counted);
-    let plan = &decision.execution.plan.tasks[task as usize];
+    let losses = decision.execution.tasks[task].infra_losses + u32::from(counted);
+    let plan = decision.execution.plan.task(task);
     if plan.delivery == Delivery::AtMostOnce && !planted(Bug::AtMostOnceRepeated) {
         failure.message =
             format!("{reason}; with `delivery: at_most_once` it is not run again: find out whether it took effect");
@@ -39,7 +40,7 @@ pub(super) fn lose(
 }
 
 /// Makes the task ready again; while the execution is being ended, ends it.
-pub(super) fn give_back(decision: &mut Decision<'_>, task: u32, attempt: u32, reason: &str, counted: bool) {
+pub(super) fn give_back(decision: &mut Decision<'_>, task: TaskKey, attempt: u32, reason: &str, counted: bool) {
     if decision.execution.mode().is_closing() {
         return cancelled(decision, task);
     }
@@ -54,7 +55,7 @@ pub(super) fn give_back(decision: &mut Decision<'_>, task: u32, attempt: u32, re
     decision.transition.effects.extend(offers);
 }
 
-fn cancelled(decision: &mut Decision<'_>, task: u32) {
+fn cancelled(decision: &mut Decision<'_>, task: TaskKey) {
     let reason = decision.execution.closing_reason.clone();
     let failure = Failure::new(FailureKind::Cancelled, "Cancelled", reason);
     report::finish(decision, task, TaskState::Cancelled, None, Some(failure));

@@ -5,11 +5,17 @@ use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::execution::Execution;
 use crate::failure::{Failure, FailureKind};
+use crate::key::TaskKey;
 use crate::progress;
 use crate::retry::{LONGEST_ASKED_WAIT, backoff, may_retry, splitmix};
 use crate::state::{Output, TaskState};
 
-pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outcome: Outcome) -> Result<(), Rejection> {
+pub(super) fn report(
+    decision: &mut Decision<'_>,
+    task: TaskKey,
+    attempt: u32,
+    outcome: Outcome,
+) -> Result<(), Rejection> {
     require_current(decision, task, attempt)?;
     match outcome {
         Outcome::Succeeded(output) => finish(decision, task, TaskState::Succeeded, Some(output), None),
@@ -43,18 +49,17 @@ pub(super) fn report(decision: &mut Decision<'_>, task: u32, attempt: u32, outco
 }
 
 /// Refuses attempts that are not the one that runs.
-pub(super) fn require_current(decision: &Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
-    match decision.execution.tasks.get(task as usize) {
+pub(super) fn require_current(decision: &Decision<'_>, task: TaskKey, attempt: u32) -> Result<(), Rejection> {
+    match decision.execution.tasks.get(task) {
         Some(current) if current.state == TaskState::Running && current.leases == attempt => Ok(()),
         _ => Err(Rejection::Stale),
     }
 }
 
 /// An attempt failed: try again, or be done with the task.
-pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure: Failure) {
-    let position = task as usize;
-    let plan = &decision.execution.plan.tasks[position];
-    let current = &decision.execution.tasks[position];
+pub(super) fn fail(decision: &mut Decision<'_>, task: TaskKey, attempt: u32, failure: Failure) {
+    let plan = decision.execution.plan.task(task);
+    let current = &decision.execution.tasks[task];
     let made = current.user_attempts();
     let in_time = |next_at: i64| match (plan.total, current.scheduled_at) {
         (Some(total), Some(scheduled_at)) => next_at < scheduled_at.saturating_add(total.micros()),
@@ -85,10 +90,10 @@ pub(super) fn fail(decision: &mut Decision<'_>, task: u32, attempt: u32, failure
 }
 
 /// The wait between the last attempt of a task, which failed, and the next one.
-pub(super) fn wait(execution: &Execution, task: u32, failure: Option<&Failure>) -> i64 {
-    let policy = &execution.plan.tasks[task as usize].retry;
-    let made = execution.tasks[task as usize].user_attempts();
-    let seed = splitmix(execution.seed ^ u64::from(task));
+pub(super) fn wait(execution: &Execution, task: TaskKey, failure: Option<&Failure>) -> i64 {
+    let policy = &execution.plan.task(task).retry;
+    let made = execution.tasks[task].user_attempts();
+    let seed = splitmix(execution.seed ^ (u64::from(task.index) << 32 | u64::from(task.node)));
     // Bounded here too: failures that were stored before there was a bound still wait.
     let asked = failure.and_then(|failure| failure.next_retry_delay);
     let asked = asked.map(|asked| asked.clamp(0, LONGEST_ASKED_WAIT));
@@ -98,12 +103,12 @@ pub(super) fn wait(execution: &Execution, task: u32, failure: Option<&Failure>) 
 /// Ends a task and lets the tasks that need it go on.
 pub(super) fn finish(
     decision: &mut Decision<'_>,
-    task: u32,
+    task: TaskKey,
     state: TaskState,
     output: Option<Output>,
     failure: Option<Failure>,
 ) {
-    let attempt = decision.execution.tasks[task as usize].leases;
+    let attempt = decision.execution.tasks[task].leases;
     decision.record(Fact::TaskFinished {
         task,
         attempt,

@@ -4,11 +4,12 @@ use super::{Decision, Rejection};
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::execution::Execution;
+use crate::key::TaskKey;
 use crate::planted::{Bug, planted};
 use crate::progress;
-use crate::state::TaskState;
+use crate::state::{Output, TaskState};
 
-pub(super) fn start(decision: &mut Decision<'_>) -> Result<(), Rejection> {
+pub(super) fn start(decision: &mut Decision<'_>, kept: Vec<(TaskKey, Output)>) -> Result<(), Rejection> {
     if decision.execution.sequence > 0 {
         return Err(Rejection::AlreadyStarted);
     }
@@ -16,10 +17,27 @@ pub(super) fn start(decision: &mut Decision<'_>) -> Result<(), Rejection> {
     if let Some(effect) = deadline(decision.execution) {
         decision.then(effect);
     }
-    let roots = 0..u32::try_from(decision.execution.tasks.len()).unwrap_or(u32::MAX);
-    decision.execution.backlog.judge = roots.collect();
+    keep(decision, kept);
+    decision.execution.backlog.judge = decision.execution.tasks.keys().collect();
     progress::advance(decision);
     Ok(())
+}
+
+/// Ends tasks with outputs that are kept. All of it is one decision, however many there are: it is what the execution is
+/// made of, and an owner that dies between two parts of it would not know the second one.
+fn keep(decision: &mut Decision<'_>, kept: Vec<(TaskKey, Output)>) {
+    for (task, output) in kept {
+        let waits = decision.execution.tasks.get(task).map(|task| task.state) == Some(TaskState::Waiting);
+        if waits {
+            decision.record(Fact::TaskFinished {
+                task,
+                attempt: 0,
+                state: TaskState::Cached,
+                output: Some(output),
+                failure: None,
+            });
+        }
+    }
 }
 
 /// Dispatches and timers that the state calls for.
@@ -31,14 +49,14 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
     if !execution.backlog.is_empty() {
         effects.push(Effect::Continue);
     }
-    for (position, task) in (0..).zip(&execution.tasks) {
+    for (key, task) in execution.tasks.iter() {
         match task.state {
             TaskState::Scheduled if planted(Bug::DispatchForgottenOnReload) => {}
-            TaskState::Scheduled => effects.extend(progress::offer(execution, position)),
+            TaskState::Scheduled => effects.extend(progress::offer(execution, key)),
             TaskState::Retrying if planted(Bug::RetryForgottenOnReload) => {}
             TaskState::Retrying => {
                 let timer = Timer::Retry {
-                    task: position,
+                    task: key,
                     attempt: task.leases,
                 };
                 effects.push(Effect::SetTimer {
@@ -50,7 +68,7 @@ pub(super) fn owed(execution: &Execution) -> Vec<Effect> {
             TaskState::Running => {}
             _ => continue,
         }
-        effects.extend(progress::total_timer(execution, position));
+        effects.extend(progress::total_timer(execution, key));
     }
     effects
 }
@@ -60,11 +78,11 @@ pub(super) fn longest_wait(execution: &Execution, timer: Timer) -> i64 {
     let span = |span: Option<nexus_spec::Span>| span.map_or(i64::MAX, nexus_spec::Span::micros);
     match timer {
         Timer::Execution => span(execution.plan.timeout),
-        Timer::Total { task } => span(execution.plan.tasks[task as usize].total),
-        Timer::ScheduleToStart { task, .. } => span(execution.plan.tasks[task as usize].schedule_to_start),
+        Timer::Total { task } => span(execution.plan.task(task).total),
+        Timer::ScheduleToStart { task, .. } => span(execution.plan.task(task).schedule_to_start),
         Timer::Attempt { .. } => i64::MAX,
         Timer::Retry { task, .. } => {
-            let current = &execution.tasks[task as usize];
+            let current = &execution.tasks[task];
             super::report::wait(execution, task, current.failure.as_ref())
         }
     }

@@ -15,6 +15,7 @@ use super::*;
 use crate::effect::Timer;
 use crate::event::EventKind;
 use crate::failure::FailureKind;
+use crate::key::TaskKey;
 use crate::plan::Plan;
 use crate::state::{ExecutionState as X, Output, TaskState as T};
 use crate::transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};
@@ -32,6 +33,11 @@ struct Run {
 
 impl Run {
     fn new(document: Value) -> Self {
+        Self::keeping(document, Vec::new())
+    }
+
+    /// A run whose execution is given outputs that hold.
+    fn keeping(document: Value, kept: Vec<(TaskKey, Output)>) -> Self {
         let workflow: Workflow = serde_json::from_value(document).expect("workflow");
         let plan = Arc::new(Plan::new(&workflow, 1).expect("plan"));
         let execution = Execution::new("x".into(), plan, Arc::new(json!({"n": 3})), 7, 0);
@@ -42,7 +48,7 @@ impl Run {
             taken: BTreeSet::new(),
             moved: BTreeSet::new(),
         };
-        run.send(Command::Start).expect("start");
+        run.send(Command::Start { kept }).expect("start");
         run
     }
 
@@ -61,13 +67,12 @@ impl Run {
         // State is the fold of the events.
         let mut folded = before;
         for event in &transition.events {
-            let from = event.fact.task().map(|task| folded.tasks[task as usize].state);
+            let from = event.fact.task().map(|task| folded.tasks[task].state);
             let execution_from = folded.state;
             folded.apply(event).expect("a listed change");
             match (event.fact.task(), from) {
                 (Some(task), Some(from)) => {
-                    self.taken
-                        .insert((from, event.fact.kind(), folded.tasks[task as usize].state));
+                    self.taken.insert((from, event.fact.kind(), folded.tasks[task].state));
                 }
                 _ => {
                     self.moved.insert((execution_from, event.fact.kind(), folded.state));
@@ -83,12 +88,12 @@ impl Run {
         Ok(())
     }
 
-    fn position(&self, id: &str) -> u32 {
-        self.execution.plan.index[id]
+    fn position(&self, id: &str) -> TaskKey {
+        self.execution.plan.find(id).expect("a task")
     }
 
     fn task(&self, id: &str) -> &crate::Task {
-        &self.execution.tasks[self.position(id) as usize]
+        &self.execution.tasks[self.position(id)]
     }
 
     fn state(&self, id: &str) -> T {
@@ -154,7 +159,7 @@ impl Run {
 
     fn dispatched(&self) -> Vec<&str> {
         let tasks = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Dispatch { task, .. } => Some(self.execution.plan.tasks[*task as usize].id.as_str()),
+            Effect::Dispatch { task, .. } => Some(self.execution.plan.task(*task).id.as_str()),
             _ => None,
         });
         tasks.collect()
@@ -229,7 +234,8 @@ fn every_listed_transition_is_taken() {
     keep(run);
     let mut run = Run::new(one(json!({"total_timeout": "9s", "retry": {"max_attempts": 3}})));
     run.fail("a");
-    run.send(Command::TimerFired(Timer::Total { task: 0 })).expect("due");
+    run.send(Command::TimerFired(Timer::Total { task: TaskKey::of(0) }))
+        .expect("due");
     keep(run);
     let mut run = Run::new(one(json!({})));
     run.grant("a");
@@ -244,6 +250,8 @@ fn every_listed_transition_is_taken() {
     let mut run = Run::new(json!({"name": "w", "fail_fast": true, "tasks": {"a": noop(), "b": noop()}}));
     run.fail("a");
     keep(run);
+
+    keep(Run::keeping(one(json!({})), vec![(TaskKey::of(0), Output::new("1"))]));
 
     let listed: BTreeSet<_> = TASK_TRANSITIONS.iter().copied().collect();
     assert_eq!(tasks, listed);

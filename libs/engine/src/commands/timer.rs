@@ -3,6 +3,7 @@
 use super::{Decision, Rejection, cancel, report};
 use crate::effect::{Effect, Timer};
 use crate::failure::{Failure, FailureKind};
+use crate::key::TaskKey;
 use crate::progress;
 use crate::state::{Closing, TaskState};
 
@@ -19,8 +20,8 @@ pub(super) fn fired(decision: &mut Decision<'_>, timer: Timer) -> Result<(), Rej
     }
 }
 
-fn retry_due(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
-    let current = decision.execution.tasks.get(task as usize).ok_or(Rejection::Stale)?;
+fn retry_due(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result<(), Rejection> {
+    let current = decision.execution.tasks.get(task).ok_or(Rejection::Stale)?;
     let closing = decision.execution.mode().is_closing();
     if current.state != TaskState::Retrying || current.leases != attempt || closing {
         return Err(Rejection::Stale);
@@ -29,12 +30,12 @@ fn retry_due(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(),
     Ok(())
 }
 
-fn no_worker(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
-    let current = decision.execution.tasks.get(task as usize).ok_or(Rejection::Stale)?;
+fn no_worker(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result<(), Rejection> {
+    let current = decision.execution.tasks.get(task).ok_or(Rejection::Stale)?;
     if current.state != TaskState::Scheduled || current.current_attempt() != attempt {
         return Err(Rejection::Stale);
     }
-    let queue = &decision.execution.plan.tasks[task as usize].queue;
+    let queue = &decision.execution.plan.task(task).queue;
     let message = format!("no worker of queue {queue} took the task within schedule_to_start_timeout");
     let failure = Failure {
         non_retryable: true,
@@ -44,8 +45,8 @@ fn no_worker(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(),
     Ok(())
 }
 
-fn total(decision: &mut Decision<'_>, task: u32) -> Result<(), Rejection> {
-    let current = decision.execution.tasks.get(task as usize).ok_or(Rejection::Stale)?;
+fn total(decision: &mut Decision<'_>, task: TaskKey) -> Result<(), Rejection> {
+    let current = decision.execution.tasks.get(task).ok_or(Rejection::Stale)?;
     if current.state.is_terminal() || current.state == TaskState::Waiting {
         return Err(Rejection::Stale);
     }
@@ -62,7 +63,7 @@ fn total(decision: &mut Decision<'_>, task: u32) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn attempt_too_long(decision: &mut Decision<'_>, task: u32, attempt: u32) -> Result<(), Rejection> {
+fn attempt_too_long(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result<(), Rejection> {
     report::require_current(decision, task, attempt)?;
     let message = "the attempt outlived its timeout and its worker did not stop it";
     stop_attempt(decision, task, message);
@@ -84,8 +85,8 @@ fn execution_too_long(decision: &mut Decision<'_>) -> Result<(), Rejection> {
 }
 
 /// Tells the worker that holds the task's lease, if one does, to stop.
-fn stop_attempt(decision: &mut Decision<'_>, task: u32, reason: &str) {
-    let current = &decision.execution.tasks[task as usize];
+fn stop_attempt(decision: &mut Decision<'_>, task: TaskKey, reason: &str) {
+    let current = &decision.execution.tasks[task];
     if current.state == TaskState::Running {
         let attempt = current.leases;
         decision.then(Effect::CancelAttempt {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::commands::{Command, Rejection, decide};
+use crate::key::TaskKey;
 
 fn execution() -> Execution {
     let document = json!({"name": "w", "tasks": {"a": {"noop": {}}}});
@@ -20,7 +21,7 @@ fn event(sequence: u64, fact: Fact) -> Event {
 fn what_no_table_lists_is_refused_and_changes_nothing() {
     let mut execution = execution();
     let lost = Fact::TaskStarted {
-        task: 0,
+        task: TaskKey::of(0),
         attempt: 1,
         worker: "w".into(),
     };
@@ -48,12 +49,16 @@ fn what_no_table_lists_is_refused_and_changes_nothing() {
 #[test]
 fn nothing_is_decided_about_what_is_broken() {
     let mut execution = execution();
-    decide(&mut execution, Command::Start, 0).expect("it begins");
-    execution.break_off(Refused::NoTask(9));
-    execution.break_off(Refused::NoTask(10));
+    decide(&mut execution, Command::Start { kept: Vec::new() }, 0).expect("it begins");
+    execution.break_off(Refused::NoTask(TaskKey::of(9)));
+    execution.break_off(Refused::NoTask(TaskKey::of(10)));
     let refused = decide(&mut execution, Command::Cancel { reason: String::new() }, 1);
     assert_eq!(refused.expect_err("it is broken"), Rejection::Broken);
-    assert_eq!(execution.broken(), Some(&Refused::NoTask(9)), "the first is the cause");
+    assert_eq!(
+        execution.broken(),
+        Some(&Refused::NoTask(TaskKey::of(9))),
+        "the first is the cause"
+    );
     assert!(execution.reloaded().broken().is_none(), "what is stored is whole");
 }
 
@@ -61,7 +66,10 @@ fn nothing_is_decided_about_what_is_broken() {
 fn a_task_that_the_plan_does_not_have_is_not_restored() {
     let one = execution();
     let record = ExecutionRecord::accepted(0);
-    let tasks = [(1, TaskRecord::default())];
+    let tasks = [(TaskKey::of(1), TaskRecord::default())];
     let restored = Execution::restore("x".into(), Arc::clone(one.plan()), Arc::default(), 7, record, tasks);
-    assert_eq!(restored.expect_err("there is one task"), Refused::NoTask(1));
+    assert_eq!(
+        restored.expect_err("there is one task"),
+        Refused::NoTask(TaskKey::of(1))
+    );
 }

@@ -186,6 +186,7 @@ pub(crate) async fn here(
     let mut labels: BTreeMap<String, String> = loaded.workflow.labels.clone().into_iter().collect();
     labels.extend(request.labels);
     let new = NewExecution {
+        kept: Vec::new(),
         id,
         namespace,
         plan: Arc::clone(&loaded.plan),

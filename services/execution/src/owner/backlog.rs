@@ -59,10 +59,11 @@ fn backlog<'a>(executions: impl Iterator<Item = &'a Live>, now: i64, told: &Told
     let mut queues: BTreeMap<String, Backlog> = BTreeMap::new();
     let mut names = told.0.len();
     for live in executions {
-        for (task, plan) in live.execution.tasks().iter().zip(&live.execution.plan().tasks) {
+        for (key, task) in live.execution.tasks().iter() {
             if !matches!(task.state, TaskState::Scheduled | TaskState::Running) {
                 continue;
             }
+            let plan = live.execution.plan().task(key);
             let known = queues.contains_key(&plan.queue) || told.0.contains_key(&plan.queue);
             let name = if known || names < QUEUES { &plan.queue } else { OTHERS };
             if !queues.contains_key(name) {

@@ -49,7 +49,12 @@ impl Core {
             tasks: new.plan.tasks.len() as u64,
             bytes: new.params_text.len() as u64,
         };
-        if let Err(refused) = self.admit(size) {
+        let kept = new.kept.iter().map(|(_, output)| output.text().len() as u64);
+        let whole = Size {
+            bytes: size.bytes + kept.sum::<u64>(),
+            ..size
+        };
+        if let Err(refused) = self.admit(whole) {
             return drop(reply.send(Err(refused)));
         }
         let id = new.id;
@@ -72,7 +77,9 @@ impl Core {
         live.bytes = size.bytes;
         self.executions.insert(id, live);
         self.load.add(size);
-        let effects = self.decide(id, Command::Start, true).unwrap_or_default();
+        let effects = self
+            .decide(id, Command::Start { kept: new.kept }, true)
+            .unwrap_or_default();
         let begun = self.executions.get(&id).map(|live| Box::new(live.begun()));
         self.release_later(id, effects);
         let started = Started {
@@ -203,7 +210,7 @@ impl Core {
         };
         let TokenSubject { execution, task, .. } = self.subject_of(token, session)?;
         let live = self.executions.get(&execution)?;
-        let planned = &live.execution.plan().tasks[task as usize];
+        let planned = live.execution.plan().task(task);
         planned.cache?;
         Some(Kept {
             plan: Arc::clone(live.execution.plan()),
@@ -221,7 +228,7 @@ impl Core {
         if subject.is_none() && planted(Bug::NoTokenCheck) {
             let ended = self.leases.ended(token)?;
             let live = self.executions.get(&ended.execution)?;
-            let attempt = live.execution.tasks()[ended.task as usize].leases;
+            let attempt = live.execution.tasks()[ended.task].leases;
             return Some(TokenSubject { attempt, ..ended });
         }
         subject

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Command, Effect, Outcome, Plan};
+use nexus_engine::{Command, Effect, Outcome, Plan, TaskKey};
 use nexus_spec::model::Delivery;
 use nexus_streams::Pointer;
 use tokio::sync::oneshot;
@@ -38,12 +38,15 @@ impl Core {
             }
             // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
             // pointer after the commit; until then nobody may begin it.
-            let stored = self.executions.get(&id).is_none_or(|live| live.is_stored(pointer.task));
+            let stored = self
+                .executions
+                .get(&id)
+                .is_none_or(|live| live.is_stored(TaskKey::numbered(pointer.task)));
             if !stored && !planted(Bug::EffectBeforeCommit) {
                 continue;
             }
-            if let Some(lease) = self.lease(id, pointer.task, pointer.attempt, session) {
-                let once = lease.plan.tasks[lease.task as usize].delivery == Delivery::AtMostOnce;
+            if let Some(lease) = self.lease(id, TaskKey::numbered(pointer.task), pointer.attempt, session) {
+                let once = lease.plan.task(lease.task).delivery == Delivery::AtMostOnce;
                 if once || (self.lasting_leases && !planted(Bug::LeaseNotStored)) {
                     durable = Some(id);
                 }
@@ -94,7 +97,13 @@ impl Core {
     }
 
     /// Leases one attempt, if it is still the current one and the session has not gone on elsewhere.
-    pub(super) fn lease(&mut self, id: ExecutionId, task: u32, attempt: u32, session: &SessionRef) -> Option<Granted> {
+    pub(super) fn lease(
+        &mut self,
+        id: ExecutionId,
+        task: TaskKey,
+        attempt: u32,
+        session: &SessionRef,
+    ) -> Option<Granted> {
         if self.sessions.is_old(&session.session, session.generation) {
             return None;
         }
@@ -124,9 +133,9 @@ impl Core {
         self.leases.insert(Arc::clone(&token), lease);
         let live = self.executions.get(&id)?;
         let plan: Arc<Plan> = Arc::clone(live.execution.plan());
-        let references = &plan.tasks[task as usize].input.references().tasks;
+        let references = &plan.task(task).input.references().tasks;
         let scope = live.execution.scope(references, &token);
-        let user_attempt = live.execution.tasks()[task as usize].user_attempts();
+        let user_attempt = live.execution.tasks()[task].user_attempts();
         let traceparent = live.traceparent.clone();
         metrics::leased();
         Some(Granted {
@@ -194,7 +203,7 @@ impl Core {
             counted: true,
         };
         if let Ok(effects) = self.decide(id, command, true) {
-            tracing::warn!(execution.id = %id, task, attempt, reason, "an attempt was lost");
+            tracing::warn!(execution.id = %id, %task, attempt, reason, "an attempt was lost");
             metrics::lost();
             self.release_later(id, effects);
         }
@@ -202,7 +211,7 @@ impl Core {
 }
 
 /// An attempt of which its worker never heard: it has not begun.
-pub(super) fn given_back(task: u32, attempt: u32) -> Command {
+pub(super) fn given_back(task: TaskKey, attempt: u32) -> Command {
     let outcome = Outcome::Released {
         reason: "the worker never heard of the task".to_owned(),
         not_started: true,

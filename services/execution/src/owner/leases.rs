@@ -1,5 +1,6 @@
 //! Who holds which attempt. Leases live in memory alone: a new owner gives every one of them out again.
 
+use nexus_engine::TaskKey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(super) struct Lease {
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     by_token: Map<Arc<str>, Lease>,
-    by_task: Map<(ExecutionId, u32), Arc<str>>,
+    by_task: Map<(ExecutionId, TaskKey), Arc<str>>,
     by_session: Map<Arc<str>, BTreeSet<Arc<str>>>,
     /// Leases that are over; kept for a planted bug alone.
     ended: Map<Arc<str>, TokenSubject>,
@@ -75,12 +76,12 @@ impl Leases {
     }
 
     /// The token under which a task is leased.
-    pub(super) fn token_of(&self, execution: ExecutionId, task: u32) -> Option<&Arc<str>> {
+    pub(super) fn token_of(&self, execution: ExecutionId, task: TaskKey) -> Option<&Arc<str>> {
         self.by_task.get(&(execution, task))
     }
 
     /// What the lease of a task is known by.
-    pub(super) fn key_of(&self, execution: ExecutionId, task: u32) -> Option<LeaseKey> {
+    pub(super) fn key_of(&self, execution: ExecutionId, task: TaskKey) -> Option<LeaseKey> {
         let token = self.token_of(execution, task)?;
         let lease = self.by_token.get(token)?;
         Some(LeaseKey {
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn lease(task: u32, session: &str, expires_at: i64) -> Lease {
+    fn lease(task: TaskKey, session: &str, expires_at: i64) -> Lease {
         let subject = TokenSubject {
             execution: ExecutionId(Uuid::nil()),
             task,
@@ -175,10 +176,12 @@ mod tests {
     #[test]
     fn leases_are_found_by_token_task_and_session_until_removed() {
         let mut leases = Leases::default();
-        leases.insert("a".into(), lease(1, "s", 10));
-        leases.insert("b".into(), lease(2, "s", 20));
+        leases.insert("a".into(), lease(TaskKey::of(1), "s", 10));
+        leases.insert("b".into(), lease(TaskKey::of(2), "s", 20));
         assert_eq!(
-            leases.token_of(ExecutionId(Uuid::nil()), 2).map(|token| &**token),
+            leases
+                .token_of(ExecutionId(Uuid::nil()), TaskKey::of(2))
+                .map(|token| &**token),
             Some("b")
         );
         assert!(
@@ -197,17 +200,19 @@ mod tests {
         leases.remove("a");
         assert_eq!(leases.tokens_of_session("s"), [Arc::<str>::from("b")]);
         leases.remove("b");
-        assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), 2).is_none());
+        assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), TaskKey::of(2)).is_none());
     }
 
     #[test]
     fn removing_an_old_lease_leaves_the_new_one_of_the_task() {
         let mut leases = Leases::default();
-        leases.insert("old".into(), lease(1, "s", 10));
-        leases.insert("new".into(), lease(1, "t", 20));
+        leases.insert("old".into(), lease(TaskKey::of(1), "s", 10));
+        leases.insert("new".into(), lease(TaskKey::of(1), "t", 20));
         leases.remove("old");
         assert_eq!(
-            leases.token_of(ExecutionId(Uuid::nil()), 1).map(|token| &**token),
+            leases
+                .token_of(ExecutionId(Uuid::nil()), TaskKey::of(1))
+                .map(|token| &**token),
             Some("new")
         );
     }

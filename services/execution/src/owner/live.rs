@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexus_api::Namespace;
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Event, Execution, ExecutionRecord, Fact, Output, Task, TaskRecord, TaskState, Transition};
+use nexus_engine::{Event, Execution, ExecutionRecord, Fact, Output, Task, TaskKey, TaskRecord, TaskState, Transition};
 
 use super::admission::Size;
 use super::messages::Begun;
@@ -26,11 +26,11 @@ pub(super) struct Live {
     /// Events since then.
     pub(super) events: Vec<Event>,
     /// Tasks that changed since then.
-    pub(super) dirty: BTreeSet<u32>,
+    pub(super) dirty: BTreeSet<TaskKey>,
     /// Its params as JSON text, until they are stored.
     pub(super) params: Option<Arc<str>>,
     /// Tasks whose changes are on their way to the store.
-    pub(super) writing: BTreeSet<u32>,
+    pub(super) writing: BTreeSet<TaskKey>,
     /// The idempotency key, until it is stored.
     pub(super) request: Option<RequestKey>,
     /// Its timers, to be forgotten with it.
@@ -72,16 +72,16 @@ impl Live {
     /// How large it is in memory.
     pub(super) fn size(&self) -> Size {
         Size {
-            tasks: self.execution.tasks().len() as u64,
+            tasks: u64::from(self.execution.tasks().count()),
             bytes: self.bytes,
         }
     }
 
     /// Lets outputs go that no expression looks at: the store's copy is on its way, and nobody asks memory for them.
     fn drop_unwanted_outputs(&mut self) {
-        for position in &self.writing {
-            if !self.execution.plan().tasks[*position as usize].wanted {
-                let bytes = self.execution.forget_output(*position);
+        for task in &self.writing {
+            if !self.execution.plan().task(*task).wanted {
+                let bytes = self.execution.forget_output(*task);
                 self.bytes = self.bytes.saturating_sub(bytes as u64);
             }
         }
@@ -113,7 +113,7 @@ impl Live {
     /// How it began.
     pub(super) fn begun(&self) -> Begun {
         let mut counts = TaskCounts::new();
-        for task in self.execution.tasks() {
+        for (_, task) in self.execution.tasks().iter() {
             match counts.iter_mut().find(|(state, _)| *state == task.state) {
                 Some((_, number)) => *number += 1,
                 None => counts.push((task.state, 1)),
@@ -126,7 +126,7 @@ impl Live {
     }
 
     /// Whether the store has everything that happened to a task.
-    pub(super) fn is_stored(&self, task: u32) -> bool {
+    pub(super) fn is_stored(&self, task: TaskKey) -> bool {
         !self.dirty.contains(&task) && !self.writing.contains(&task)
     }
 
@@ -148,7 +148,7 @@ impl Live {
     }
 
     /// What the store lacks, as one change; from then on it counts as written. `leased` tells the lease of a task.
-    pub(super) fn take_change(&mut self, leased: impl Fn(u32) -> Option<LeaseKey>) -> Option<Change> {
+    pub(super) fn take_change(&mut self, leased: impl Fn(TaskKey) -> Option<LeaseKey>) -> Option<Change> {
         if self.events.is_empty() {
             return None;
         }
@@ -156,7 +156,7 @@ impl Live {
         let tasks = self
             .dirty
             .iter()
-            .map(|position| task_row(*position, &execution.tasks()[*position as usize], &leased));
+            .map(|task| task_row(*task, &execution.tasks()[*task], &leased));
         let mut change = Change {
             before: self.written,
             tasks: tasks.collect(),
@@ -177,10 +177,10 @@ impl Live {
 }
 
 /// A task as the store keeps it.
-fn task_row(position: u32, task: &Task, leased: impl Fn(u32) -> Option<LeaseKey>) -> TaskRow {
+fn task_row(key: TaskKey, task: &Task, leased: impl Fn(TaskKey) -> Option<LeaseKey>) -> TaskRow {
     TaskRow {
-        lease: (task.state == TaskState::Running).then(|| leased(position)).flatten(),
-        position,
+        lease: (task.state == TaskState::Running).then(|| leased(key)).flatten(),
+        position: key.number(),
         state: task.state,
         leases: task.leases,
         returned: task.returned,
@@ -249,7 +249,14 @@ pub(super) mod tests {
         let workflow = serde_json::from_value(document).expect("workflow");
         let plan = Arc::new(Plan::new(&workflow, 1).expect("plan"));
         let record = ExecutionRecord::accepted(0);
-        let execution = Execution::restore("x".into(), plan, Arc::new(json!({})), 7, record, [(0, task)]);
+        let execution = Execution::restore(
+            "x".into(),
+            plan,
+            Arc::new(json!({})),
+            7,
+            record,
+            [(TaskKey::of(0), task)],
+        );
         Live::new(
             ExecutionId(uuid::Uuid::nil()),
             execution.expect("it has that task"),

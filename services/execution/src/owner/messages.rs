@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_api::Namespace;
-use nexus_engine::{Outcome, Output, Plan};
+use nexus_engine::{Outcome, Output, Plan, TaskKey};
 use nexus_spec::expr::Scope;
 use nexus_streams::Pointer;
 use serde_json::Value;
@@ -65,6 +65,8 @@ pub struct NewExecution {
     pub labels: BTreeMap<String, String>,
     /// The trace that it is started in.
     pub traceparent: String,
+    /// Outputs of tasks that do not run since these hold, as [`nexus_engine::Command::Start`] takes them.
+    pub kept: Vec<(TaskKey, Output)>,
     /// The caller's idempotency key.
     pub request: Option<RequestKey>,
     /// The owner's stay in the shard ([`super::core::Core::stay`]) when the store was asked whether the key was used.
@@ -114,7 +116,7 @@ pub struct Granted {
     /// What runs.
     pub plan: Arc<Plan>,
     /// Position of the task in the plan.
-    pub task: u32,
+    pub task: TaskKey,
     /// The attempt's number.
     pub attempt: u32,
     /// Its number among those that spend `max_attempts`.
@@ -133,7 +135,7 @@ pub struct Kept {
     /// What ran.
     pub plan: Arc<Plan>,
     /// Position of the task in the plan.
-    pub task: u32,
+    pub task: TaskKey,
     /// What the task's expressions saw.
     pub scope: Scope,
     /// The output.
@@ -204,7 +206,7 @@ pub struct TokenSubject {
     /// The execution.
     pub execution: ExecutionId,
     /// Position of the task in the plan.
-    pub task: u32,
+    pub task: TaskKey,
     /// The attempt's number.
     pub attempt: u32,
 }

@@ -67,17 +67,17 @@ impl Core {
 }
 
 fn untaken(live: &Live, is_untaken: impl Fn(i64) -> bool, entries: &mut Vec<Entry>) {
-    for (position, task) in (0_u32..).zip(live.execution.tasks()) {
-        if task.state != TaskState::Scheduled || !live.is_stored(position) || !task.ready_at.is_some_and(&is_untaken) {
+    for (key, task) in live.execution.tasks().iter() {
+        if task.state != TaskState::Scheduled || !live.is_stored(key) || !task.ready_at.is_some_and(&is_untaken) {
             continue;
         }
-        let plan = &live.execution.plan().tasks[position as usize];
+        let plan = live.execution.plan().task(key);
         entries.push(Entry {
             queue: plan.queue.clone(),
             lane: lane(plan.priority),
             pointer: Pointer {
                 execution: live.id.bytes(),
-                task: position,
+                task: key.number(),
                 attempt: task.current_attempt(),
             },
         });

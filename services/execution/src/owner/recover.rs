@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Command, Execution, Plan, TaskState, attempt_deadline, resume};
+use nexus_engine::{Command, Execution, Plan, TaskKey, TaskState, attempt_deadline, resume};
 
 use super::base::Now;
 use super::core::Core;
@@ -53,15 +53,15 @@ impl Core {
         let mut bytes = row.params.len() as u64;
         let (mut leases, mut records) = (Vec::new(), Vec::with_capacity(tasks.len()));
         for mut task in tasks {
-            leases.extend(task.lease.take().map(|key| (task.position, key)));
+            leases.extend(task.lease.take().map(|key| (TaskKey::numbered(task.position), key)));
             recovered.finished_tasks += u32::from(task.state.is_terminal());
-            records.push((task.position, task_record(task)));
+            records.push((TaskKey::numbered(task.position), task_record(task)));
         }
         let (name, record) = (id.to_string(), record(&row));
         let execution = Execution::restore(name, plan, Arc::new(params), id.seed(), record, records)
             .map_err(|refused| refused.to_string())?
             .with_slice(self.limits.slice);
-        let outputs = execution.tasks().iter().filter_map(|task| task.output.as_ref());
+        let outputs = execution.tasks().iter().filter_map(|(_, task)| task.output.as_ref());
         bytes += outputs.map(|output| output.text().len() as u64).sum::<u64>();
         recovered.executions += 1;
         self.aside.forget(|aside| aside == id);
@@ -90,12 +90,12 @@ impl Core {
 
     /// Takes a lease over that a former owner gave. Its worker has the whole length of a lease to make itself heard,
     /// or what is left of it when it was silent before.
-    fn take_over(&mut self, id: ExecutionId, task: u32, key: LeaseKey) -> bool {
+    fn take_over(&mut self, id: ExecutionId, task: TaskKey, key: LeaseKey) -> bool {
         let Now { wall, steady } = self.now;
         let Some(live) = self.executions.get(&id) else {
             return false;
         };
-        let current = &live.execution.tasks()[task as usize];
+        let current = &live.execution.tasks()[task];
         if current.state != TaskState::Running {
             return false;
         }
@@ -133,10 +133,10 @@ impl Core {
     }
 
     /// A former owner leased a task to a worker that never heard of it.
-    fn give_back_unheard(&mut self, id: ExecutionId, task: u32) {
+    fn give_back_unheard(&mut self, id: ExecutionId, task: TaskKey) {
         let live = self.executions.get(&id);
         if let Some(attempt) = live
-            .and_then(|live| live.execution.tasks().get(task as usize))
+            .and_then(|live| live.execution.tasks().get(task))
             .map(|task| task.leases)
         {
             // The effects are left alone: what the execution is owed is derived once, at the end.
@@ -149,12 +149,12 @@ impl Core {
         let Some(live) = self.executions.get(&id) else {
             return 0;
         };
-        let running = (0_u32..).zip(live.execution.tasks()).filter(|(position, task)| {
+        let running = live.execution.tasks().iter().filter(|(key, task)| {
             task.state == TaskState::Running
-                && self.leases.token_of(id, *position).is_none()
+                && self.leases.token_of(id, *key).is_none()
                 && !planted(Bug::RunningForgottenOnReload)
         });
-        let running: Vec<(u32, u32)> = running.map(|(position, task)| (position, task.leases)).collect();
+        let running: Vec<(TaskKey, u32)> = running.map(|(key, task)| (key, task.leases)).collect();
         for (task, attempt) in &running {
             let reason = "NEXUS was restarted while the attempt was running".to_owned();
             let lose = Command::Lose {

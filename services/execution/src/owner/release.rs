@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nexus_engine::{Command, Effect, TaskState, Timer};
+use nexus_engine::{Command, Effect, TaskKey, TaskState, Timer};
 use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
 
@@ -45,7 +45,7 @@ impl Core {
             } => {
                 let pointer = Pointer {
                     execution: id.bytes(),
-                    task,
+                    task: task.number(),
                     attempt,
                 };
                 entries.push(Entry {
@@ -89,12 +89,12 @@ impl Core {
     }
 
     /// Tells the worker that holds an attempt to stop it.
-    fn stop(&mut self, id: ExecutionId, task: u32, attempt: u32, reason: String) {
+    fn stop(&mut self, id: ExecutionId, task: TaskKey, attempt: u32, reason: String) {
         let Some(token) = self.leases.token_of(id, task).cloned() else {
             return;
         };
         let runs = self.executions.get(&id).is_some_and(|live| {
-            let current = &live.execution.tasks()[task as usize];
+            let current = &live.execution.tasks()[task];
             current.state == TaskState::Running && current.leases == attempt
         });
         if runs {

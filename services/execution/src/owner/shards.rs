@@ -206,6 +206,7 @@ mod tests {
             let (reply, mut answer) = tokio::sync::oneshot::channel();
             let plan = super::super::live::tests::live().execution.plan().clone();
             let new = super::super::NewExecution {
+                kept: Vec::new(),
                 id,
                 namespace: nexus_api::Namespace::default(),
                 plan,

@@ -46,6 +46,8 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
+    use nexus_engine::TaskKey;
+
     use super::*;
     use uuid::Uuid;
 
@@ -53,15 +55,15 @@ mod tests {
     fn timers_come_due_in_order_and_not_before() {
         let id = ExecutionId(Uuid::nil());
         let mut timers = Timers::default();
-        let forgotten = timers.set(15, id, Timer::Total { task: 9 });
+        let forgotten = timers.set(15, id, Timer::Total { task: TaskKey::of(9) });
         timers.forget(&[forgotten, (3, 3)]);
         timers.set(20, id, Timer::Execution);
-        timers.set(10, id, Timer::Total { task: 1 });
-        timers.set(10, id, Timer::Total { task: 2 });
+        timers.set(10, id, Timer::Total { task: TaskKey::of(1) });
+        timers.set(10, id, Timer::Total { task: TaskKey::of(2) });
         assert_eq!(timers.next(), Some(10));
         assert_eq!(timers.take_due(9), None);
-        assert_eq!(timers.take_due(10), Some((id, Timer::Total { task: 1 })));
-        assert_eq!(timers.take_due(10), Some((id, Timer::Total { task: 2 })));
+        assert_eq!(timers.take_due(10), Some((id, Timer::Total { task: TaskKey::of(1) })));
+        assert_eq!(timers.take_due(10), Some((id, Timer::Total { task: TaskKey::of(2) })));
         assert_eq!(timers.take_due(19), None);
         assert_eq!(timers.take_due(25), Some((id, Timer::Execution)));
         assert_eq!(timers.next(), None);

@@ -1,6 +1,7 @@
 //! Pointers and leases in the words that replicas use between them.
 
 use nexus_api::shard::v1::{LeaseSubject, lease_subject};
+use nexus_engine::TaskKey;
 
 use crate::ids::ExecutionId;
 use crate::owner::{Subject, TokenSubject};
@@ -32,7 +33,7 @@ pub(crate) fn subject(subject: Subject) -> LeaseSubject {
     };
     let attempt = attempt.map(|attempt| nexus_api::shard::v1::Pointer {
         execution: attempt.execution.bytes().to_vec(),
-        task: attempt.task,
+        task: attempt.task.number(),
         attempt: attempt.attempt,
     });
     LeaseSubject {
@@ -47,7 +48,7 @@ pub(crate) fn subject_from(subject: &LeaseSubject) -> Subject {
     match (subject.state(), attempt) {
         (lease_subject::State::Current, Some(pointer)) => Subject::Current(TokenSubject {
             execution: ExecutionId::from_bytes(pointer.execution),
-            task: pointer.task,
+            task: TaskKey::numbered(pointer.task),
             attempt: pointer.attempt,
         }),
         (lease_subject::State::NotOwner, _) => Subject::NotOwner,

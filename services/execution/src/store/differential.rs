@@ -161,7 +161,10 @@ impl List {
         let lost = Event {
             sequence: row.sequence,
             at: self.at,
-            fact: Fact::TaskScheduled { task: 1, attempt: 2 },
+            fact: Fact::TaskScheduled {
+                task: nexus_engine::TaskKey::of(1),
+                attempt: 2,
+            },
         };
         Some(Change {
             before,

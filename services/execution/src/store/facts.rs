@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use nexus_engine::{Event, EventKind, Fact, Failure};
+use nexus_engine::{Event, EventKind, Fact, Failure, TaskKey};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -180,7 +180,7 @@ pub fn event_columns(event: &Event) -> EventColumns {
     let data = serde_json::to_string(&data).unwrap_or_default();
     EventColumns {
         kind: number(event.fact.kind()),
-        task: event.fact.task().map_or(-1, i64::from),
+        task: event.fact.task().map_or(-1, |task| i64::from(task.number())),
         attempt: i64::from(attempt),
         state,
         data: if data == "{}" { String::new() } else { data },
@@ -194,7 +194,11 @@ pub fn event(sequence: u64, at: i64, columns: &EventColumns) -> Result<Event, St
         "" => Data::default(),
         text => serde_json::from_str(text).map_err(|error| broken(&error.to_string()))?,
     };
-    let task = || u32::try_from(columns.task).map_err(|_| broken("no task"));
+    let task = || {
+        u32::try_from(columns.task)
+            .map(TaskKey::numbered)
+            .map_err(|_| broken("no task"))
+    };
     let attempt = u32::try_from(columns.attempt).map_err(|_| broken("a negative attempt"))?;
     let failure = || data.failure.clone().ok_or_else(|| broken("no failure"));
     let kind = kind(columns.kind).ok_or_else(|| broken(&format!("kind {} is unknown", columns.kind)))?;
@@ -276,26 +280,29 @@ mod tests {
                 failure: None,
                 rule: nexus_engine::END_RULE,
             },
-            Fact::TaskScheduled { task: 0, attempt: 1 },
+            Fact::TaskScheduled {
+                task: TaskKey::of(0),
+                attempt: 1,
+            },
             Fact::TaskStarted {
-                task: 7,
+                task: TaskKey::of(7),
                 attempt: 2,
                 worker: "w".into(),
             },
             Fact::TaskRetrying {
-                task: 7,
+                task: TaskKey::of(7),
                 attempt: 2,
                 failure: failure.clone(),
                 next_at: 99,
             },
             Fact::TaskLost {
-                task: 7,
+                task: TaskKey::of(7),
                 attempt: 3,
                 failure: failure.clone(),
                 counted: true,
             },
             Fact::TaskFinished {
-                task: 7,
+                task: TaskKey::of(7),
                 attempt: 4,
                 state: TaskState::Unknown,
                 output: None,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Event, TaskState};
+use nexus_engine::{Event, TaskKey, TaskState};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -266,7 +266,9 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Event>, StoreError> {
         Ok(self.look(id, |stored| {
             let events = stored.iter().flat_map(|stored| &stored.events);
-            let wanted = events.filter(|event| event.sequence > after && (task.is_none() || event.fact.task() == task));
+            let wanted = events.filter(|event| {
+                event.sequence > after && (task.is_none() || event.fact.task().map(TaskKey::number) == task)
+            });
             wanted.take(limit as usize).cloned().collect()
         }))
     }

@@ -66,7 +66,13 @@ pub(crate) fn fresh(id: ExecutionId) -> Change {
         tasks: vec![task(0, TaskState::Scheduled)],
         events: vec![
             event(1, Fact::ExecutionCreated),
-            event(2, Fact::TaskScheduled { task: 0, attempt: 1 }),
+            event(
+                2,
+                Fact::TaskScheduled {
+                    task: nexus_engine::TaskKey::of(0),
+                    attempt: 1,
+                },
+            ),
         ],
         request: None,
     }
@@ -83,7 +89,7 @@ pub(super) fn finished(id: ExecutionId) -> Change {
         ..task(0, TaskState::Succeeded)
     };
     let end = Fact::TaskFinished {
-        task: 0,
+        task: nexus_engine::TaskKey::of(0),
         attempt: 1,
         state: TaskState::Succeeded,
         output: None,

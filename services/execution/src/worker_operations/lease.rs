@@ -126,7 +126,7 @@ pub(super) async fn prepare(context: &Context, granted: Vec<Granted>, session: &
 
 /// Makes a task of a lease, or says how it ended without one.
 async fn prepare_one(context: &Context, lease: Granted) -> (Granted, Result<LeasedTask, Outcome>) {
-    let planned = &lease.plan.tasks[lease.task as usize];
+    let planned = lease.plan.task(lease.task);
     let rendered = match planned.input.render(&lease.scope) {
         Ok(rendered) => rendered,
         Err(error) => {
@@ -145,7 +145,7 @@ async fn prepare_one(context: &Context, lease: Granted) -> (Granted, Result<Leas
 }
 
 fn task(lease: &Granted, rendered: Rendered) -> Result<LeasedTask, Failure> {
-    let planned = &lease.plan.tasks[lease.task as usize];
+    let planned = lease.plan.task(lease.task);
     let input = rendered.value.to_string();
     if input.len() > MAX_OUTPUT {
         let message = format!(

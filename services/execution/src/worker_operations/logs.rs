@@ -58,7 +58,7 @@ pub(crate) async fn append(
             rows.push(LogRow {
                 sequence: 0,
                 execution: subject.execution,
-                task: subject.task,
+                task: subject.task.number(),
                 attempt: subject.attempt,
                 line: number,
                 at: line.time.as_ref().map_or(0, micros),

@@ -150,3 +150,17 @@ fn large_outputs_go_in_several_messages() {
     }
     assert_eq!(pool.next_reports(now).map(|reports| reports.len()), Some(2));
 }
+
+#[test]
+fn a_lease_is_in_doubt_when_it_was_not_extended_for_long() {
+    let begun = Instant::now();
+    let (age, later) = (Duration::from_secs(4), begun + Duration::from_secs(4));
+    let mut pool = Pool::new(2);
+    assert!(!pool.is_in_doubt(age, later), "there is none");
+    pool.take("a", begun).expect("a slot");
+    assert!(!pool.is_in_doubt(age, later - Duration::from_millis(1)) && pool.is_in_doubt(age, later));
+    pool.direct("a", Action::Continue, Some(begun + Duration::from_secs(3)));
+    assert!(!pool.is_in_doubt(age, later));
+    pool.stop("a", Stop::Lost);
+    assert!(!pool.is_in_doubt(age, later + age), "nothing is asked for what is lost");
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use nexus_engine::{Event, Execution, ExecutionState, Fact, TaskState};
+use nexus_engine::{Event, Execution, ExecutionState, Fact, TaskKey, TaskState};
 use nexus_execution::ExecutionId;
 use nexus_execution::store::memory::MemoryStore;
 use nexus_execution::store::{Change, ExecutionRow, Fence, TaskRow};
@@ -79,7 +79,7 @@ impl Checker {
             format!("{id}: {:?} after {:?}", event.fact, execution.state)
         });
         match &event.fact {
-            Fact::TaskScheduled { task, .. } if execution.tasks()[*task as usize].state == TaskState::Waiting => {
+            Fact::TaskScheduled { task, .. } if execution.tasks()[*task].state == TaskState::Waiting => {
                 let fate = oracle::fate(execution, *task);
                 self.require(fate == Fate::Runs, "I6 order", || {
                     format!("{id}: task {task} was made ready while its rule says {fate:?}")
@@ -93,7 +93,7 @@ impl Checker {
             }
             Fact::TaskFinished {
                 task, state, failure, ..
-            } if execution.tasks()[*task as usize].state == TaskState::Waiting => {
+            } if execution.tasks()[*task].state == TaskState::Waiting => {
                 let fate = oracle::fate(execution, *task);
                 let fits = match state {
                     // Also a task whose condition is false is skipped.
@@ -156,7 +156,7 @@ impl Checker {
                     format!("{id}: task {task} attempt {attempt} is the start number {started}")
                 });
                 let losses = lost(shadow, *task);
-                let limit = shadow.execution.plan().tasks[*task as usize].retry.max_attempts;
+                let limit = shadow.execution.plan().task(*task).retry.max_attempts;
                 self.require(started - losses <= limit, "I4 bounded attempts", || {
                     format!("{id}: task {task} has {started} starts, {losses} losses and may have {limit} attempts")
                 });
@@ -172,7 +172,7 @@ impl Checker {
                 counts.losses += 1;
                 counts.leases_expired += u64::from(failure.message.contains("heartbeat"));
                 shadow.told.insert((*task, *attempt), Told::Lost);
-                let losses = shadow.execution.tasks()[*task as usize].infra_losses;
+                let losses = shadow.execution.tasks()[*task].infra_losses;
                 self.require(losses < MAX_INFRA_LOSSES, "I4 bounded losses", || {
                     format!("{id}: task {task} goes on after {losses} losses")
                 });
@@ -210,11 +210,11 @@ impl Checker {
         &mut self,
         id: ExecutionId,
         shadow: &Shadow,
-        task: u32,
+        task: TaskKey,
         failure: Option<&nexus_engine::Failure>,
         counts: &mut Counts,
     ) {
-        let plan = &shadow.execution.plan().tasks[task as usize];
+        let plan = shadow.execution.plan().task(task);
         let started = shadow.started.get(&task).copied().unwrap_or_default();
         let attempts = started - lost(shadow, task);
         let poison = failure.is_some_and(|failure| failure.error_type == "WorkerLost");
@@ -222,7 +222,7 @@ impl Checker {
         let final_by_itself = failure.is_none_or(|failure| failure.non_retryable);
         // A total limit that would be over before the next attempt ends the retries as well.
         let spent = attempts >= plan.retry.max_attempts || plan.total.is_some() || shadow.execution.closing.is_some();
-        let losses = shadow.execution.tasks()[task as usize].infra_losses + u32::from(poison);
+        let losses = shadow.execution.tasks()[task].infra_losses + u32::from(poison);
         let fits = if poison {
             losses >= MAX_INFRA_LOSSES
         } else {
@@ -241,7 +241,7 @@ impl Checker {
         let id = change.execution.id;
         let Some(shadow) = self.shadows.get(&id) else { return };
         let execution = &shadow.execution;
-        let touched: BTreeSet<u32> = change.events.iter().filter_map(|event| event.fact.task()).collect();
+        let touched: BTreeSet<TaskKey> = change.events.iter().filter_map(|event| event.fact.task()).collect();
         let wrong = store.look(id, |stored| {
             let Some(stored) = stored else {
                 return Some("it is not stored".to_owned());
@@ -260,10 +260,11 @@ impl Checker {
                     row.state, execution.state
                 ));
             }
-            touched.iter().find_map(|position| {
-                let folded = &execution.tasks()[*position as usize];
-                let fits = stored.tasks.get(position).is_some_and(|row| is_same(row, folded));
-                (!fits).then(|| format!("task {position}: {:?} is not {folded:?}", stored.tasks.get(position)))
+            touched.iter().find_map(|task| {
+                let folded = &execution.tasks()[*task];
+                let row = stored.tasks.get(&task.number());
+                let fits = row.is_some_and(|row| is_same(row, folded));
+                (!fits).then(|| format!("task {task}: {row:?} is not {folded:?}"))
             })
         });
         if let Some(wrong) = wrong {
@@ -281,8 +282,8 @@ fn is_same(row: &TaskRow, task: &nexus_engine::Task) -> bool {
         && (row.output.as_ref(), &row.failure, &row.worker) == (output, &task.failure, &task.worker)
 }
 
-fn lost(shadow: &Shadow, task: u32) -> u32 {
-    let attempts = shadow.told.range((task, 0)..(task + 1, 0));
+fn lost(shadow: &Shadow, task: TaskKey) -> u32 {
+    let attempts = shadow.told.range((task, 0)..=(task, u32::MAX));
     let lost = attempts.filter(|(_, told)| **told == Told::Lost).count();
     u32::try_from(lost).unwrap_or(u32::MAX)
 }

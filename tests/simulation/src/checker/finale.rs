@@ -25,7 +25,7 @@ impl Checker {
                     .execution
                     .tasks()
                     .iter()
-                    .map(|task| format!("{:?}/{}", task.state, task.leases))
+                    .map(|(_, task)| format!("{:?}/{}", task.state, task.leases))
                     .collect();
                 format!("{id} is {:?}: {}", shadow.execution.state, states.join(" "))
             })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use nexus_engine::{Outcome, TaskState};
+use nexus_engine::{Outcome, TaskKey, TaskState};
 use nexus_execution::ExecutionId;
 use nexus_execution::owner::Granted;
 use nexus_spec::model::Delivery;
@@ -17,7 +17,7 @@ pub struct Begun {
     /// The execution.
     pub execution: ExecutionId,
     /// Position of the task.
-    pub task: u32,
+    pub task: TaskKey,
     /// The attempt's number.
     pub attempt: u32,
     /// The owner that gave the lease.
@@ -28,23 +28,23 @@ pub struct Begun {
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     /// The token of each attempt, by the epoch of the owner that leased it.
-    granted: HashMap<(ExecutionId, u32, u32, i64), String>,
+    granted: HashMap<(ExecutionId, TaskKey, u32, i64), String>,
     /// Tokens that a worker began.
     begun: BTreeSet<String>,
     /// Tasks with `at_most_once` that began and were not given back or reported failed since.
     once: BTreeSet<TaskOf>,
     /// Outputs that workers reported, by attempt and the epoch of the lease.
-    reported: BTreeMap<(ExecutionId, u32, u32, i64), BTreeSet<String>>,
+    reported: BTreeMap<(ExecutionId, TaskKey, u32, i64), BTreeSet<String>>,
 }
 
 impl Leases {
-    pub(crate) fn reported(&self, id: ExecutionId, task: u32, attempt: u32, epoch: i64, output: &str) -> bool {
+    pub(crate) fn reported(&self, id: ExecutionId, task: TaskKey, attempt: u32, epoch: i64, output: &str) -> bool {
         let outputs = self.reported.get(&(id, task, attempt, epoch));
         outputs.is_some_and(|outputs| outputs.contains(output))
     }
 
     /// The attempt before failed, and that is stored.
-    pub(crate) fn may_begin_again(&mut self, id: ExecutionId, task: u32) {
+    pub(crate) fn may_begin_again(&mut self, id: ExecutionId, task: TaskKey) {
         self.once.remove(&(id, task));
     }
 }
@@ -62,7 +62,7 @@ impl Checker {
             return;
         }
         let standing = self.shadows.get(&id).map(|shadow| {
-            let task = &shadow.execution.tasks()[task as usize];
+            let task = &shadow.execution.tasks()[task];
             (task.state, task.leases)
         });
         // Its being ready is stored; that it was given out may follow (it rides with the next commit), and it may have
@@ -75,7 +75,7 @@ impl Checker {
         self.require(fits, "I6 effects follow commits", || {
             format!("{id}: task {task} attempt {attempt} was leased while the store has {standing:?}")
         });
-        if lease.plan.tasks[task as usize].delivery == Delivery::AtMostOnce {
+        if lease.plan.task(task).delivery == Delivery::AtMostOnce {
             let stored = standing.is_some_and(|(_, leases)| leases >= attempt);
             self.require(stored, "G4 at most once", || {
                 format!("{id}: task {task} attempt {attempt} was given out before that was stored")

@@ -33,15 +33,42 @@ fn stale_and_early_commands_are_refused() {
         attempt,
         outcome: Outcome::Succeeded(Output::new("1")),
     };
-    assert_eq!(run.send(Command::Start), Err(Rejection::AlreadyStarted));
-    assert_eq!(run.send(report(0, 1)), Err(Rejection::Stale), "nobody holds it");
-    assert_eq!(run.send(grant(1, 1)), Err(Rejection::Stale), "it is not ready");
-    assert_eq!(run.send(grant(0, 2)), Err(Rejection::Stale), "not this attempt");
-    assert_eq!(run.send(grant(99, 1)), Err(Rejection::Stale), "no such task");
-    run.send(grant(0, 1)).expect("grant");
-    assert_eq!(run.send(grant(0, 1)), Err(Rejection::Stale), "it is leased already");
-    run.send(report(0, 1)).expect("report");
-    assert_eq!(run.send(report(0, 1)), Err(Rejection::Stale), "it came twice");
+    assert_eq!(
+        run.send(Command::Start { kept: Vec::new() }),
+        Err(Rejection::AlreadyStarted)
+    );
+    assert_eq!(
+        run.send(report(TaskKey::of(0), 1)),
+        Err(Rejection::Stale),
+        "nobody holds it"
+    );
+    assert_eq!(
+        run.send(grant(TaskKey::of(1), 1)),
+        Err(Rejection::Stale),
+        "it is not ready"
+    );
+    assert_eq!(
+        run.send(grant(TaskKey::of(0), 2)),
+        Err(Rejection::Stale),
+        "not this attempt"
+    );
+    assert_eq!(
+        run.send(grant(TaskKey::of(99), 1)),
+        Err(Rejection::Stale),
+        "no such task"
+    );
+    run.send(grant(TaskKey::of(0), 1)).expect("grant");
+    assert_eq!(
+        run.send(grant(TaskKey::of(0), 1)),
+        Err(Rejection::Stale),
+        "it is leased already"
+    );
+    run.send(report(TaskKey::of(0), 1)).expect("report");
+    assert_eq!(
+        run.send(report(TaskKey::of(0), 1)),
+        Err(Rejection::Stale),
+        "it came twice"
+    );
     run.send(Command::Cancel { reason: String::new() }).expect("cancel");
     assert_eq!(
         run.send(Command::Cancel { reason: String::new() }),
@@ -168,9 +195,12 @@ fn a_failure_cannot_ask_for_a_wait_without_an_end() {
         );
         assert_eq!(run.task("a").next_at, Some(SECOND + wait), "{asked}");
         // What was stored before there was a bound waits no longer once it is loaded.
-        run.execution = run.execution.due_at(0, i64::MAX);
+        run.execution = run.execution.due_at(TaskKey::of(0), i64::MAX);
         let owed = resume(&run.execution, 2 * SECOND);
-        let timer = Timer::Retry { task: 0, attempt: 1 };
+        let timer = Timer::Retry {
+            task: TaskKey::of(0),
+            attempt: 1,
+        };
         assert!(
             owed.contains(&Effect::SetTimer {
                 timer,

@@ -21,7 +21,7 @@ fn cancel_stops_everything_and_waits_for_what_runs() {
         assert_eq!(run.state(id), T::Cancelled, "{id}");
     }
     assert!(run.effects.contains(&Effect::CancelAttempt {
-        task: 0,
+        task: TaskKey::of(0),
         attempt: 1,
         reason: "enough".into()
     }));
@@ -98,7 +98,8 @@ fn a_total_limit_also_ends_the_wait_between_attempts() {
     assert_eq!(run.state("a"), T::Retrying);
     // The retry's timer comes late: the machine was asleep.
     run.now = 6 * SECOND;
-    run.send(Command::TimerFired(Timer::Total { task: 0 })).expect("due");
+    run.send(Command::TimerFired(Timer::Total { task: TaskKey::of(0) }))
+        .expect("due");
     assert_eq!(run.state("a"), T::TimedOut);
     assert!(
         run.task("a").failure.as_ref().expect("failure").message.contains("bad"),

@@ -52,7 +52,10 @@ fn a_clock_that_was_set_back_prolongs_no_wait() {
             _ => None,
         })
         .collect();
-    let retry = Timer::Retry { task: 0, attempt: 1 };
+    let retry = Timer::Retry {
+        task: TaskKey::of(0),
+        attempt: 1,
+    };
     assert_eq!(timers, [(Timer::Execution, 3_600 * SECOND), (retry, SECOND)]);
 }
 
@@ -71,7 +74,10 @@ fn a_reload_owes_what_is_ready_and_what_waits() {
     );
     let owed = resume(&reloaded, 0);
     assert!(owed.contains(&Effect::SetTimer {
-        timer: Timer::Retry { task: 1, attempt: 1 },
+        timer: Timer::Retry {
+            task: TaskKey::of(1),
+            attempt: 1
+        },
         at: SECOND
     }));
     assert!(owed.contains(&Effect::SetTimer {
@@ -82,7 +88,7 @@ fn a_reload_owes_what_is_ready_and_what_waits() {
         matches!(
             effect,
             Effect::Dispatch {
-                task: 0,
+                task: TaskKey { node: 0, index: 0 },
                 attempt: 1,
                 ..
             }
@@ -140,4 +146,44 @@ fn cycles_and_unknown_tasks_are_refused() {
     );
     let broken = workflow(json!({"a": {"noop": {"output": "{{ 1 + }}"}}}));
     assert!(Plan::new(&broken, 1).is_err());
+}
+
+/// A start that is given outcomes: what holds does not run, what depends on it sees it, and everything else is as ever.
+#[test]
+fn outcomes_that_are_kept_do_not_run_again() {
+    let document = json!({"name": "w", "tasks": {
+        "a": noop(),
+        "b": with(noop(), json!({"needs": ["a"]})),
+        "c": with(noop(), json!({"needs": ["b"], "if": "tasks.a.output.n == 1 and tasks.a.state == 'CACHED'"})),
+    }});
+    let kept = |of: &[(u32, &str)]| -> Vec<(TaskKey, Output)> {
+        let of = of.iter();
+        of.map(|(node, output)| (TaskKey::of(*node), Output::new((*output).to_owned())))
+            .collect()
+    };
+    let mut run = Run::keeping(document.clone(), kept(&[(0, r#"{"n":1}"#), (7, "null")]));
+    assert_eq!(
+        (run.state("a"), run.state("b"), run.state("c")),
+        (T::Cached, T::Scheduled, T::Waiting)
+    );
+    assert_eq!((run.task("a").leases, run.dispatched()), (0, vec!["b"]));
+    run.succeed("b", json!(null));
+    run.succeed("c", json!(null));
+    assert_eq!(run.execution.state, X::Succeeded);
+
+    // What was kept between others that were not: the hole runs, and what needs it waits for it.
+    let mut hole = Run::keeping(document.clone(), kept(&[(1, "null")]));
+    assert_eq!(
+        (hole.state("a"), hole.state("b"), hole.state("c")),
+        (T::Scheduled, T::Cached, T::Waiting)
+    );
+    hole.succeed("a", json!({"n": 2}));
+    assert_eq!((hole.state("c"), hole.execution.state), (T::Skipped, X::Succeeded));
+
+    let all = Run::keeping(document, kept(&[(0, "null"), (1, "null"), (2, "null")]));
+    assert_eq!((all.execution.state, all.execution.open), (X::Succeeded, 0));
+    assert!(
+        all.moved
+            .contains(&(X::Pending, EventKind::ExecutionFinished, X::Succeeded))
+    );
 }

@@ -30,6 +30,7 @@ fn left_behind(ids: &Ids, session: &str) -> (ExecutionId, Arc<Plan>, Change) {
     let mut core = owner(1, ids, id.shard());
     core.serve(id.shard());
     let new = NewExecution {
+        kept: Vec::new(),
         id,
         namespace: nexus_api::Namespace::default(),
         plan: Arc::clone(&plan),
@@ -108,12 +109,12 @@ fn a_lease_of_a_closed_session_goes_on_under_a_new_owner_only_if_its_worker_is_h
         for second in 1..=23 {
             let now = second * 1_000_000;
             core.tick(Now { wall: now, steady: now });
-            let task = &core.executions[&id].execution.tasks()[0];
+            let task = &core.executions[&id].execution.tasks()[TaskKey::of(0)];
             lasts += u32::from(task.state == TaskState::Running);
         }
         let expected = if full { 19..=22 } else { 4..=7 };
         assert!(expected.contains(&lasts), "{full}: {lasts} s");
-        let losses = core.executions[&id].execution.tasks()[0].infra_losses;
+        let losses = core.executions[&id].execution.tasks()[TaskKey::of(0)].infra_losses;
         assert_eq!(losses, 1, "the loss is counted");
     }
 }
@@ -138,7 +139,7 @@ fn a_lease_that_was_lost_on_the_way_is_given_out_again_unbegun_by_a_new_owner_to
             is_taken_over,
             "{generation} {named}"
         );
-        let task = &core.executions[&id].execution.tasks()[0];
+        let task = &core.executions[&id].execution.tasks()[TaskKey::of(0)];
         let expected = if is_taken_over == 1 {
             TaskState::Running
         } else {
@@ -175,7 +176,10 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     };
     core.handle(heartbeat, at(3));
     (4..=20).for_each(|second| core.tick(at(second)));
-    assert_eq!(core.executions[&id].execution.tasks()[0].state, TaskState::Running);
+    assert_eq!(
+        core.executions[&id].execution.tasks()[TaskKey::of(0)].state,
+        TaskState::Running
+    );
     let (reply, mut verdicts) = oneshot::channel();
     let late = Message::Heartbeat {
         session: "s".into(),
@@ -187,7 +191,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     let verdict = verdicts.try_recv().expect("an answer");
     assert_eq!(verdict, [crate::owner::Verdict::Unknown], "it was under way for long");
     (22..=27).for_each(|second| core.tick(at(second)));
-    let state = core.executions[&id].execution.tasks()[0].state;
+    let state = core.executions[&id].execution.tasks()[TaskKey::of(0)].state;
     assert_ne!(state, TaskState::Running, "an old heartbeat extends nothing");
 }
 
@@ -195,7 +199,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
 fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     const SECOND: i64 = 1_000_000;
     let at = |steady| Now { wall: steady, steady };
-    let running = |core: &Core, id| core.executions[&id].execution.tasks()[0].state == TaskState::Running;
+    let running = |core: &Core, id| core.executions[&id].execution.tasks()[TaskKey::of(0)].state == TaskState::Running;
     let heartbeat = |core: &mut Core, token: &str, now| {
         let (reply, _verdicts) = oneshot::channel();
         let message = Message::Heartbeat {
