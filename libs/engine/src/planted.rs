@@ -85,6 +85,8 @@ bugs! {
     OldCloseObeyed,
     /// A lease that a worker did not name when it came back is given out again although it was given out after that.
     YoungLeaseGivenBack,
+    /// Of the outcomes that a start is given to keep, the last one is forgotten.
+    KeptForgotten,
     /// What a commit tells the feed is written after the commit, by a step of its own.
     FeedAfterCommit,
     /// A batch that was written and comes again tells the feed again.

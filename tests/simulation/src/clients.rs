@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use nexus_engine::Output;
 use nexus_execution::ExecutionId;
 use nexus_execution::owner::{Message, NewExecution, OwnerError, Started};
 use nexus_execution::store::RequestKey;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use crate::oracle;
 use crate::owners::Waiting;
 use crate::world::{Happening, World};
 
@@ -154,8 +156,10 @@ impl World {
             // Nothing was looked up for it.
             None => self.owner(of).map_or(0, |owner| owner.core.stay(id.shard())),
         };
+        let tasks = u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX);
+        let kept = oracle::kept(id, tasks).into_iter();
         let new = NewExecution {
-            kept: Vec::new(),
+            kept: kept.map(|task| (task, Output::new("\"kept\""))).collect(),
             id,
             namespace: nexus_api::Namespace::default(),
             stay,

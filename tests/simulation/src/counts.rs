@@ -63,6 +63,7 @@ counts! {
     losses: "Attempts that were lost and did not count.",
     poisoned: "Tasks that failed because their workers vanished too often.",
     unknown: "Tasks with `at_most_once` that ended unknown.",
+    kept: "Tasks that did not run since their start was given their outcomes.",
     slices: "Decisions that were cut and went on later.",
     clock_jumps: "Times at which the wall clock jumped.",
     releases: "Attempts that a worker gave back.",

@@ -2,6 +2,7 @@
 //! than the engine: over sets of ends instead of tallies.
 
 use nexus_engine::{Execution, TaskKey, TaskState};
+use nexus_execution::ExecutionId;
 use nexus_spec::model::TriggerRule;
 
 /// How a needed task counts for those that need it.
@@ -89,6 +90,18 @@ fn by_the_rule(execution: &Execution, task: TaskKey) -> Fate {
         TriggerRule::NoneSkipped => when(over, Fate::Runs),
         TriggerRule::Always => Fate::Runs,
     }
+}
+
+/// The tasks that an execution is given outcomes of: none of most, some of every eighth. Its id decides, so that a start that
+/// is made again asks for the same.
+#[must_use]
+pub fn kept(id: ExecutionId, tasks: u32) -> Vec<TaskKey> {
+    let chance = nexus_engine::splitmix(id.seed() ^ 0x6b65_7074);
+    if !chance.is_multiple_of(8) {
+        return Vec::new();
+    }
+    let is_kept = |task: &TaskKey| nexus_engine::splitmix(chance ^ u64::from(task.number())).is_multiple_of(2);
+    (0..tasks).map(TaskKey::of).filter(is_kept).collect()
 }
 
 /// Whether an execution whose tasks have all ended by themselves has succeeded: every task that failed is forgiven, or

@@ -25,7 +25,10 @@ pub(super) fn start(decision: &mut Decision<'_>, kept: Vec<(TaskKey, Output)>) -
 
 /// Ends tasks with outputs that are kept. All of it is one decision, however many there are: it is what the execution is
 /// made of, and an owner that dies between two parts of it would not know the second one.
-fn keep(decision: &mut Decision<'_>, kept: Vec<(TaskKey, Output)>) {
+fn keep(decision: &mut Decision<'_>, mut kept: Vec<(TaskKey, Output)>) {
+    if planted(Bug::KeptForgotten) {
+        kept.pop();
+    }
     for (task, output) in kept {
         let waits = decision.execution.tasks.get(task).map(|task| task.state) == Some(TaskState::Waiting);
         if waits {

@@ -86,6 +86,10 @@ impl Checker {
                 });
             }
             Fact::TaskStarted { task, .. } => {
+                let kept = oracle::kept(id, execution.tasks().count()).contains(task);
+                self.require(!kept, "I6 what is kept does not run", || {
+                    format!("{id}: task {task} was given out while its outcome is kept")
+                });
                 let closing = execution.closing;
                 self.require(closing.is_none(), "I7 cancelled is final", || {
                     format!("{id}: task {task} was given out while the execution was being ended ({closing:?})")
@@ -100,6 +104,7 @@ impl Checker {
                     TaskState::Skipped => fate == Fate::Skipped || fate == Fate::Runs,
                     TaskState::UpstreamFailed => fate == Fate::UpstreamFailed,
                     TaskState::Cancelled => execution.closing.is_some(),
+                    TaskState::Cached => oracle::kept(id, execution.tasks().count()).contains(task),
                     _ => false,
                 };
                 self.require(fits, "I6 order", || {
@@ -195,6 +200,7 @@ impl Checker {
                     _ => Told::Ended,
                 };
                 shadow.told.insert((*task, *attempt), told);
+                counts.kept += u64::from(*state == TaskState::Cached);
                 counts.unknown += u64::from(*state == TaskState::Unknown);
                 if *state == TaskState::Failed {
                     self.final_failure(id, shadow, *task, failure.as_ref(), counts);
