@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use nexus_spec::expr::{Scope, TaskView};
+use nexus_expr::{Scope, TaskView};
 use serde_json::Value;
 
 use crate::backlog::{Backlog, SLICE};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use nexus_spec::expr::{Condition, ExprError, Template};
+use nexus_expr::{Condition, ExprError, Template};
 use nexus_spec::model::{Delivery, Priority, Retry, TriggerRule, Workflow};
 use nexus_spec::{InputTemplate, Span};
 

@@ -1,6 +1,6 @@
 //! The frame that every service of NEXUS stands in: how it is reached ([`transport`]), how it is served
 //! ([`server`]), with which certificates ([`tls`]), how it says that it is ready ([`health`]), how long a call may take
-//! ([`deadline`]) and how a trace travels with it ([`trace`]). And where tests let it die ([`failpoint`]).
+//! ([`deadline`]) and how a trace travels with it ([`trace`]).
 //!
 //! A generated client runs over a [`Transport`], which is either a network channel or the other service's routes in
 //! the same process: near and far are the same code.
@@ -10,7 +10,6 @@ mod balance;
 pub mod clock;
 pub mod deadline;
 mod dial;
-pub mod failpoint;
 pub mod health;
 mod incoming;
 mod measure;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::suggest::pointer_segment;
+use crate::names::pointer_segment;
 
 /// Above this many lines in all, a line-by-line comparison may take seconds and is not made.
 const MAX_LINES: usize = 20_000;

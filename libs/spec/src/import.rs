@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::names::{is_id, pointer_segment, to_id};
 use crate::parse::parse;
-use crate::suggest::{is_id, pointer_segment, to_id};
 use crate::yaml;
 
 /// A workflow of the earlier system as a file of this one.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::duration::Span;
-use crate::expr::{Condition, ExprError, References, Rendered, Scope, Template};
 use crate::model::{Priority, Retry, Task, Workflow};
+use nexus_expr::{Condition, ExprError, References, Rendered, Scope, Template};
 
 /// Time limit of one attempt when nothing is said anywhere.
 pub const DEFAULT_TIMEOUT: Span = Span::from_secs(3_600);
@@ -198,7 +198,7 @@ mod tests {
         let mut scope = Scope::default();
         scope.tasks.insert(
             "second".into(),
-            crate::expr::TaskView {
+            nexus_expr::TaskView {
                 state: "SUCCEEDED".into(),
                 output: Some(std::sync::Arc::new(json!({"y": [1, 2]}))),
                 error: None,

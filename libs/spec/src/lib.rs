@@ -1,4 +1,4 @@
-//! The workflow file: reading it ([`parse()`]), its form as data ([`model`]), expressions ([`expr`]), parameters
+//! The workflow file: reading it ([`parse()`]), its form as data ([`model`]), expressions (`nexus-expr`), parameters
 //! ([`params`]) and everything that is said about it ([`diagnostic`]).
 //!
 //! This crate is pure: no clock, no randomness, no I/O.
@@ -8,18 +8,17 @@ pub mod diagnostic;
 pub mod diff;
 pub mod document;
 pub mod duration;
-pub mod expr;
 pub mod import;
 pub mod input;
 mod kinds;
 pub mod model;
+mod names;
 pub mod params;
 pub mod parse;
 pub mod schema;
 pub mod size;
 mod source;
 pub mod sql;
-mod suggest;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
@@ -27,7 +26,7 @@ pub use duration::Span;
 pub use input::{Effective, InputTemplate};
 pub use kinds::{Kind, KindName};
 pub use model::{Task, Workflow};
+pub use nexus_expr::nearest;
 pub use params::{ParamError, validate_params};
 pub use parse::{MAX_BYTES, ParseOutcome, parse};
-pub use suggest::nearest;
 pub use yaml::to_yaml;

@@ -3,7 +3,8 @@
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-use crate::suggest::{nearest, pointer_segment};
+use crate::names::pointer_segment;
+use nexus_expr::nearest;
 
 /// What is wrong with one parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]

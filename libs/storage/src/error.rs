@@ -187,6 +187,15 @@ impl Error {
         }
     }
 
+    /// What a database says of a key that is there already; for models of one.
+    #[must_use]
+    pub fn duplicate() -> Self {
+        Self::Database {
+            kind: ErrorKind::Duplicate,
+            source: sqlx::Error::Protocol("the key is there already".into()),
+        }
+    }
+
     /// No answer came in time.
     #[must_use]
     pub fn timed_out() -> Self {

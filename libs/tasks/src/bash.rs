@@ -10,12 +10,11 @@ use tokio::process::Command;
 
 use crate::input;
 use crate::options::Options;
-use crate::outcome::Failure;
 use crate::process::channel::{self, Attempt, Link};
 use crate::process::env::{Scratch, variables};
-use crate::process::{self, Exit, Streams, program};
-use crate::runner::{End, RunContext, exit_of, limits, passed};
+use crate::process::{self, Exit, Limits, Streams, program};
 use crate::user::TaskUser;
+use nexus_attempt::{End, Failure, RunContext};
 
 pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options) -> Result<String, End> {
     let memory = input::memory(fields.memory.as_deref())?;
@@ -33,7 +32,7 @@ pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options
         std::env::var(name).ok()
     })?;
     env.insert("NEXUS_OUTPUT".to_owned(), output.display().to_string());
-    passed(ctx).await?;
+    ctx.passed().await?;
     let attempt = start(&bash, &script, scratch.path(), &env, memory, options)
         .map_err(|error| Failure::lost(format!("the worker cannot start a process: {error}")))?;
     let streams = Streams {
@@ -41,8 +40,8 @@ pub(crate) async fn run(fields: input::Bash, ctx: &RunContext, options: &Options
         stderr: attempt.stderr,
         data: None,
     };
-    let finished = process::supervise(Link::new(attempt.socket), streams, &[], ctx, limits(options)).await;
-    let finished = exit_of(finished, ctx)?;
+    let finished = process::supervise(Link::new(attempt.socket), streams, &[], ctx, Limits::of(options)).await;
+    let finished = finished.judged(ctx)?;
     match finished.exit {
         Exit::Code(0) => output::read(&output, options.max_output_bytes, options.user.as_ref())
             .await

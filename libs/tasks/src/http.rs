@@ -19,8 +19,7 @@ use reqwest::Response;
 use url::Url;
 
 use crate::input;
-use crate::outcome::Failure;
-use crate::runner::RunContext;
+use nexus_attempt::{Failure, RunContext};
 
 pub(crate) use egress::Egress;
 
@@ -29,7 +28,7 @@ const DEFAULT_MAX_SIZE: u64 = 1 << 20;
 pub(crate) async fn run(fields: input::Http, ctx: &RunContext, egress: &Egress) -> Result<String, Failure> {
     let max_size = match &fields.max_size {
         None => DEFAULT_MAX_SIZE,
-        Some(text) => crate::size::parse_size(text)
+        Some(text) => nexus_attempt::parse_size(text)
             .ok_or_else(|| Failure::invalid(format!("`max_size` must be a size such as 1MiB, not `{text}`")))?,
     };
     let expected = response::Expected::parse(&fields.expect)?;

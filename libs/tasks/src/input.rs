@@ -1,12 +1,10 @@
 //! The fields of each kind as they arrive: the file's, with every expression evaluated.
 
 use indexmap::IndexMap;
-use nexus_spec::{KindName, Span};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::outcome::Failure;
+use nexus_attempt::Failure;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Python {
@@ -63,75 +61,15 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Sql {
-    pub(crate) connection: Option<String>,
-    pub(crate) url: Option<String>,
-    pub(crate) statement: String,
-    #[serde(default)]
-    pub(crate) bind: IndexMap<String, Value>,
-    pub(crate) max_rows: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Grpc {
-    pub(crate) target: String,
-    pub(crate) method: String,
-    #[serde(default)]
-    pub(crate) message: Value,
-    #[serde(default)]
-    pub(crate) metadata: IndexMap<String, Value>,
-    pub(crate) deadline: Option<Span>,
-    pub(crate) tls: Option<GrpcTls>,
-    pub(crate) descriptor: Option<String>,
-    pub(crate) reflection: Option<bool>,
-    pub(crate) idempotent: Option<bool>,
-    pub(crate) max_size: Option<String>,
-    pub(crate) max_messages: Option<u32>,
-}
-
-/// Certificates as PEM text. No `Debug`: one of them is a private key.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
-pub(crate) struct GrpcTls {
-    pub(crate) ca: Option<String>,
-    pub(crate) cert: Option<String>,
-    pub(crate) key: Option<String>,
-    pub(crate) server_name: Option<String>,
-}
-
-impl std::fmt::Debug for GrpcTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GrpcTls")
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Deserialize)]
 pub(crate) struct Noop {
     #[serde(default)]
     pub(crate) output: Value,
 }
 
-/// Reads a kind's fields.
-pub(crate) fn read<T: DeserializeOwned>(kind: KindName, input: Value) -> Result<T, Failure> {
-    serde_json::from_value(input)
-        .map_err(|error| Failure::invalid(format!("the task's `{kind}` fields cannot be read: {error}")))
-}
-
-/// A value as text for an environment variable, a header or a query: strings as they are, `null` not at all,
-/// everything else as JSON.
-pub(crate) fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
 /// A `memory` field in bytes.
 pub(crate) fn memory(text: Option<&str>) -> Result<Option<u64>, Failure> {
     let Some(text) = text else { return Ok(None) };
-    crate::size::parse_size(text)
+    nexus_attempt::parse_size(text)
         .filter(|bytes| *bytes >= 16 << 20)
         .map(Some)
         .ok_or_else(|| Failure::invalid(format!("`memory` must be a size of at least 16MiB, not `{text}`")))

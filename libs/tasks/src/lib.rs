@@ -9,34 +9,24 @@
     reason = "a failure ends its attempt: it is made once and never on a hot path"
 )]
 
-mod address;
 mod bash;
-mod gate;
-mod grpc;
 mod http;
 mod input;
-mod logs;
 mod options;
-mod outcome;
 mod patience;
 mod priority;
 mod process;
 mod python;
-mod redact;
 mod runner;
-mod secrets;
-mod size;
-mod sql;
 pub mod supervisor;
 mod user;
 
-pub use gate::Gate;
-pub use logs::{LogLine, LogSink, LogStream};
+pub use nexus_attempt::{
+    Failure, FailureKind, Gate, LogLine, LogSink, LogStream, MASK, Outcome, Redactor, RunContext, SecretError,
+    SecretStore, parse_size,
+};
 pub use nexus_spec::KindName;
-pub use options::{Options, Supervisor};
-pub use outcome::{Failure, FailureKind, Outcome};
-pub use redact::{MASK, Redactor};
-pub use runner::{RunContext, TaskInput, TaskRunner};
-pub use secrets::{SecretError, SecretStore};
-pub use size::parse_size;
+pub use options::Options;
+pub use runner::{TaskInput, TaskRunner};
+pub use supervisor::Supervisor;
 pub use user::TaskUser;

@@ -1,40 +1,14 @@
 //! What an operator can set about running tasks.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::secrets::SecretStore;
+use nexus_attempt::SecretStore;
+use nexus_tasks_sql::Databases;
+
+use crate::supervisor::Supervisor;
 use crate::user::TaskUser;
-
-/// Command that runs [`crate::supervisor::main`]: the parent of each bash task.
-#[derive(Debug, Clone)]
-pub struct Supervisor {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
-}
-
-impl Supervisor {
-    /// The running program itself, which calls [`crate::supervisor::intercept`] first thing in `main`.
-    #[must_use]
-    pub fn this_program() -> Self {
-        Self {
-            // The link keeps working when the file is replaced by an upgrade.
-            program: PathBuf::from("/proc/self/exe"),
-            args: vec![OsString::from(crate::supervisor::SUBCOMMAND)],
-        }
-    }
-
-    /// Another program.
-    #[must_use]
-    pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            args: Vec::new(),
-        }
-    }
-}
 
 /// What an operator can set about running tasks.
 #[derive(Debug, Clone)]
@@ -90,6 +64,15 @@ impl Options {
             niceness: 10,
             scratch: None,
             secrets: Arc::new(SecretStore::from_env()),
+        }
+    }
+
+    /// What of it tells which databases `sql` tasks reach.
+    pub(crate) fn databases(&self) -> Databases<'_> {
+        Databases {
+            secrets: &self.secrets,
+            allow_private: self.allow_private,
+            max_output_bytes: self.max_output_bytes,
         }
     }
 }

@@ -19,11 +19,11 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{LogBudget, LogStream, Pump, Tail};
-use crate::outcome::Failure;
-use crate::runner::RunContext;
+use crate::options::Options;
 use channel::Link;
 use frames::Frame;
+use nexus_attempt::logs::{LogBudget, LogStream, Pump, Tail};
+use nexus_attempt::{End, Failure, RunContext};
 
 /// How long a keeper may take to kill everything before it counts as lost.
 const KILL_LIMIT: Duration = Duration::from_secs(15);
@@ -317,5 +317,33 @@ pub(crate) fn exit_failure(code: i32, stderr: &Tail) -> Failure {
         stack_trace: stderr.text().to_owned(),
         details: Some(serde_json::json!({"exit_code": code})),
         ..Failure::new("ExitCode", message)
+    }
+}
+
+impl Finished {
+    /// What the worker's own stop or loss makes of a finished process; otherwise how the process itself ended.
+    pub(crate) fn judged(self, ctx: &RunContext) -> Result<Self, End> {
+        match (&self.exit, self.stopped) {
+            (_, Some(Stop::Cancel)) => Err(End::Cancelled),
+            (_, Some(Stop::Timeout)) => Err(Failure {
+                stack_trace: self.stderr.text().to_owned(),
+                ..Failure::timeout(ctx.timeout)
+            }
+            .into()),
+            (Exit::Lost(problem), None) => Err(Failure::lost(problem.clone()).into()),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl Limits {
+    /// The limits of a process.
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            grace: options.kill_grace,
+            log_bytes: options.max_log_bytes,
+            // The task's own check comes first; a little more lets its failure through.
+            result_bytes: options.max_output_bytes + (256 << 10),
+        }
     }
 }

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use crate::input;
 use crate::options::Options;
-use crate::outcome::Failure;
 use crate::process::env::{Scratch, variables};
-use crate::process::{self, Exit, Finished, Streams, channel};
-use crate::runner::{End, RunContext, exit_of, limits};
+use crate::process::{self, Exit, Finished, Limits, Streams, channel};
+use nexus_attempt::{End, Failure, RunContext};
 
 pub(crate) use keepers::Keepers;
 use keepers::Source;
@@ -49,7 +48,7 @@ pub(crate) async fn run(
         memory,
     };
     let finished = attempt(&source, fields.isolation, &request, ctx, options, keepers).await?;
-    let finished = exit_of(finished, ctx)?;
+    let finished = finished.judged(ctx)?;
     match finished.exit {
         Exit::Code(0) => answer(&finished.result),
         Exit::Code(code) => Err(process::exit_failure(code, &finished.stderr).into()),
@@ -82,7 +81,7 @@ async fn attempt(
             stderr: attempt.stderr,
             data: Some(attempt.socket),
         };
-        let mut finished = process::supervise(hold.link, streams, request, ctx, limits(options)).await;
+        let mut finished = process::supervise(hold.link, streams, request, ctx, Limits::of(options)).await;
         if let (Exit::Lost(why), false, None) = (&finished.exit, finished.begun, finished.stopped) {
             problem.clone_from(why);
             continue;

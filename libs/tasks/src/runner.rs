@@ -3,23 +3,17 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_attempt::{End, Failure, Outcome, Redactor, RunContext, read};
 use nexus_spec::KindName;
+use nexus_tasks_grpc::Callers;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
-use crate::gate::Gate;
-use crate::grpc::Callers;
 use crate::http::Egress;
-use crate::logs::LogSink;
 use crate::options::Options;
-use crate::outcome::{Failure, Outcome};
-use crate::process::{Exit, Finished, Limits, Stop};
 use crate::python::Keepers;
-use crate::redact::Redactor;
-use crate::{bash, grpc, http, input, python, sql};
+use crate::{bash, http, input, python};
 
 /// A task to run: every expression evaluated, every secret filled in.
 #[derive(Debug, Clone)]
@@ -28,46 +22,6 @@ pub struct TaskInput {
     pub kind: String,
     /// The kind's fields.
     pub input: Value,
-}
-
-/// What surrounds one attempt.
-#[derive(Debug, Clone)]
-pub struct RunContext {
-    /// The execution's id.
-    pub execution: String,
-    /// The task's id.
-    pub task: String,
-    /// The attempt's number.
-    pub attempt: u32,
-    /// Stable over all attempts of the task.
-    pub idempotency_key: String,
-    /// The namespace of the execution.
-    pub namespace: Arc<str>,
-    /// W3C trace context; empty when there is none.
-    pub traceparent: String,
-    /// Stop the attempt after this long.
-    pub timeout: Duration,
-    /// Stops the attempt when cancelled.
-    pub cancel: CancellationToken,
-    /// Passed right before its code begins.
-    pub gate: Gate,
-    /// Takes its log.
-    pub logs: LogSink,
-    /// Takes the attempt's secrets out of everything that leaves it.
-    pub redactor: Arc<Redactor>,
-}
-
-/// Why an attempt gave no output.
-#[derive(Debug)]
-pub(crate) enum End {
-    Failed(Failure),
-    Cancelled,
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 /// Runs tasks. Cheap to clone; the clones share warm interpreters and connections.
@@ -138,25 +92,32 @@ impl TaskRunner {
         };
         match kind {
             KindName::Python => {
-                let fields = input::read(kind, task.input)?;
+                let fields = read(kind, task.input)?;
                 python::run(fields, ctx, &shared.options, &shared.keepers).await
             }
-            KindName::Bash => bash::run(input::read(kind, task.input)?, ctx, &shared.options).await,
+            KindName::Bash => bash::run(read(kind, task.input)?, ctx, &shared.options).await,
             KindName::Http => {
-                let fields = input::read(kind, task.input)?;
-                bounded(ctx, http::run(fields, ctx, &shared.egress)).await
+                let fields = read(kind, task.input)?;
+                ctx.bounded(http::run(fields, ctx, &shared.egress)).await
             }
             KindName::Sql => {
-                let fields = input::read(kind, task.input)?;
-                bounded(ctx, sql::run(fields, ctx, &shared.options)).await
+                let fields = read(kind, task.input)?;
+                ctx.bounded(nexus_tasks_sql::run(fields, ctx, &shared.options.databases()))
+                    .await
             }
             KindName::Grpc => {
-                let fields = input::read(kind, task.input)?;
-                bounded(ctx, grpc::run(fields, ctx, &shared.callers, &shared.options)).await
+                let fields = read(kind, task.input)?;
+                ctx.bounded(nexus_tasks_grpc::run(
+                    fields,
+                    ctx,
+                    &shared.callers,
+                    shared.options.max_output_bytes,
+                ))
+                .await
             }
             KindName::Noop => {
-                let fields: input::Noop = input::read(kind, task.input)?;
-                passed(ctx).await?;
+                let fields: input::Noop = read(kind, task.input)?;
+                ctx.passed().await?;
                 Ok(fields.output.to_string())
             }
         }
@@ -179,15 +140,6 @@ impl TaskRunner {
     }
 }
 
-/// Passes the gate, or hears that there is nothing to begin any more.
-pub(crate) async fn passed(ctx: &RunContext) -> Result<(), End> {
-    tokio::select! {
-        biased;
-        () = ctx.cancel.cancelled() => Err(End::Cancelled),
-        () = ctx.gate.pass() => Ok(()),
-    }
-}
-
 /// Makes a failure of a panic.
 async fn contained(work: impl Future<Output = Result<String, End>>) -> Result<String, End> {
     match AssertUnwindSafe(work).catch_unwind().await {
@@ -203,42 +155,6 @@ fn said(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no reason was given".to_owned())
 }
 
-/// Bounds a kind that runs inside the worker: dropping its future stops it.
-async fn bounded(ctx: &RunContext, work: impl Future<Output = Result<String, Failure>>) -> Result<String, End> {
-    tokio::select! {
-        biased;
-        () = ctx.cancel.cancelled() => Err(End::Cancelled),
-        ended = tokio::time::timeout(ctx.timeout, work) => match ended {
-            Ok(ended) => ended.map_err(End::Failed),
-            Err(_) => Err(Failure::timeout(ctx.timeout).into()),
-        },
-    }
-}
-
-/// What the worker's own stop or loss makes of a finished process; otherwise how the process itself ended.
-pub(crate) fn exit_of(finished: Finished, ctx: &RunContext) -> Result<Finished, End> {
-    match (&finished.exit, finished.stopped) {
-        (_, Some(Stop::Cancel)) => Err(End::Cancelled),
-        (_, Some(Stop::Timeout)) => Err(Failure {
-            stack_trace: finished.stderr.text().to_owned(),
-            ..Failure::timeout(ctx.timeout)
-        }
-        .into()),
-        (Exit::Lost(problem), None) => Err(Failure::lost(problem.clone()).into()),
-        _ => Ok(finished),
-    }
-}
-
-/// The limits of a process.
-pub(crate) fn limits(options: &Options) -> Limits {
-    Limits {
-        grace: options.kill_grace,
-        log_bytes: options.max_log_bytes,
-        // The task's own check comes first; a little more lets its failure through.
-        result_bytes: options.max_output_bytes + (256 << 10),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +168,7 @@ mod tests {
             (failure.error_type.as_str(), failure.non_retryable),
             ("WorkerBroken", true)
         );
-        assert_eq!(failure.kind, crate::FailureKind::User);
+        assert_eq!(failure.kind, nexus_attempt::FailureKind::User);
         assert!(failure.message.contains("no way") && failure.message.contains("may have had effects"));
     }
 }

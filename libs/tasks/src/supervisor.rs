@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -32,6 +33,34 @@ const LOWERING_TRIES: u32 = 50;
 
 /// How long killing what a task left may take; a process in the kernel's hands cannot be waited for.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Command that runs [`main`]: the parent of each bash task.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Supervisor {
+    /// The running program itself, which calls [`intercept`] first thing in `main`.
+    #[must_use]
+    pub fn this_program() -> Self {
+        Self {
+            // The link keeps working when the file is replaced by an upgrade.
+            program: PathBuf::from("/proc/self/exe"),
+            args: vec![OsString::from(SUBCOMMAND)],
+        }
+    }
+
+    /// Another program.
+    #[must_use]
+    pub fn program(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+        }
+    }
+}
 
 /// Acts as the supervisor when the process was started as one. Call it first thing in `main`, before any thread exists.
 #[must_use]

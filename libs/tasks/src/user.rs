@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{Uid, User};
 
-use crate::options::Supervisor;
-use crate::outcome::Failure;
+use crate::supervisor::Supervisor;
+use nexus_attempt::Failure;
 
 /// A user for the processes of tasks. They have its own group and no others.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_execution_owner::trouble::Trouble;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-use crate::owner::trouble::Trouble;
 
 /// How long a write may fail before the replica says that it cannot store anything.
 const LASTING: Duration = Duration::from_secs(2);
@@ -73,7 +72,7 @@ impl Signs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::owner::trouble::Troubles;
+    use nexus_execution_owner::trouble::Troubles;
 
     #[tokio::test(start_paused = true)]
     async fn what_stands_in_the_way_is_told_while_it_does() {

@@ -1,7 +1,8 @@
 //! The workers that are connected here, as the owner's loop sees them: their free slots, and what they are told.
 
-use crate::owner::seats::{Seat, Seats, Workers};
-use crate::owner::{Granted, Verdict};
+use nexus_execution_owner::seats::{Seat, Seats, Workers};
+use nexus_execution_owner::{Granted, Verdict};
+
 use crate::sessions::Sessions;
 use crate::waiting::Waiting;
 

@@ -6,8 +6,7 @@ use nexus_api::common::v1::{Failure as ApiFailure, FailureKind as ApiKind};
 use nexus_api::execution::v1::{Attempt, Event, Execution, LogLine, Task, attempt, task};
 use nexus_api::time::{duration, duration_micros, timestamp};
 use nexus_engine::{Fact, Failure, FailureKind, Plan, TaskKey, TaskState};
-
-use crate::store::{ExecutionRow, LogRow, TaskRow, codec, facts};
+use nexus_execution_store::{ExecutionRow, LogRow, TaskRow, codec, facts};
 
 fn state_number(number: i64) -> i32 {
     i32::try_from(number).unwrap_or_default()

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use nexus_api::shard::v1::CloseSessionRequest;
+use nexus_execution_owner::LEASE;
+use nexus_execution_store::StoreError;
+use nexus_execution_store::membership::{Membership, in_time};
 use tokio::time::{Instant, sleep};
 
 use crate::Context;
-use crate::owner::LEASE;
 use crate::sessions::Closing;
-use crate::store::StoreError;
-use crate::store::membership::{Membership, in_time};
 
 /// How long one question to the store may take, and the wait before it is asked again.
 const CALL: Duration = Duration::from_secs(2);

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use nexus_execution_owner::OwnerError;
+use nexus_execution_store::StoreError;
 use tonic::Status;
 
-use crate::owner::OwnerError;
-use crate::store::StoreError;
+/// An error that callers are told of in the words of the API.
+pub(crate) trait ToApiError {
+    /// What they are told.
+    fn to_api_error(self) -> ApiError;
+}
 
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Fenced | StoreError::Conflict { .. } => Self::new(
+impl ToApiError for StoreError {
+    fn to_api_error(self) -> ApiError {
+        match &self {
+            StoreError::Fenced | StoreError::Conflict { .. } => ApiError::new(
                 ErrorReason::NotOwner,
                 "another process has taken the execution over; repeat the call",
             )
@@ -23,34 +28,34 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<OwnerError> for ApiError {
-    fn from(error: OwnerError) -> Self {
-        match error {
-            OwnerError::Overloaded { delay, .. } => Self::new(
+impl ToApiError for OwnerError {
+    fn to_api_error(self) -> ApiError {
+        match self {
+            OwnerError::Overloaded { delay, .. } => ApiError::new(
                 ErrorReason::Overloaded,
-                format!("{error}; repeat the call in {} s", delay.as_secs()),
+                format!("{self}; repeat the call in {} s", delay.as_secs()),
             )
             .retry_after(delay),
             OwnerError::Definitions(_) => {
-                Self::new(ErrorReason::StorageUnavailable, error.to_string()).retry_after(Duration::from_secs(1))
+                ApiError::new(ErrorReason::StorageUnavailable, self.to_string()).retry_after(Duration::from_secs(1))
             }
-            OwnerError::ShuttingDown => Self::new(ErrorReason::ShuttingDown, format!("{error}; repeat the call"))
+            OwnerError::ShuttingDown => ApiError::new(ErrorReason::ShuttingDown, format!("{self}; repeat the call"))
                 .retry_after(Duration::from_secs(1)),
-            OwnerError::NotOwner(_) => Self::new(ErrorReason::NotOwner, format!("{error}; repeat the call"))
+            OwnerError::NotOwner(_) => ApiError::new(ErrorReason::NotOwner, format!("{self}; repeat the call"))
                 .retry_after(Duration::from_secs(1)),
-            OwnerError::OwnerChanged => Self::new(
+            OwnerError::OwnerChanged => ApiError::new(
                 ErrorReason::NotOwner,
-                format!("{error}; repeat the call, with the same request_id if it has one"),
+                format!("{self}; repeat the call, with the same request_id if it has one"),
             )
             .retry_after(Duration::from_secs(1)),
             OwnerError::RequestIdReused => {
                 nexus_service::idempotency::reused("for a start with other params, labels or revision")
             }
-            OwnerError::NotLive(id) => Self::new(
+            OwnerError::NotLive(id) => ApiError::new(
                 ErrorReason::ExecutionClosed,
                 format!("execution {id} has ended already"),
             ),
-            OwnerError::Store(error) => error.into(),
+            OwnerError::Store(error) => error.to_api_error(),
         }
     }
 }
@@ -73,6 +78,6 @@ pub(crate) fn task_not_found(execution: &str, task: &str) -> Status {
 }
 
 /// Any error of the service as a status.
-pub(crate) fn status(error: impl Into<ApiError>) -> Status {
-    error.into().into()
+pub(crate) fn status(error: impl ToApiError) -> Status {
+    error.to_api_error().into()
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_execution_store::StoreError;
+use nexus_execution_store::feed::{Feed, READERS, Removed};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +15,6 @@ use nexus_mesh::Clock;
 
 use crate::metrics;
 use crate::retention::Turn;
-use crate::store::StoreError;
-use crate::store::feed::{Feed, READERS, Removed};
 
 /// How often it is looked for what may go; replicas look at different times.
 const ROUND: Duration = Duration::from_secs(15);
@@ -109,10 +109,10 @@ async fn round(feed: &dyn Feed, now: i64, before: i64) -> Result<(), StoreError>
 mod tests {
     use super::*;
     use crate::retention::Always;
-    use crate::store::Store;
-    use crate::store::feed::{NewReader, Position};
-    use crate::store::memory::MemoryStore;
-    use crate::store::samples::{claimed, fresh};
+    use nexus_execution_store::Store;
+    use nexus_execution_store::feed::{NewReader, Position};
+    use nexus_execution_store::memory::MemoryStore;
+    use nexus_execution_store::samples::{claimed, fresh};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_acknowledged_goes_in_time_and_what_is_not_when_it_is_too_old() {
@@ -125,7 +125,7 @@ mod tests {
         };
         store.register_now(reader, 0);
         for _ in 0..3 {
-            let id = crate::ids::Ids::system().execution_in(&[1]);
+            let id = nexus_execution_store::Ids::system().execution_in(&[1]);
             store.commit(fence, &[fresh(id)]).await.expect("commit");
         }
         let at = Position { shard: 1, number: 1 };

@@ -1,7 +1,7 @@
 //! The execution service: executions, tasks, attempts, history, queues and worker leases.
 //!
 //! Invariants:
-//! - An execution changes only in the [`owner`]'s loop, and only as `nexus-engine` decides.
+//! - An execution changes only in the owner's loop (`nexus-execution-owner`), and only as `nexus-engine` decides.
 //! - Nobody is told of a change before it is stored.
 //! - Nothing on the way of a task reads the database: state is in memory, and one commit carries many executions.
 
@@ -12,11 +12,8 @@ mod ending;
 mod error;
 mod feed_keeping;
 mod feed_service;
-mod ids;
 pub mod metrics;
-mod notify;
 mod operations;
-pub mod owner;
 mod plans;
 mod replication;
 pub mod results;
@@ -25,7 +22,6 @@ mod service;
 pub mod sessions;
 mod shard_operations;
 mod shard_service;
-pub mod store;
 mod waiting;
 mod worker_operations;
 mod worker_service;
@@ -36,6 +32,11 @@ use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
 use nexus_api::feed::v1::feed_service_server::FeedServiceServer;
 use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
+use nexus_execution_owner::notify::Notifier;
+use nexus_execution_owner::{self as owner, Owner};
+use nexus_execution_store::Store;
+use nexus_execution_store::feed::Feed;
+use nexus_execution_store::membership::Membership;
 use nexus_mesh::{Clock, Transport};
 use nexus_service::Background;
 use nexus_streams::{Dispatch, Lend};
@@ -44,22 +45,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use feed_keeping::FeedKeeping;
-pub use ids::{ExecutionId, Ids, SHARDS};
-pub use owner::{Limits, OwnerError, Recovered};
+pub use nexus_execution_owner::{Limits, OwnerError, Recovered};
+pub use nexus_execution_store::{ExecutionId, Ids};
 pub use replication::{Connect, Replication};
 pub use retention::{Always, Retention, Turn};
 
 use condition::Signs;
 use connected::Connected;
-use notify::Notifier;
-use owner::Owner;
 use plans::Plans;
 use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways};
 use results::Results;
 use sessions::Sessions;
-use store::Store;
-use store::feed::Feed;
-use store::membership::Membership;
 use waiting::Waiting;
 
 /// Largest message that is taken: a report of several outputs.
@@ -317,7 +313,7 @@ impl Parts {
         owner::Dependencies {
             store: Arc::clone(&dependencies.store),
             dispatch: Arc::clone(&dependencies.dispatch),
-            plans: self.plans.clone(),
+            plans: Arc::new(self.plans.clone()),
             workers: Arc::new(Connected {
                 waiting: self.waiting.clone(),
                 sessions: self.sessions.clone(),

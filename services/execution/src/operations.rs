@@ -16,14 +16,13 @@ use std::time::Duration;
 
 use nexus_api::error::ApiError;
 use nexus_api::{ErrorReason, Namespace};
+use nexus_execution_owner::OwnerError;
+use nexus_execution_store::{ExecutionId, ExecutionRow};
 use tokio::time::sleep;
 use tonic::Status;
 
 use crate::Context;
 use crate::error::{execution_not_found, status};
-use crate::ids::ExecutionId;
-use crate::owner::OwnerError;
-use crate::store::ExecutionRow;
 
 /// How long a store that takes no writes is waited for before whoever asks is told.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use moka::future::Cache;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::definitions::v1::{GetRevisionRequest, GetWorkflowRequest, Revision};
 use nexus_api::error::ApiError;
 use nexus_api::{ErrorReason, Namespace};
 use nexus_engine::Plan;
+use nexus_execution_owner::plans::Missing;
 use nexus_mesh::Transport;
 use nexus_spec::model::Workflow;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 /// Tasks that the cached plans may have together.
 const CACHED_TASKS: u64 = 500_000;
@@ -141,6 +143,25 @@ fn load(namespace: &Namespace, revision: &Revision) -> Result<Loaded, Status> {
         workflow,
         plan: Arc::new(plan),
     })
+}
+
+/// The owner takes plans of revisions from here.
+#[async_trait]
+impl nexus_execution_owner::plans::Plans for Plans {
+    async fn plan(&self, namespace: &Namespace, workflow: &str, revision: u32) -> Result<Arc<Plan>, Missing> {
+        match self.revision(namespace, workflow, revision).await {
+            Ok(loaded) => Ok(Arc::clone(&loaded.plan)),
+            Err(error) if is_passing(error.code()) => Err(Missing::Now(error.message().to_owned())),
+            Err(error) => Err(Missing::Ever(error.message().to_owned())),
+        }
+    }
+}
+
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
+    )
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_execution_store::membership::Membership;
 use nexus_mesh::Transport;
 use nexus_streams::Lend;
 
@@ -24,8 +25,6 @@ pub(crate) use membership::{Keeper, Nudge, Ways};
 pub(crate) use own_address::OwnAddress;
 pub(crate) use peers::{DIRECTIVES, Peer, Peers, direct, request};
 pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
-
-use crate::store::membership::Membership;
 
 /// A replica that does not renew its membership for this long is taken out, and its shards go to others.
 pub(crate) const MEMBERSHIP: Duration = Duration::from_secs(8);

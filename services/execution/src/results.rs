@@ -9,11 +9,10 @@ use async_trait::async_trait;
 use moka::Expiry;
 use moka::future::Cache;
 use nexus_engine::{Output, TaskPlan};
-use nexus_spec::expr::Rendered;
+use nexus_execution_owner::Kept;
+use nexus_expr::Rendered;
 use nexus_streams::redis::cache::Cache as RedisCache;
 use sha2::{Digest, Sha256};
-
-use crate::owner::Kept;
 
 /// Bytes that are kept in memory at most.
 const MAX_BYTES: u64 = 64 << 20;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use nexus_execution_store::Store;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use nexus_mesh::Clock;
 
 use crate::metrics;
-use crate::store::Store;
 
 /// How often it is looked for what may go; replicas look at different times.
 const ROUND: Duration = Duration::from_secs(60);
@@ -89,7 +89,7 @@ async fn round(store: &dyn Store, before: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memory::MemoryStore;
+    use nexus_execution_store::memory::MemoryStore;
 
     #[derive(Debug)]
     struct Never;

@@ -12,12 +12,12 @@ use nexus_api::shard::v1::SessionDirective;
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
 };
+use nexus_execution_owner::{LEASE, SessionRef, Verdict};
+use nexus_execution_store::Ids;
 use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::ids::Ids;
-use crate::owner::{LEASE, SessionRef, Verdict};
 use crate::{Context, ending};
 
 pub use open::Full;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1 as api;
+use nexus_execution_owner::SessionRef;
+use nexus_execution_store::ExecutionId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -12,9 +14,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::Context;
-use crate::ids::ExecutionId;
 use crate::operations::{cancel, start};
-use crate::owner::SessionRef;
 use crate::replication::{self, not_owner, words};
 use crate::worker_operations::{heartbeat, lease, logs, report};
 

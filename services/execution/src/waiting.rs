@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use nexus_execution_owner::seats::{Seat, Seats};
+use nexus_execution_owner::{Granted, SessionRef};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-
-use crate::owner::seats::{Seat, Seats};
-use crate::owner::{Granted, SessionRef};
 
 /// Leases on their way to one worker at most.
 pub(crate) const HANDED: usize = 256;

@@ -10,10 +10,10 @@ pub(crate) mod stream;
 
 use nexus_api::error::ApiError;
 use nexus_api::{ErrorReason, Namespace};
+use nexus_execution_owner::SessionRef;
 use tonic::Status;
 
 use crate::Context;
-use crate::owner::SessionRef;
 use crate::replication::{Peer, Place};
 
 /// Output of one task in bytes at most.

@@ -122,7 +122,7 @@ fn completion(shell: clap_complete::Shell, output: &Output) -> Result<Exit, CliE
 
 fn version(output: &Output) -> Result<Exit, CliError> {
     let version = env!("CARGO_PKG_VERSION");
-    let failpoints = nexus_mesh::failpoint::COMPILED_IN;
+    let failpoints = nexus_failpoint::COMPILED_IN;
     match output.format() {
         Format::Table if failpoints => output.line(&format!("nexus {version} (with failpoints, for tests only)"))?,
         Format::Table => output.line(&format!("nexus {version}"))?,

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    nexus_mesh::failpoint::arm();
+    nexus_failpoint::arm();
     // Refused only when a provider was chosen before, which nobody does.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nexus_api::Namespace;
 use nexus_api::worker::v1::{LeasedTask, TaskReport};
-use nexus_mesh::failpoint::kill_here;
+use nexus_failpoint::kill_here;
 use nexus_tasks::{
     Failure, Gate, KindName, LogSink, Outcome, Redactor, RunContext, SecretStore, TaskInput, TaskRunner,
 };

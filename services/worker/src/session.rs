@@ -8,7 +8,7 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, HeartbeatTasksResponse, LeasedTask, PollTasksRequest, ReportTasksRequest,
     ReportTasksResponse, StreamTasksResponse, report_result,
 };
-use nexus_mesh::failpoint::kill_here;
+use nexus_failpoint::kill_here;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 

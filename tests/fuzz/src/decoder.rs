@@ -4,7 +4,7 @@
 //! An input is either a line `kind task attempt state` with the event's data below it, or a document.
 
 use nexus_engine::Plan;
-use nexus_execution::store::facts::{EventColumns, event, event_columns};
+use nexus_execution_store::facts::{EventColumns, event, event_columns};
 use nexus_spec::Workflow;
 
 pub(crate) const WORDS: &[&str] = &[

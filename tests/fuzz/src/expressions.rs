@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use nexus_spec::expr::{Condition, MAX_DEPTH, MAX_OUTPUT, Scope, TaskView, Template};
+use nexus_expr::{Condition, MAX_DEPTH, MAX_OUTPUT, Scope, TaskView, Template};
 use serde_json::{Value, json};
 
 pub(crate) const WORDS: &[&str] = &[

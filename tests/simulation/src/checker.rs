@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use nexus_engine::{Execution, Plan, TaskKey};
-use nexus_execution::ExecutionId;
+use nexus_execution_store::ExecutionId;
 
 pub use leases::Begun;
 

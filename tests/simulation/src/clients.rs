@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use nexus_engine::Output;
-use nexus_execution::ExecutionId;
-use nexus_execution::owner::{Message, NewExecution, OwnerError, Started};
-use nexus_execution::store::RequestKey;
+use nexus_execution_owner::{Message, NewExecution, OwnerError, Started};
+use nexus_execution_store::{ExecutionId, RequestKey};
 use serde_json::json;
 use tokio::sync::oneshot;
 

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use nexus_execution::SHARDS;
-use nexus_execution::owner::core::{Core, Output, Stats};
-use nexus_execution::owner::seats::Seats;
-use nexus_execution::owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
 use nexus_execution::sessions::Sessions;
-use nexus_execution::store::{Change, Fence, Silence};
+use nexus_execution_owner::core::{Core, Output, Stats};
+use nexus_execution_owner::seats::Seats;
+use nexus_execution_owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
+use nexus_execution_store::{Change, Fence, SHARDS, Silence};
 use nexus_streams::{Dispatch, Entry, MemoryDispatch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -144,7 +143,7 @@ impl World {
         let silences: Vec<Silence> = silences.collect();
         let Some(owner) = self.owner(number) else { return };
         owner.core.know_silences(silences, now);
-        let mut recovered = nexus_execution::Recovered::default();
+        let mut recovered = nexus_execution_owner::Recovered::default();
         let mut broken = Vec::new();
         for (row, tasks) in open {
             let plan = plans.iter().find(|plan| plan.workflow == row.workflow).cloned();

@@ -1,7 +1,7 @@
 //! Slots of waiting workers that an owner may fill, and the leases that come to them with its commits.
 
-use nexus_execution::owner::Granted;
-use nexus_execution::owner::seats::{Seat, Seats};
+use nexus_execution_owner::Granted;
+use nexus_execution_owner::seats::{Seat, Seats};
 use parking_lot::Mutex;
 
 use crate::world::World;

@@ -1,8 +1,7 @@
 //! How owners write their batches: over a store that fails, stalls and loses answers.
 
-use nexus_execution::SHARDS;
-use nexus_execution::owner::commit::{Remedy, remedy};
-use nexus_execution::store::StoreError;
+use nexus_execution_owner::commit::{Remedy, remedy};
+use nexus_execution_store::{SHARDS, StoreError};
 
 use crate::owners::Writing;
 use crate::world::{Happening, World};

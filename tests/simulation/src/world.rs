@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
-use nexus_execution::Ids;
-use nexus_execution::owner::core::Now;
-use nexus_execution::owner::{Limits, Message, Verdict as Directive};
-use nexus_execution::store::StoreError;
-use nexus_execution::store::memory::MemoryStore;
+use nexus_execution_owner::core::Now;
+use nexus_execution_owner::{Limits, Message, Verdict as Directive};
+use nexus_execution_store::memory::MemoryStore;
+use nexus_execution_store::{Ids, StoreError};
 use nexus_streams::Entry;
 
 use crate::Verdict;

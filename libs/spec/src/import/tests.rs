@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::expr::Scope;
 use crate::model::Kind;
+use nexus_expr::Scope;
 
 const OLD: &str = r#"{
   "name": "Nightly ETL", "description": "Old one", "schedule_cron": "0 6 * * *",

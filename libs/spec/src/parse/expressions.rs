@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::findings::{Finding, Findings};
 use super::reader::Path;
 use crate::codes;
-use crate::expr::{Condition, ExprError, References, Template};
 use crate::source::{Data, Node, Place};
-use crate::suggest::nearest;
+use nexus_expr::{Condition, ExprError, References, Template, nearest};
 
 /// A place where a task is named.
 #[derive(Debug, Clone)]

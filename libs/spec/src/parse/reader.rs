@@ -2,8 +2,9 @@
 
 use super::findings::{Finding, Findings};
 use crate::codes;
+use crate::names::pointer_segment;
 use crate::source::{Data, Entry, Node, Place};
-use crate::suggest::{nearest, pointer_segment};
+use nexus_expr::nearest;
 
 /// Where a value stands in the document: a chain of keys that becomes a JSON pointer only when something is said.
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ use super::tasks::RawTask;
 use crate::codes;
 use crate::model::TriggerRule;
 use crate::source::Place;
-use crate::suggest::nearest;
+use nexus_expr::nearest;
 
 /// Checks the edges; the graph comes back when they are sound.
 pub(super) fn check(tasks: &[(String, RawTask)], expressions: &Expressions, findings: &mut Findings) -> Option<Graph> {

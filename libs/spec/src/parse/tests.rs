@@ -310,8 +310,8 @@ fn sizes_and_depths_are_bounded_just_over_and_not_just_under() {
             "x".repeat(length - 2)
         )))
     };
-    assert!(expression(crate::expr::MAX_SOURCE).is_empty());
-    assert_eq!(expression(crate::expr::MAX_SOURCE + 1), [codes::BAD_EXPRESSION]);
+    assert!(expression(nexus_expr::MAX_SOURCE).is_empty());
+    assert_eq!(expression(nexus_expr::MAX_SOURCE + 1), [codes::BAD_EXPRESSION]);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use super::findings::{Finding, Findings};
 use super::reader::{Fields, Path, entries};
 use crate::codes;
 use crate::duration::Span;
+use crate::names::{is_id, to_id};
 use crate::size;
 use crate::source::{Data, Node};
-use crate::suggest::{is_id, nearest, to_id};
+use nexus_expr::nearest;
 
 /// Reads values of one map and says what is wrong with them.
 pub(super) struct Values<'a, 'n> {

@@ -11,10 +11,10 @@ use super::tasks::{self, PRIORITIES, RawTask};
 use super::values::Values;
 use super::{MAX_DESCRIPTION, MAX_TASKS, handles, references};
 use crate::codes;
-use crate::expr::Template;
 use crate::model::{Defaults, Retry, Workflow};
 use crate::params;
 use crate::source::{Data, Node, Place};
+use nexus_expr::Template;
 
 const WORKFLOW: Shape = Shape {
     name: "a workflow",

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 
-use crate::outcome::Failure;
 use crate::user::TaskUser;
+use nexus_attempt::Failure;
 
 /// Reads the file a script wrote.
 pub(super) async fn read(path: &Path, limit: usize, user: Option<&TaskUser>) -> Result<String, Failure> {

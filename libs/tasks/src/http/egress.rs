@@ -6,8 +6,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
-use crate::address;
-use crate::outcome::Failure;
+use nexus_attempt::{Failure, address};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 

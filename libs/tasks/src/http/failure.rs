@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use crate::address::{self, Refused};
-use crate::outcome::Failure;
+use nexus_attempt::Failure;
+use nexus_attempt::address::{self, Refused};
 
 /// The failure for a client error. Addresses are shown without their credentials and queries.
 pub(super) fn of(error: &reqwest::Error, url: &Url) -> Failure {

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::request::Prepared;
-use crate::outcome::Failure;
+use nexus_attempt::Failure;
 
 /// The request that a redirect asks for; nothing when the answer is none. Credentials do not go to another origin.
 pub(super) fn next(

@@ -5,9 +5,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
-use crate::input::{self, text_of};
-use crate::outcome::Failure;
-use crate::runner::RunContext;
+use crate::input;
+use nexus_attempt::{Failure, RunContext, text_of};
 
 /// A request that is ready to be sent, and sent again after a redirect.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::outcome::{Failure, cut_end};
+use nexus_attempt::{Failure, cut_end};
 
 /// How much of an unexpected body the failure shows.
 const BODY_HEAD: usize = 2 * 1024;
@@ -32,7 +32,7 @@ impl Expected {
 }
 
 fn range(pattern: &Value) -> Result<(u16, u16), Failure> {
-    let text = crate::input::text_of(pattern).unwrap_or_default();
+    let text = nexus_attempt::text_of(pattern).unwrap_or_default();
     if let Some(class) = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok())
         && (1..=5).contains(&class)
     {

@@ -7,10 +7,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::input::text_of;
-use crate::outcome::Failure;
-use crate::runner::RunContext;
 use crate::user::TaskUser;
+use nexus_attempt::{Failure, RunContext, text_of};
 
 /// Variables of the worker that a task may see; everything else could be a secret.
 const PASSED_ON: &[&str] = &["PATH", "HOME", "USER", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::outcome::Failure;
+use nexus_attempt::Failure;
 
 /// The program as a path: a name without a slash is looked for on `search`.
 fn find(program: &Path, search: &OsStr) -> Option<PathBuf> {

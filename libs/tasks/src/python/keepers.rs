@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::zygote::Zygote;
 use crate::input::Isolation;
 use crate::options::Options;
-use crate::outcome::Failure;
 use crate::process::channel::Link;
+use nexus_attempt::Failure;
 
 /// Most processes that rest and have run nothing: enough for a step after the other, few enough to be forgotten.
 const MOST_FRESH: usize = 16;

@@ -15,11 +15,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use crate::options::Options;
-use crate::outcome::Failure;
 use crate::patience::patiently;
 use crate::process::channel::{self, Link};
 use crate::process::program;
 use crate::user::TaskUser;
+use nexus_attempt::Failure;
 
 /// What a task's process does; also the whole of an interpreter that is started for one task.
 const TASK: &str = include_str!("task.py");

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
-use nexus_mesh::failpoint::kill_here;
+use nexus_failpoint::kill_here;
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};

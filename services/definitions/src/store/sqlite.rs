@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
-use nexus_mesh::failpoint::kill_here;
+use nexus_failpoint::kill_here;
 use nexus_service::idempotency::RequestKey;
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use serde_json::{Value, json};

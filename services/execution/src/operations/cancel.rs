@@ -4,13 +4,13 @@ use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{CancelExecutionRequest, CancelExecutionResponse};
 use nexus_api::shard::v1::EndExecutionRequest;
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::OwnerError;
+use nexus_execution_store::ExecutionId;
+use nexus_failpoint::kill_here;
 use tonic::Status;
 
 use super::{CALL, find, get, unless_stuck};
 use crate::Context;
-use crate::ids::ExecutionId;
-use crate::owner::OwnerError;
 use crate::replication::{Place, is_elsewhere, request};
 
 /// Bytes of a reason at most.

@@ -10,12 +10,12 @@ use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use nexus_api::feed::v1 as api;
 use nexus_api::time::{duration, timestamp};
+use nexus_execution_store::SHARDS;
+use nexus_execution_store::feed::{Extent, Position, Reader};
 use tonic::Status;
 
 use crate::Context;
 use crate::error::status;
-use crate::ids::SHARDS;
-use crate::store::feed::{Extent, Position, Reader};
 
 /// Characters of a reader's name at most.
 const LONGEST_NAME: usize = 63;

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use nexus_api::Namespace;
 use nexus_api::execution::v1::{Execution, ExecutionView, GetExecutionRequest, GetExecutionResponse};
 use nexus_engine::TaskState;
+use nexus_execution_store::{ExecutionId, ExecutionRow, TaskCounts};
 use tonic::Status;
 
 use super::tasks;
 use crate::Context;
 use crate::convert;
 use crate::error::{execution_not_found, status};
-use crate::ids::ExecutionId;
-use crate::store::{ExecutionRow, TaskCounts};
 
 /// Tasks that come with an execution at most.
 const MAX_TASKS: u32 = 1_000;

@@ -3,6 +3,7 @@
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListExecutionsRequest, ListExecutionsResponse, execution};
 use nexus_api::{ErrorReason, Namespace};
+use nexus_execution_store::{ExecutionId, ListFilter, codec};
 use nexus_service::page;
 use nexus_storage::filter::{self, Field, Operator, Term};
 use tonic::Status;
@@ -11,8 +12,6 @@ use super::get;
 use crate::Context;
 use crate::convert;
 use crate::error::status;
-use crate::ids::ExecutionId;
-use crate::store::{ListFilter, codec};
 
 const FIELDS: &[Field] = &[
     ("workflow", &[Operator::Equal]),

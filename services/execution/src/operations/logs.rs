@@ -4,6 +4,7 @@ use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{ListLogsRequest, ListLogsResponse, TailLogsRequest, TailLogsResponse};
 use nexus_engine::Plan;
+use nexus_execution_store::{ExecutionRow, LogQuery};
 use nexus_service::page;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,7 +14,6 @@ use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{status, task_not_found};
-use crate::store::{ExecutionRow, LogQuery};
 
 /// Lines of one message at most; a line has at most 16 KiB, so a message stays under tonic's 4 MiB.
 const BATCH: u32 = 200;
@@ -100,7 +100,7 @@ pub(crate) async fn tail(context: &Context, namespace: &Namespace, request: Tail
                 () = super::look_again(&context) => {}
                 () = sender.closed() => return,
                 () = context.leaving.cancelled() => {
-                    let error = crate::owner::OwnerError::ShuttingDown;
+                    let error = nexus_execution_owner::OwnerError::ShuttingDown;
                     return drop(sender.send(Err(status(error))).await);
                 }
             }

@@ -8,7 +8,9 @@ use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionR
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_api::{ErrorReason, Namespace};
 use nexus_engine::Plan;
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::NewExecution;
+use nexus_execution_store::{ExecutionId, RequestKey};
+use nexus_failpoint::kill_here;
 use nexus_service::idempotency;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,11 +20,8 @@ use tonic::Status;
 use super::{CALL, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
-use crate::ids::ExecutionId;
-use crate::owner::NewExecution;
 use crate::plans::Loaded;
 use crate::replication::{self, Place, is_elsewhere};
-use crate::store::RequestKey;
 
 /// Parameters in bytes at most.
 const MAX_PARAMS: usize = 512 << 10;
@@ -226,7 +225,7 @@ async fn known_start(context: &Context, key: Option<&RequestKey>) -> Result<Opti
     match context.store.request(&key.key).await.map_err(status)? {
         None => Ok(None),
         Some((id, fingerprint)) if fingerprint == key.fingerprint => Ok(Some(Answer::known(id, true))),
-        Some(_) => Err(status(crate::owner::OwnerError::RequestIdReused)),
+        Some(_) => Err(status(nexus_execution_owner::OwnerError::RequestIdReused)),
     }
 }
 

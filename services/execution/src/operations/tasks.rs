@@ -2,6 +2,7 @@
 
 use nexus_api::Namespace;
 use nexus_api::execution::v1::{GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, Task};
+use nexus_execution_store::ExecutionRow;
 use nexus_service::page;
 use tonic::Status;
 
@@ -9,7 +10,6 @@ use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{status, task_not_found};
-use crate::store::ExecutionRow;
 
 /// A page ends before the task whose output would make it larger than this.
 const MAX_BYTES: usize = 2 << 20;

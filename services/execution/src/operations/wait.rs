@@ -7,12 +7,12 @@ use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{WaitExecutionRequest, WaitExecutionResponse};
 use nexus_api::time::duration_micros;
 use nexus_engine::ExecutionState;
+use nexus_execution_owner::OwnerError;
 use tonic::Status;
 
 use super::get;
 use crate::Context;
 use crate::error::{execution_not_found, status};
-use crate::owner::OwnerError;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -63,7 +63,7 @@ pub(crate) async fn watch(
                 () = super::look_again(&context) => {}
                 () = sender.closed() => return,
                 () = context.leaving.cancelled() => {
-                    let error = crate::owner::OwnerError::ShuttingDown;
+                    let error = nexus_execution_owner::OwnerError::ShuttingDown;
                     return drop(sender.send(Err(status(error))).await);
                 }
             }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nexus_api::shard::v1::{WatchChangesRequest, WatchChangesResponse};
+use nexus_execution_owner::notify::{Notifier, Told};
+use nexus_execution_store::ExecutionId;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Peer, Peers};
-use crate::ids::ExecutionId;
-use crate::notify::{Notifier, Told};
 
 /// How long opening a feed may take.
 const OPENING: Duration = Duration::from_secs(5);

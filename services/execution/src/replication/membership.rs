@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::Reins;
+use nexus_execution_owner::balance::{Moves, moves};
+use nexus_execution_owner::control::{Control, Handover};
+use nexus_execution_store::membership::{Replica, View, in_time};
+use nexus_execution_store::{Fence, Ids, SHARDS, StoreError};
+use nexus_failpoint::kill_here;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,12 +18,6 @@ use uuid::Uuid;
 
 use super::trust::Trust;
 use super::{MEMBERSHIP, RENEWAL, Replication, Router, TRUST};
-use crate::ids::{Ids, SHARDS};
-use crate::owner::Reins;
-use crate::owner::balance::{Moves, moves};
-use crate::owner::control::{Control, Handover};
-use crate::store::membership::{Replica, View, in_time};
-use crate::store::{Fence, StoreError};
 
 /// How long one question to the store may take.
 const CALL: Duration = Duration::from_secs(2);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use nexus_api::shard::v1::shard_service_client::ShardServiceClient;
 use nexus_api::shard::v1::{CloseSessionRequest, DirectLeasesRequest, NudgeRequest, SessionDirective};
+use nexus_execution_store::membership::Replica;
 use nexus_mesh::Transport;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -17,7 +18,6 @@ use uuid::Uuid;
 use super::Connect;
 use super::session_words::SessionWords;
 use crate::MAX_REQUEST;
-use crate::store::membership::Replica;
 
 /// A client of another replica.
 pub(crate) type Client = ShardServiceClient<Transport>;

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use nexus_api::ErrorReason;
 use nexus_api::error::{ApiError, reason_of};
+use nexus_execution_owner::control::Stays;
+use nexus_execution_store::SHARDS;
+use nexus_execution_store::membership::View;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -12,9 +15,6 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{Nudge, PATIENCE, Peer, Peers};
-use crate::ids::SHARDS;
-use crate::owner::control::Stays;
-use crate::store::membership::View;
 
 /// The first wait before an owner is looked for again, and the longest; it doubles in between.
 const FIRST_WAIT: Duration = Duration::from_millis(5);

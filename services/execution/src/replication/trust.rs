@@ -1,10 +1,9 @@
 //! Whether the membership was renewed lately enough to be sure of it. Watched apart from the renewing, which may hang on
 //! the database for several seconds: trust ends at its moment whatever the renewing is waiting for.
 
+use nexus_execution_owner::control::Control;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-
-use crate::owner::control::Control;
 
 /// Tells the owner's loop, and readiness, when trust ends and when there is some again.
 pub(crate) struct Trust {

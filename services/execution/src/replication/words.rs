@@ -2,9 +2,8 @@
 
 use nexus_api::shard::v1::{LeaseSubject, lease_subject};
 use nexus_engine::TaskKey;
-
-use crate::ids::ExecutionId;
-use crate::owner::{Subject, TokenSubject};
+use nexus_execution_owner::{Subject, TokenSubject};
+use nexus_execution_store::ExecutionId;
 
 /// A pointer in the words between replicas.
 pub(crate) fn pointer(pointer: &nexus_streams::Pointer) -> nexus_api::shard::v1::Pointer {

@@ -6,13 +6,13 @@ use futures::future::join_all;
 use nexus_api::Namespace;
 use nexus_api::shard::v1::ExtendLeasesRequest;
 use nexus_api::worker::v1::{Directive, HeartbeatTasksRequest, HeartbeatTasksResponse};
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::Verdict;
+use nexus_execution_store::shard_of_token;
+use nexus_failpoint::kill_here;
 use tonic::Status;
 
 use super::{session, split};
 use crate::Context;
-use crate::owner::Verdict;
-use crate::owner::shards::shard_of_token;
 use crate::replication::{Peer, request};
 use crate::sessions::directive;
 

@@ -7,16 +7,16 @@ use nexus_api::shard::v1::GrantLeasesRequest;
 use nexus_api::time::{duration, timestamp};
 use nexus_api::worker::v1::{LeasedTask, SecretPlaceholder};
 use nexus_engine::{Failure, FailureKind, Outcome};
-use nexus_mesh::failpoint::kill_here;
-use nexus_spec::expr::Rendered;
+use nexus_execution_owner::{Granted, SessionRef};
+use nexus_execution_store::ExecutionId;
+use nexus_expr::Rendered;
+use nexus_failpoint::kill_here;
 use nexus_streams::{Pointer, Taken};
 use tonic::Status;
 
 use super::{MAX_OUTPUT, shared, split};
 use crate::Context;
 use crate::error::status;
-use crate::ids::ExecutionId;
-use crate::owner::{Granted, SessionRef};
 use crate::replication::{Peer, request, words};
 use crate::results;
 

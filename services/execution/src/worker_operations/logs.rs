@@ -9,18 +9,16 @@ use nexus_api::error::ApiError;
 use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::Subject;
+use nexus_execution_owner::notify::Told;
+use nexus_execution_store::{ExecutionId, LogRow, shard_of_token};
+use nexus_failpoint::kill_here;
 use tonic::Status;
 
 use super::{at_most, session, split};
 use crate::Context;
 use crate::error::status;
-use crate::ids::ExecutionId;
-use crate::notify::Told;
-use crate::owner::Subject;
-use crate::owner::shards::shard_of_token;
 use crate::replication::{Peer, is_elsewhere, request, words};
-use crate::store::LogRow;
 
 /// How long another replica may take, and how long an owner is looked for.
 const CALL: Duration = Duration::from_secs(5);

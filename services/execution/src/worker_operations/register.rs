@@ -10,13 +10,13 @@ use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
 use nexus_api::{ErrorReason, Namespace};
+use nexus_execution_owner::{LEASE, MAX_LOG};
+use nexus_execution_store::membership::in_time;
 use tonic::Status;
 
 use super::{MAX_OUTPUT, unknown};
 use crate::error::status;
-use crate::owner::{LEASE, MAX_LOG};
 use crate::sessions::{self, HEARTBEAT};
-use crate::store::membership::in_time;
 use crate::{Context, ending};
 
 /// How long the store may take to number a session.

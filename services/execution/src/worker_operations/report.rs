@@ -12,7 +12,9 @@ use nexus_api::worker::v1::{
     LeasedTask, Released, ReportResult, ReportTasksRequest, ReportTasksResponse, TaskReport, report_result, task_report,
 };
 use nexus_engine::{Failure, FailureKind, LONGEST_ASKED_WAIT, Outcome, Output};
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::{Acceptance, SessionRef};
+use nexus_execution_store::shard_of_token;
+use nexus_failpoint::kill_here;
 use nexus_spec::Span;
 use serde::de::IgnoredAny;
 use tonic::Status;
@@ -21,8 +23,6 @@ use super::{MAX_OUTPUT, at_most, lease, session, shared, split};
 use crate::Context;
 use crate::convert::failure_from;
 use crate::error::status;
-use crate::owner::shards::shard_of_token;
-use crate::owner::{Acceptance, SessionRef};
 use crate::replication::{Peer, is_elsewhere, request};
 use crate::results;
 

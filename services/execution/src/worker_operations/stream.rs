@@ -10,7 +10,8 @@ use nexus_api::worker::v1::{
     HeartbeatTasksRequest, LeasedTask, PollTasksResponse, StreamTasksRequest, StreamTasksResponse,
     stream_tasks_request, stream_tasks_response,
 };
-use nexus_mesh::failpoint::kill_here;
+use nexus_execution_owner::{Granted, SessionRef};
+use nexus_failpoint::kill_here;
 use nexus_streams::{DispatchError, Taken};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,7 +22,6 @@ use tonic::{Status, Streaming};
 
 use super::register::MAX_SLOTS;
 use super::{heartbeat, lease, poll, report, session};
-use crate::owner::{Granted, SessionRef};
 use crate::waiting::{Desk, HANDED, Open};
 use crate::{Context, ending};
 

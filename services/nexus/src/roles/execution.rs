@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_execution::results::{MemoryResults, Results};
-use nexus_execution::store::postgres::PostgresStore;
-use nexus_execution::store::sqlite::SqliteStore;
-use nexus_execution::store::{Store, StoreError};
 use nexus_execution::{
     Always, Connect, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
 };
+use nexus_execution_sql::{PostgresStore, SqliteStore};
+use nexus_execution_store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::{steady_clock, system_clock, transport};
 use nexus_service::dependency::{self, Dependency};

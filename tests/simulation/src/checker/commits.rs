@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 
 use nexus_engine::{Event, Execution, ExecutionState, Fact, TaskKey, TaskState};
-use nexus_execution::ExecutionId;
-use nexus_execution::store::memory::MemoryStore;
-use nexus_execution::store::{Change, ExecutionRow, Fence, TaskRow};
+use nexus_execution_store::memory::MemoryStore;
+use nexus_execution_store::{Change, ExecutionId, ExecutionRow, Fence, TaskRow};
 
 use super::{Checker, Shadow, Told};
 use crate::counts::Counts;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nexus_execution::ExecutionId;
-use nexus_execution::store::feed::NewReader;
-use nexus_execution::store::memory::MemoryStore;
+use nexus_execution_store::ExecutionId;
+use nexus_execution_store::feed::NewReader;
+use nexus_execution_store::memory::MemoryStore;
 
 use super::Checker;
 

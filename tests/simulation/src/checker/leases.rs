@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nexus_engine::{Outcome, TaskKey, TaskState};
-use nexus_execution::ExecutionId;
-use nexus_execution::owner::Granted;
+use nexus_execution_owner::Granted;
+use nexus_execution_store::ExecutionId;
 use nexus_spec::model::Delivery;
 
 use super::{Checker, TaskOf, Told};

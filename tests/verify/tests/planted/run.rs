@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
-const SCHEMA: &str = include_str!("../../../../services/execution/migrations/sqlite/0001_executions.sql");
+const SCHEMA: &str = include_str!("../../../../services/execution/sql/migrations/sqlite/0001_executions.sql");
 const DEFINITIONS: &str = include_str!("../../../../services/definitions/migrations/sqlite/0001_workflows.sql");
 
 /// `a` is tried twice, `b` needs it and is at_most_once, `c` needs `b` and is at_least_once.

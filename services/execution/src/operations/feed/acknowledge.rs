@@ -1,12 +1,12 @@
 //! Notes what a reader needs no more.
 
 use nexus_api::feed::v1::{AcknowledgeFeedRequest, AcknowledgeFeedResponse};
+use nexus_execution_store::feed::Acknowledged;
 use tonic::Status;
 
 use super::{ahead, name, positions, unknown};
 use crate::Context;
 use crate::error::status;
-use crate::store::feed::Acknowledged;
 
 pub(crate) async fn acknowledge(
     context: &Context,

@@ -7,6 +7,8 @@ use nexus_api::error::ApiError;
 use nexus_api::feed::v1::{FeedEntry, ReadFeedRequest, ReadFeedResponse};
 use nexus_api::time::duration_micros;
 use nexus_engine::Event;
+use nexus_execution_owner::OwnerError;
+use nexus_execution_store::feed::{Entry, Page, Position, Refused, cut, judge};
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -14,8 +16,6 @@ use tonic::Status;
 
 use super::{ahead, find, name, positions, unknown};
 use crate::error::status;
-use crate::owner::OwnerError;
-use crate::store::feed::{Entry, Page, Position, Refused, cut, judge};
 use crate::{Context, convert, metrics};
 
 const ENTRIES: u32 = 500;

@@ -7,12 +7,12 @@ use nexus_api::error::ApiError;
 use nexus_api::feed::v1::register_reader_request::Start;
 use nexus_api::feed::v1::{RegisterReaderRequest, RegisterReaderResponse};
 use nexus_api::time::duration_micros;
+use nexus_execution_store::feed::{NewReader, READERS, Registered};
 use tonic::Status;
 
 use super::{find, name, shown};
 use crate::Context;
 use crate::error::status;
-use crate::store::feed::{NewReader, READERS, Registered};
 
 /// Between these a reader says after how much silence it is forgotten. What is kept at most is shorter as a rule, so a reader
 /// that says more would come back to nothing.

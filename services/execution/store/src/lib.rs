@@ -1,0 +1,343 @@
+//! The storage port: what the execution service asks of a database, in its own words. `nexus-execution-sql` has the
+//! adapters that hold the SQL; the [`memory`] is the model that simulations run over.
+
+pub mod codec;
+pub mod facts;
+pub mod feed;
+mod ids;
+pub mod membership;
+#[cfg(any(test, feature = "model"))]
+pub mod memory;
+#[cfg(any(test, feature = "model"))]
+pub mod samples;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nexus_api::Namespace;
+use nexus_engine::{Closing, Event, ExecutionState, Failure, TaskState};
+use nexus_storage::retry::Retriable;
+use uuid::Uuid;
+
+pub use ids::{ExecutionId, Ids, SHARDS, generation_of_token, shard_of_token};
+
+/// Proof of ownership: every write shows it. It is worth nothing any more once a newer owner has shut this one out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The owning process, under a name that is used once: who was shut out comes back under another.
+    pub owner: Uuid,
+    /// Grows with every owner that comes.
+    pub epoch: i64,
+}
+
+/// An execution without its tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRow {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The namespace that it belongs to, as its workflow does.
+    pub namespace: Namespace,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The revision that runs.
+    pub revision: u32,
+    /// Where it stands.
+    pub state: ExecutionState,
+    /// What ends it early.
+    pub closing: Option<Closing>,
+    /// Why it is ended early.
+    pub closing_reason: String,
+    /// Key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The trace that it was started in.
+    pub traceparent: String,
+    /// Number of its newest event.
+    pub sequence: u64,
+    /// When it was accepted.
+    pub created_at: i64,
+    /// When its first task was handed out.
+    pub started_at: Option<i64>,
+    /// When it became terminal.
+    pub finished_at: Option<i64>,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// Parameters as JSON text; empty where a call says so.
+    pub params: Arc<str>,
+    /// Output as JSON text; absent where a call says so.
+    pub output: Option<Arc<str>>,
+}
+
+/// A task of an execution. Tasks that nothing has happened to have no row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRow {
+    /// Position in the plan.
+    pub position: u32,
+    /// Where it stands.
+    pub state: TaskState,
+    /// How many leases it has had.
+    pub leases: u32,
+    /// How many of them were lost or given back.
+    pub returned: u32,
+    /// How many of those count against the cap.
+    pub infra_losses: u32,
+    /// When it first became ready.
+    pub scheduled_at: Option<i64>,
+    /// When it last became ready.
+    pub ready_at: Option<i64>,
+    /// When its first attempt began.
+    pub started_at: Option<i64>,
+    /// When its last attempt began.
+    pub attempt_started_at: Option<i64>,
+    /// When it became terminal.
+    pub finished_at: Option<i64>,
+    /// When its next attempt is due.
+    pub next_at: Option<i64>,
+    /// Worker that holds or last held the lease.
+    pub worker: Option<Arc<str>>,
+    /// The lease, while the task runs: so that a new owner of its shard takes it over.
+    pub lease: Option<LeaseKey>,
+    /// Why the last attempt did not succeed.
+    pub failure: Option<Failure>,
+    /// Output as JSON text.
+    pub output: Option<Arc<str>>,
+}
+
+/// A lease whose worker has not been heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// The lease.
+    pub token: Arc<str>,
+    /// For how long, in microseconds.
+    pub age: i64,
+}
+
+/// What a lease is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseKey {
+    /// Names the lease in reports and heartbeats.
+    pub token: Arc<str>,
+    /// The worker's session.
+    pub session: Arc<str>,
+}
+
+pub use nexus_service::idempotency::RequestKey;
+
+/// One execution's share of a commit.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Number of the newest event that the store has; 0 when the execution is new.
+    pub before: u64,
+    /// The execution as it is after the change.
+    pub execution: ExecutionRow,
+    /// The tasks that changed, as they are after it.
+    pub tasks: Vec<TaskRow>,
+    /// The events since `before`.
+    pub events: Vec<Event>,
+    /// The idempotency key that a new execution was started with.
+    pub request: Option<RequestKey>,
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Only of this namespace.
+    pub namespace: Namespace,
+    /// Only of this workflow.
+    pub workflow: Option<String>,
+    /// Only in this state.
+    pub state: Option<ExecutionState>,
+    /// Only with these labels.
+    pub labels: Vec<(String, String)>,
+    /// Only accepted after this time.
+    pub created_after: Option<i64>,
+    /// Only accepted before this time.
+    pub created_before: Option<i64>,
+}
+
+/// One line of a task's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    /// Position among all lines; given by the store, 0 before.
+    pub sequence: u64,
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Position of the task in the plan.
+    pub task: u32,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// Number of the line within the attempt.
+    pub line: u64,
+    /// When the worker read it.
+    pub at: i64,
+    /// Where it was written, as the contract numbers it.
+    pub stream: i32,
+    /// The line.
+    pub text: String,
+}
+
+/// Which log lines to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogQuery {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Only of the task at this position.
+    pub task: Option<u32>,
+    /// Only of this attempt.
+    pub attempt: Option<u32>,
+    /// Only after this line.
+    pub after: u64,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// How many tasks are in which state.
+pub type TaskCounts = Vec<(TaskState, u32)>;
+
+/// How long a task of some revision usually takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaskDuration {
+    /// The revision.
+    pub revision: u32,
+    /// Position of the task in its plan.
+    pub position: u32,
+    /// Mean seconds from lease to success.
+    pub mean_seconds: f64,
+    /// How many successes it is the mean of.
+    pub samples: u32,
+}
+
+/// The store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else owns the shards now: nothing of the batch was written.
+    #[error("the shards belong to another owner now")]
+    Fenced,
+    /// The store has other events than the writer believes: nothing of the batch was written.
+    #[error("execution {execution} has changed in the store")]
+    Conflict {
+        /// The execution.
+        execution: ExecutionId,
+    },
+    /// The store holds something that no version of NEXUS wrote.
+    #[error("the store is inconsistent: {0}")]
+    Inconsistent(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] nexus_storage::Error),
+}
+
+impl Retriable for StoreError {
+    fn is_retriable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_retriable())
+    }
+}
+
+/// What the execution service asks of a database.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes `owner` the only owner, of every shard, and shuts out whoever owned them before.
+    async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError>;
+
+    /// Writes all changes or none. A batch that was written before is recognised and answered with success, so a
+    /// commit whose answer was lost may simply be repeated.
+    async fn commit(&self, fence: Fence, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// A page of executions of some shards (of all, when none is named) that are not terminal, with their tasks, by id
+    /// after `after`.
+    async fn open_executions(
+        &self,
+        shards: &[u16],
+        after: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError>;
+
+    /// The execution that an idempotency key was used for, and the fingerprint of that request. The key says the namespace.
+    async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError>;
+
+    /// One execution.
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
+
+    /// The state of one execution of a namespace, for those who look often.
+    async fn execution_state(
+        &self,
+        namespace: &Namespace,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionState>, StoreError> {
+        let row = self.execution(id).await?.filter(|row| row.namespace == *namespace);
+        Ok(row.map(|row| row.state))
+    }
+
+    /// One execution, and how many of its tasks are in which state as [`Self::task_counts`] tells it.
+    async fn counted(&self, id: ExecutionId) -> Result<Option<(ExecutionRow, TaskCounts)>, StoreError> {
+        let Some(row) = self.execution(id).await? else {
+            return Ok(None);
+        };
+        let counts = self.task_counts(&[id]).await?.into_iter();
+        Ok(Some((row, counts.map(|(_, state, number)| (state, number)).collect())))
+    }
+
+    /// Ids of a namespace that begin with some hex digits, at most two.
+    async fn ids_with_prefix(&self, namespace: &Namespace, digits: &str) -> Result<Vec<ExecutionId>, StoreError>;
+
+    /// A page of executions, newest first, those older than `before`; without params and outputs.
+    async fn list(
+        &self,
+        filter: &ListFilter,
+        before: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError>;
+
+    /// How many tasks of each execution are in which state; tasks without a row are not counted.
+    async fn task_counts(&self, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, TaskState, u32)>, StoreError>;
+
+    /// Tasks at positions from `from`, at most `limit` positions on.
+    async fn tasks(&self, id: ExecutionId, from: u32, limit: u32) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// Events after `after`; only of one task when `task` is given.
+    async fn history(
+        &self,
+        id: ExecutionId,
+        task: Option<u32>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError>;
+
+    /// Mean durations of a workflow's tasks over its newest finished executions, and how many those were.
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        executions: u32,
+    ) -> Result<(Vec<TaskDuration>, u32), StoreError>;
+
+    /// Notes leases whose workers have not been heard of for a while, for the next owner of their shards; one that is
+    /// noted already keeps its beginning. It is advice, so no fence is asked. A store whose leases die with their owner
+    /// notes nothing.
+    async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
+        let _unused = silences;
+        Ok(())
+    }
+
+    /// Takes notes back: the workers were heard of.
+    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+        let _unused = tokens;
+        Ok(())
+    }
+
+    /// What is noted of some shards.
+    async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
+        let _unused = shards;
+        Ok(Vec::new())
+    }
+
+    /// Appends log lines; lines that are there already are left alone.
+    async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError>;
+
+    /// Log lines in their order.
+    async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError>;
+
+    /// Removes executions of every namespace that ended before a time, the oldest ones first, at most `limit`, with everything that belongs
+    /// to them, their idempotency keys included. Gives how many.
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError>;
+}
