@@ -114,10 +114,6 @@ impl<'a> Session<'a> {
         let mut beat = interval(every / LOOKS);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ask = std::sync::Arc::clone(&self.state.ask);
-        // What runs already is asked for at once.
-        if !self.heartbeat().await {
-            return stuck();
-        }
         loop {
             // What ends while the server leaves is told to the next one.
             let leaves = matches!(self.phase, Phase::Leaving(_));
@@ -243,7 +239,8 @@ impl<'a> Session<'a> {
         if since <= FROZEN && now >= self.patience {
             self.state.expire();
         }
-        let due = since + every / (2 * LOOKS) >= every;
+        // What runs already when the session begins is asked for at once.
+        let due = self.open.is_first() || since + every / (2 * LOOKS) >= every;
         if due || self.state.pool.is_in_doubt(every + every / LOOKS, now) {
             return self.heartbeat().await;
         }

@@ -43,6 +43,11 @@ impl Open {
         self.last
     }
 
+    /// Whether none was sent yet.
+    pub(crate) fn is_first(&self) -> bool {
+        self.last == 0
+    }
+
     /// When the heartbeat was sent that this answers; nothing for words that nobody asked for.
     pub(crate) fn answered(&mut self, answer: &HeartbeatTasksResponse) -> Option<Instant> {
         let place = match answer.sequence {
