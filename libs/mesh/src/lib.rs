@@ -11,6 +11,7 @@ pub mod clock;
 pub mod deadline;
 mod dial;
 pub mod failpoint;
+pub mod front;
 pub mod health;
 mod incoming;
 mod measure;

@@ -1,0 +1,1 @@
+//! Requests that are messages, and requests that are none.
