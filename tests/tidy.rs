@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nexus-engine", &["nexus-spec"]),
     ("nexus-tasks", &["nexus-spec"]),
     ("nexus-mesh", &["nexus-api"]),
+    ("nexus-gateway", &["nexus-api", "nexus-mesh"]),
     ("nexus-streams", &["nexus-supervise"]),
     (
         "nexus-service",

@@ -3,15 +3,17 @@
 //!
 //! Pure: [`catalog`] (what is served), [`template`] (paths), [`json`] (messages as JSON), [`query`], [`request`] (a
 //! request's message), [`respond`], [`problem`] (errors), [`guard`] (who may ask), [`openapi`]. At the edge: [`call`]
-//! (calls of any method by its bytes), [`serve`] (a request from its arrival to its answer), [`stream`].
+//! (calls of any method by its bytes), [`forward`] (gRPC for other processes), [`serve`] (a request from its arrival to its answer), [`stream`].
 
 pub mod accept;
 pub mod call;
 pub mod catalog;
+pub mod forward;
 pub mod guard;
 pub mod json;
 mod limits;
 mod near;
+pub mod openapi;
 mod pages;
 pub mod problem;
 pub mod query;

@@ -1,9 +1,10 @@
 //! A request over plain HTTP, from its arrival to its answer.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use nexus_api::ErrorReason;
@@ -24,10 +25,9 @@ use crate::guard::Guard;
 use crate::problem::Problem;
 use crate::request::{Asked, assemble};
 use crate::template::Bindings;
-use crate::{accept, limits, pages, respond, stream, wait};
+use crate::{accept, limits, openapi, pages, respond, stream, wait};
 
 const SECONDS: &str = "nexus_http_server_duration_seconds";
-const STREAMS: &str = "nexus_http_streams_open";
 /// What is left of the most that a wait lasts for the call itself.
 const FAREWELL: Duration = Duration::from_millis(1);
 
@@ -37,7 +37,7 @@ pub(crate) fn describe() {
         SECONDS,
         "Time of a request over plain HTTP until its answer began, by method and status."
     );
-    metrics::describe_gauge!(STREAMS, "Streams over plain HTTP that are open.");
+    stream::describe();
 }
 
 /// How much is served, and to whom.
@@ -78,6 +78,8 @@ struct Inner {
     ways: Ways,
     options: Options,
     readiness: Readiness,
+    /// The description of what is served, as JSON.
+    description: OnceLock<Bytes>,
     streams: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     leaving: CancellationToken,
@@ -93,6 +95,7 @@ impl Gateway {
         catalog.keep(|operation| way(&ways, operation).is_some());
         Ok(Self {
             inner: Arc::new(Inner {
+                description: OnceLock::new(),
                 catalog,
                 streams: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
                 calls: Arc::new(Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS))),
@@ -183,7 +186,8 @@ impl Inner {
         let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
         let headers = request.headers().clone();
         let reads = verb == Method::GET || verb == Method::HEAD;
-        if let Some(page) = reads.then(|| pages::find(&path, &self.readiness)).flatten() {
+        let describe = || self.description();
+        if let Some(page) = reads.then(|| pages::find(&path, &self.readiness, describe)).flatten() {
             return (page, "page");
         }
         let preflight = Guard::is_preflight(&request);
@@ -209,6 +213,14 @@ impl Inner {
                 (failed(Problem::plain(StatusCode::NOT_FOUND, detail)), "other")
             }
         }
+    }
+
+    /// The description, which is made when somebody asks for it first.
+    fn description(&self) -> Bytes {
+        let made = self
+            .description
+            .get_or_init(|| openapi::describe(&self.catalog).to_string().into());
+        made.clone()
     }
 
     async fn operate(

@@ -26,6 +26,13 @@ const LINES: &str = "application/x-ndjson";
 /// A silent stream says so often that it is there, so that nobody on the way thinks otherwise.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
+const STREAMS: &str = "nexus_http_streams_open";
+
+/// Describes the metric.
+pub(crate) fn describe() {
+    metrics::describe_gauge!(STREAMS, "Streams over plain HTTP that are open.");
+}
+
 /// How a stream is shown.
 #[derive(Debug, Clone)]
 pub struct Shown {
@@ -53,7 +60,7 @@ pub fn answer(
         shown,
         leaving,
         over: false,
-        _place: place,
+        _open: Open::new(place),
     };
     let chunks = unfold(first, |running| async move { running.next().await });
     let mut answer = Response::new(Body::new(StreamBody::new(chunks)));
@@ -70,7 +77,25 @@ struct Running {
     shown: Shown,
     leaving: CancellationToken,
     over: bool,
+    _open: Open,
+}
+
+/// A stream that counts as open until it is dropped.
+struct Open {
     _place: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(place: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!(STREAMS).increment(1.0);
+        Self { _place: place }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(STREAMS).decrement(1.0);
+    }
 }
 
 impl Running {

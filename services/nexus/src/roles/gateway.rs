@@ -1,11 +1,13 @@
 //! The role gateway: REST over the contracts of the other services, on the same port as gRPC.
 
 use futures::FutureExt;
+use nexus_gateway::forward::{Definitions, Executions, Forward};
 use nexus_gateway::{Gateway, Guard, Options};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
+use tonic::service::RoutesBuilder;
 
-use super::frame::Frame;
+use super::frame::{Frame, Local};
 use super::{Entry, StartError};
 use crate::config::RoleName;
 
@@ -24,7 +26,8 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     let ways = vec![
         ("nexus.definitions.", frame.definitions()?),
         ("nexus.execution.", frame.executions()?),
-        ("nexus.worker.", frame.executions()?),
+        // A session of a worker is with one replica.
+        ("nexus.worker.", frame.one_execution()?),
     ];
     let set = &frame.config().gateway;
     let options = Options {
@@ -38,18 +41,37 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     };
     let gateway = Gateway::new(ways, options, frame.all_readiness())
         .map_err(|error| StartError::of(ROLE, "the contracts", error))?;
+    // What a role of this process answers needs nobody to pass it on.
+    let apart = |service, way| (!frame.is_local(service)).then_some(way);
+    let definitions = apart(Local::Definitions, frame.definitions()?).map(Forward::new);
+    let executions = apart(Local::Execution, frame.executions()?).map(Forward::new);
     readiness.ready();
-    Ok(Box::new(Running { gateway }))
+    Ok(Box::new(Running {
+        gateway,
+        definitions,
+        executions,
+    }))
 }
 
 struct Running {
     gateway: Gateway,
+    definitions: Option<Forward<Definitions>>,
+    executions: Option<Forward<Executions>>,
 }
 
 #[tonic::async_trait]
 impl Role for Running {
     fn name(&self) -> &'static str {
         ROLE
+    }
+
+    fn add_routes(&self, routes: &mut RoutesBuilder) {
+        if let Some(definitions) = &self.definitions {
+            routes.add_service(definitions.clone());
+        }
+        if let Some(executions) = &self.executions {
+            routes.add_service(executions.clone());
+        }
     }
 
     fn http(&self) -> Option<Http> {
