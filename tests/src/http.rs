@@ -18,7 +18,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body; what is no UTF-8 in it stands as U+FFFD.
     pub text: String,
 }
 
@@ -94,7 +94,7 @@ pub async fn whole(answer: Response<Incoming>) -> Answer {
     Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        text: String::from_utf8(bytes.to_bytes().to_vec()).expect("UTF-8"),
+        text: String::from_utf8_lossy(&bytes.to_bytes()).into_owned(),
     }
 }
 

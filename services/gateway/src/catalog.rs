@@ -344,6 +344,7 @@ mod tests {
             (Method::GET, "/api/v1/executions/7", "GetExecution"),
             (Method::POST, "/api/v1/executions/7/cancel", "CancelExecution"),
             (Method::POST, "/api/v1/dag/validate", "ValidateWorkflow"),
+            (Method::GET, "/api/v1/statistics/workflows", "GetWorkflowStatistics"),
         ] {
             for path in [path.to_owned(), format!("{path}/")] {
                 let found = found(verb.clone(), &path);

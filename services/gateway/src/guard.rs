@@ -32,8 +32,8 @@ impl Guard {
     /// # Errors
     /// When it is refused.
     pub fn admit<B>(&self, request: &Request<B>) -> Result<HeaderMap, Problem> {
-        let authority = authority(request.uri(), request.headers());
-        self.check_host(authority.as_ref())?;
+        let named = named(request.uri(), request.headers());
+        self.check_hosts(&named)?;
         let Some(origin) = request.headers().get(header::ORIGIN) else {
             return Ok(HeaderMap::new());
         };
@@ -46,7 +46,7 @@ impl Guard {
             return Ok(headers);
         }
         match text.parse::<Uri>() {
-            Ok(uri) if is_same(&uri, authority.as_ref()) => Ok(HeaderMap::new()),
+            Ok(uri) if named.first().is_some_and(|ours| is_same(&uri, ours)) => Ok(HeaderMap::new()),
             _ => {
                 let detail = "web pages of other origins may not ask here; gateway.cors_origins names those that may";
                 Err(Problem::plain(StatusCode::FORBIDDEN, detail))
@@ -54,31 +54,35 @@ impl Guard {
         }
     }
 
-    fn check_host(&self, authority: Option<&Authority>) -> Result<(), Problem> {
+    /// The host of the address and that of the header must both fit: of those who differ one is a lie.
+    fn check_hosts(&self, named: &[Authority]) -> Result<(), Problem> {
         if self.hosts.is_empty() {
             return Ok(());
         }
-        let Some(authority) = authority else {
+        if named.is_empty() {
             return Err(Problem::plain(
                 StatusCode::BAD_REQUEST,
                 "the request does not say for which host it is",
             ));
-        };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_ascii_lowercase();
-        let below = |allowed: &str| host.strip_suffix(allowed).is_some_and(|rest| rest.ends_with('.'));
-        let fits = |allowed: &String| host == *allowed || (allowed == "localhost" && below(allowed));
-        if self.hosts.iter().any(fits) {
-            return Ok(());
         }
-        let detail = format!(
-            "this is not the host {host:?}; it answers for {}",
-            self.hosts.join(", ")
-        );
-        Err(Problem::plain(StatusCode::FORBIDDEN, detail))
+        match named.iter().find(|authority| !self.answers_for(authority.host())) {
+            None => Ok(()),
+            Some(other) => {
+                let detail = format!(
+                    "this is not the host {:?}; it answers for {}",
+                    other.host(),
+                    self.hosts.join(", ")
+                );
+                Err(Problem::plain(StatusCode::FORBIDDEN, detail))
+            }
+        }
+    }
+
+    fn answers_for(&self, host: &str) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let below = |allowed: &str| host.strip_suffix(allowed).is_some_and(|rest| rest.ends_with('.'));
+        let mut allowed = self.hosts.iter();
+        allowed.any(|allowed| host == *allowed || (allowed == "localhost" && below(allowed)))
     }
 
     /// What a browser asks before it sends a page's request: the headers of the answer, for an origin that was let in.
@@ -100,17 +104,16 @@ impl Guard {
     }
 }
 
-/// Host and port that a request is for.
-fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
-    let named = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok()?.parse().ok());
-    uri.authority().cloned().or(named)
+/// Hosts and ports that a request is for: of its address, when it has one, and of its header.
+fn named(uri: &Uri, headers: &HeaderMap) -> Vec<Authority> {
+    let header = headers.get_all(header::HOST).iter();
+    let header = header.filter_map(|host| host.to_str().ok()?.parse().ok());
+    uri.authority().cloned().into_iter().chain(header).collect()
 }
 
 /// Whether an origin is the one that a request is for. The scheme is not compared: what ends TLS may stand before us.
-fn is_same(origin: &Uri, authority: Option<&Authority>) -> bool {
-    let (Some(theirs), Some(ours)) = (origin.authority(), authority) else {
+fn is_same(origin: &Uri, ours: &Authority) -> bool {
+    let Some(theirs) = origin.authority() else {
         return false;
     };
     let usual = match origin.scheme_str() {
@@ -159,6 +162,11 @@ mod tests {
         ] {
             assert_eq!(ask(&guard, host, None).expect_err(host), 403);
         }
+        let twice = Request::get("http://localhost/")
+            .header("host", "evil.example")
+            .body(());
+        let refused = guard.admit(&twice.expect("request")).expect_err("one of them is a lie");
+        assert_eq!(refused.status.as_u16(), 403);
         assert_eq!(guard.admit(&Request::new(())).expect_err("none").status.as_u16(), 400);
         assert!(ask(&Guard::default(), "anything", None).is_ok());
     }

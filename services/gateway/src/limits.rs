@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use nexus_api::ErrorReason;
 use tokio::time::timeout;
+use tonic::Status;
 use tonic::body::Body;
 
 use crate::problem::Problem;
@@ -17,6 +18,8 @@ pub(crate) const MAX_ADDRESS: usize = 8 << 10;
 /// Bytes of all headers at most, and how many.
 pub(crate) const MAX_HEADER_BYTES: usize = 16 << 10;
 pub(crate) const MAX_HEADERS: usize = 100;
+/// How many times its limit is read of a body that is too long.
+const THROWN_AWAY: usize = 4;
 /// How long a body may take to come.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -45,21 +48,24 @@ fn size(headers: &HeaderMap) -> (usize, usize) {
     (headers.len(), bytes.sum())
 }
 
-/// Reads a body up to its limit.
+/// Reads a body up to its limit. What comes beyond is read on for a while and thrown away: a caller that still sends would not
+/// see the answer. One that asks first whether it may send is told at once.
 pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > most as u64) {
+    let too_long = announced.is_some_and(|length| length > most as u64);
+    if too_long && headers.contains_key(header::EXPECT) {
         return Err(too_large(most));
     }
-    match timeout(BODY_TIME, Limited::new(body, most).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
+    match timeout(BODY_TIME, read(body, most, too_long)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large(most)),
         Ok(Err(_)) => Err(Problem::plain(
             StatusCode::BAD_REQUEST,
             "the body broke off before its end",
         )),
+        Err(_) if too_long => Err(too_large(most)),
         Err(_) => {
             let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
             Err(Problem::of(
@@ -69,6 +75,26 @@ pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result
             ))
         }
     }
+}
+
+/// The bytes; none when there are too many.
+async fn read(mut body: Body, most: usize, mut beyond: bool) -> Result<Option<Bytes>, Status> {
+    let (mut kept, mut all) = (BytesMut::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(bytes) = frame?.into_data() else { continue };
+        all = all.saturating_add(bytes.len());
+        if all > most {
+            beyond = true;
+            kept = BytesMut::new();
+        }
+        if all > most.saturating_mul(THROWN_AWAY) {
+            return Ok(None);
+        }
+        if !beyond {
+            kept.extend_from_slice(&bytes);
+        }
+    }
+    Ok((!beyond).then(|| kept.freeze()))
 }
 
 #[cfg(test)]

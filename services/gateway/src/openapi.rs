@@ -31,7 +31,7 @@ pub fn describe(catalog: &Catalog) -> Value {
     for one in in_order(catalog) {
         let service = one.method.parent_service();
         if !tags.iter().any(|tag: &Value| tag["name"] == service.name()) {
-            tags.push(json!({"name": service.name(), "description": comments.of_service(&service)}));
+            tags.push(json!({"name": service.name(), "description": comments.of_service(service)}));
         }
         let path = paths.entry(one.template.open_api()).or_insert_with(|| json!({}));
         path[one.verb.as_str().to_lowercase()] = operation::describe(one, &comments, &mut schemas);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use nexus_api::ErrorReason;
 use nexus_api::method::{LoadClass, method};
 use nexus_mesh::Transport;
@@ -175,7 +176,9 @@ impl Inner {
         let status = answer.status().as_u16().to_string();
         metrics::histogram!(SECONDS, "method" => name, "status" => status).record(begun.elapsed().as_secs_f64());
         if method == Method::HEAD {
-            // The server counts the body's length itself where it is told none.
+            if let Some(length) = answer.body().size_hint().exact() {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            }
             *answer.body_mut() = Body::empty();
         }
         answer

@@ -177,7 +177,7 @@ impl Template {
                 // A slash that is part of a name stays encoded, or it could not be told from one between names.
                 several => several
                     .iter()
-                    .map(|part| Some(keep_slashes(part)?))
+                    .map(|part| keep_slashes(part))
                     .collect::<Option<Vec<_>>>()?
                     .join("/"),
             };
@@ -189,12 +189,9 @@ impl Template {
     /// Which of two templates is asked first: the one that says more.
     #[must_use]
     pub fn order(&self, other: &Self) -> Ordering {
-        let by_segment = self.segments.iter().zip(&other.segments);
-        let first = by_segment
-            .map(|(a, b)| a.rank().cmp(&b.rank()))
-            .find(|order| order.is_ne());
+        let ranks = |template: &Self| template.segments.iter().map(Segment::rank).collect::<Vec<_>>();
         let verbs = other.verb.is_some().cmp(&self.verb.is_some());
-        verbs.then(first.unwrap_or(Ordering::Equal))
+        verbs.then_with(|| ranks(self).cmp(&ranks(other)))
     }
 }
 
@@ -310,6 +307,9 @@ mod tests {
         assert_eq!(order("/w/apply", "/w/{x}"), Ordering::Less);
         assert_eq!(order("/w/{x}", "/w/{x=**}"), Ordering::Less);
         assert_eq!(order("/w/{x}", "/w/{x}:stop"), Ordering::Greater);
+        // A sort needs an order that is one: of different lengths too.
+        assert_eq!(order("/w", "/w/{x}"), Ordering::Less);
+        assert_eq!(order("/w", "/w/a"), Ordering::Less);
     }
 
     #[test]

@@ -29,7 +29,7 @@ async fn a_newcomer_defines_triggers_watches_finds_a_failure_and_cancels() {
     let good = good.json();
     assert_eq!(
         (&good["state"], &good["output"]["rows"]),
-        (&"SUCCEEDED".into(), &7.into()),
+        (&"SUCCEEDED".into(), &"7".into()),
         "{good}"
     );
 
@@ -80,6 +80,19 @@ async fn a_newcomer_defines_triggers_watches_finds_a_failure_and_cancels() {
     assert!(
         texts.contains(&"\"good is false\"".to_owned()) && texts.contains(&"\"bad rows\"".to_owned()),
         "{texts:?}"
+    );
+
+    let statistics = dev.get("/api/v1/statistics/workflows/").await.json();
+    let flaky = &statistics["workflows"][0];
+    assert_eq!(
+        (&flaky["workflow"], &flaky["executions"], &flaky["finished"]),
+        (&"flaky".into(), &2.into(), &2.into())
+    );
+    assert_eq!(flaky["state_counts"], serde_json::json!({"FAILED": 1, "SUCCEEDED": 1}));
+    assert!(flaky["mean_seconds"].as_f64().expect("seconds") > 0.0, "{flaky}");
+    assert_eq!(
+        (&statistics["executions"], &statistics["complete"]),
+        (&2.into(), &true.into())
     );
 
     cancel(&dev).await;
@@ -184,4 +197,65 @@ async fn the_examples_of_the_description_are_good_requests() {
         )
         .await;
     assert_eq!(cancel.status, 200, "{}", cancel.text);
+}
+
+/// What a command prints, and its exit code.
+fn command(dev: &Dev, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(nexus_tests::binary());
+    let ended = command
+        .args(["--address", dev.address()])
+        .args(arguments)
+        .current_dir(dev.folder())
+        .output();
+    let ended = ended.expect("nexus");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (
+        ended.status.code().expect("an exit code"),
+        text(ended.stdout),
+        text(ended.stderr),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_makes_the_same_calls() {
+    let dev = Dev::start();
+    std::fs::write(dev.folder().join("flaky.yaml"), FLAKY).expect("written");
+    let yaml = "content-type: application/yaml";
+    let (code, _, told) = command(
+        &dev,
+        &["api", "POST", "/api/v1/workflows", "-d", "@flaky.yaml", "-H", yaml],
+    );
+    assert_eq!(code, 0, "{told}");
+    let trigger = [
+        "api",
+        "post",
+        "/api/v1/workflows/flaky/trigger?wait=30s",
+        "-d",
+        "{\"params\": {\"good\": true}}",
+        "-i",
+    ];
+    let (code, answer, told) = command(&dev, &trigger);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.starts_with("200 OK\n"), "{told}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("json");
+    assert_eq!(answer["state"], "SUCCEEDED");
+    let watch = format!("api/v1/executions/{}/watch", answer["id"].as_str().expect("id"));
+    let (_, lines, _) = command(&dev, &["api", "GET", &watch, "-H", "accept: application/x-ndjson"]);
+    assert_eq!(
+        dev.ask("GET", &format!("/{watch}"), &[("accept", "application/x-ndjson")], "")
+            .await
+            .text,
+        lines
+    );
+    let (code, answer, told) = command(
+        &dev,
+        &["--namespace", "team-a", "api", "GET", "/api/v1/workflows/flaky"],
+    );
+    assert_eq!((code, answer.as_str()), (1, ""));
+    assert!(told.contains("WORKFLOW_NOT_FOUND"), "{told}");
+    let (code, _, told) = command(
+        &dev,
+        &["api", "POST", "/api/v1/workflows", "-d", "{\"source\": \"name: x\"}"],
+    );
+    assert_eq!(code, 8, "{told}");
 }

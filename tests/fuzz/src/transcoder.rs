@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use nexus_gateway::catalog::{Catalog, Found};
 use nexus_gateway::{json, request, respond};
-use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage};
 
 pub(crate) const WORDS: &[&str] = &[

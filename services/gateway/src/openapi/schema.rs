@@ -38,9 +38,9 @@ impl<'a> Schemas<'a> {
         let name = name_of(message.full_name(), message.package_name());
         // A message of both sides is one that a request may leave fields out of.
         let key = match side {
-            Side::Answer => name.clone(),
+            Side::Answer => name,
             Side::Request if self.found.contains_key(&name) && !name.ends_with("Request") => format!("{name}Input"),
-            Side::Request => name.clone(),
+            Side::Request => name,
         };
         if !self.found.contains_key(&key) {
             // Taken before its fields are looked at: a message may hold itself.
@@ -90,7 +90,11 @@ impl<'a> Schemas<'a> {
             }
         };
         if !comment.is_empty() {
-            schema["description"] = comment.into();
+            schema["description"] = match content(field) {
+                // The contract speaks of its own text.
+                Content::Json => format!("{comment} Here it is the JSON itself.").into(),
+                _ => comment.into(),
+            };
         }
         schema
     }

@@ -32,7 +32,9 @@ const TRIGGER: &str = "/api/v1/workflows/etl/trigger";
 /// What of the message is set.
 fn shown(asked: &Asked) -> serde_json::Value {
     let options = prost_reflect::SerializeOptions::new().use_proto_field_name(true);
-    let shown = asked.message.serialize_with_options(serde_json::value::Serializer, &options);
+    let shown = asked
+        .message
+        .serialize_with_options(serde_json::value::Serializer, &options);
     shown.expect("json")
 }
 
