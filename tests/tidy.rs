@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["nexus-attempt", "nexus-spec", "nexus-tasks-grpc", "nexus-tasks-sql"],
     ),
     ("nexus-mesh", &["nexus-api"]),
+    ("nexus-gateway", &["nexus-api", "nexus-mesh"]),
     ("nexus-streams", &["nexus-supervise"]),
     (
         "nexus-service",

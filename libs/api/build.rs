@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "nexus/common/v1/diagnostic.proto",
         "nexus/common/v1/error_reason.proto",
         "nexus/common/v1/failure.proto",
+        "nexus/common/v1/field.proto",
         "nexus/common/v1/method.proto",
         "nexus/definitions/v1/definitions_service.proto",
         "nexus/definitions/v1/workflow.proto",

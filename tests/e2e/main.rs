@@ -14,6 +14,7 @@ mod frozen;
 mod grpc;
 mod limits;
 mod namespaces;
+mod rest;
 mod secrets;
 mod serve;
 mod workers;

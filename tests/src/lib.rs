@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a `nexus dev` of their own on a free port, reached over real sockets.
 
+pub mod http;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -26,10 +26,15 @@ use crate::tls::ServerTls;
 
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// How long a connection may take to say the first words of HTTP/2. From then on it has to answer signs of life.
+/// How long a connection may take to say the first words of HTTP/2; from then on it has to answer signs of life. One that
+/// speaks HTTP/1.1 has to come to the end of its headers in time, which the server itself looks after.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of those words: the preface and the head of a first frame (RFC 9113, 3.4).
 const HELLO: usize = 24 + 9;
+/// How those words begin; no request of HTTP/1.1 does.
+const PREFACE: &[u8] = b"PRI ";
+/// How long a peer may take nothing of what it is sent.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// The wait after an error of the listener, which doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -43,12 +48,14 @@ pub(crate) fn describe() {
     metrics::describe_gauge!(OPEN, "Connections that are served.");
 }
 
-/// A connection that is ready for HTTP/2.
+/// A connection that is ready for HTTP.
 pub(crate) struct Connection {
     wire: Wire,
     /// The end of its patience, until it has spoken.
     hello: Option<Pin<Box<Sleep>>>,
     heard: usize,
+    /// The end of the patience with a peer that takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
@@ -58,6 +65,7 @@ impl Connection {
             wire,
             hello: Some(Box::pin(sleep(HELLO_LIMIT))),
             heard: 0,
+            stall: None,
             _place: place,
         }
     }
@@ -68,11 +76,27 @@ impl Connection {
         self.hello.as_mut().is_some_and(over)
     }
 
-    fn hear(&mut self, bytes: usize) {
-        self.heard += bytes;
-        if self.heard >= HELLO {
+    fn hear(&mut self, bytes: &[u8]) {
+        let is_preface = |(at, byte): (usize, &u8)| PREFACE.get(self.heard + at).is_none_or(|said| said == byte);
+        let all = bytes.iter().enumerate().all(is_preface);
+        self.heard += bytes.len();
+        if self.heard >= HELLO || !all {
             self.hello = None;
         }
+    }
+
+    /// What came of sending; an error when the peer has taken nothing for too long.
+    fn sent<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stall = None;
+            return polled;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL_LIMIT)));
+        if stall.as_mut().poll(context).is_ready() {
+            metrics::counter!(REFUSED, "reason" => "stalled").increment(1);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 }
 
@@ -223,7 +247,7 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.wire).poll_read(context, buffer);
         if matches!(read, Poll::Ready(Ok(()))) {
-            self.hear(buffer.filled().len() - before);
+            self.hear(&buffer.filled()[before..]);
         } else if read.is_pending() && self.is_silent(context) {
             metrics::counter!(REFUSED, "reason" => "silent").increment(1);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -234,7 +258,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.wire).poll_write(context, bytes);
+        self.sent(polled, context)
     }
 
     fn poll_write_vectored(
@@ -242,7 +267,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(context, bytes)
+        let polled = Pin::new(&mut self.wire).poll_write_vectored(context, bytes);
+        self.sent(polled, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -250,7 +276,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(context)
+        let polled = Pin::new(&mut self.wire).poll_flush(context);
+        self.sent(polled, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

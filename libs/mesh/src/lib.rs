@@ -10,6 +10,7 @@ mod balance;
 pub mod clock;
 pub mod deadline;
 mod dial;
+pub mod front;
 pub mod health;
 mod incoming;
 mod measure;

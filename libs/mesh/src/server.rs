@@ -1,4 +1,5 @@
-//! Serving: one port for gRPC, health and reflection, with the layers that every call passes, and a graceful end.
+//! Serving: one port for gRPC, health and reflection, with the layers that every call passes, and a graceful end. Where
+//! somebody answers plain HTTP, the same port takes that too, over HTTP/1.1 and HTTP/2.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use crate::answers::AnswerLayer;
 use crate::deadline::DeadlineLayer;
 use crate::dial::KEEPALIVE;
+use crate::front::{FrontLayer, Http};
 use crate::incoming;
 use crate::measure::MeasureLayer;
 use crate::shed::ShedLayer;
@@ -126,11 +128,11 @@ impl Listener {
             accepting: shutdown.clone(),
             serving: shutdown,
         };
-        self.serve_with(&ServerOptions::default(), services, health, ending)
+        self.serve_with(&ServerOptions::default(), services, None, health, ending)
             .await
     }
 
-    /// The same, with options and an end in two steps.
+    /// The same, with options, somebody for what is not gRPC, and an end in two steps.
     ///
     /// # Errors
     /// When the listener breaks.
@@ -138,6 +140,7 @@ impl Listener {
         self,
         options: &ServerOptions,
         mut services: RoutesBuilder,
+        http: Option<Http>,
         health: HealthServer<impl Health>,
         ending: Ending,
     ) -> Result<(), ServerError> {
@@ -158,10 +161,12 @@ impl Listener {
             ending.accepting,
         );
         Server::builder()
+            .accept_http1(http.is_some())
             .max_concurrent_streams(options.max_concurrent_streams)
             .http2_max_header_list_size(options.max_metadata_bytes)
             .http2_keepalive_interval(Some(options.keepalive.0))
             .http2_keepalive_timeout(Some(options.keepalive.1))
+            .layer(FrontLayer::new(http))
             .layer(ServerSpanLayer)
             .layer(MeasureLayer)
             .layer(AnswerLayer)

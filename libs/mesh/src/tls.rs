@@ -15,8 +15,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// gRPC is HTTP/2 only.
+/// gRPC is HTTP/2 only; a port that answers plain HTTP takes the older one too.
 const ALPN: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Where the certificates are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -217,6 +218,19 @@ impl ServerTls {
     /// When one of them cannot be used, or one is missing.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         Following::load(files, server_config).map(|following| Self(Arc::new(following)))
+    }
+
+    /// Reads the files, for a port that is reached over HTTP/1.1 too.
+    ///
+    /// # Errors
+    /// When one of them cannot be used, or one is missing.
+    pub fn load_with_http1(files: &TlsFiles) -> Result<Self, TlsError> {
+        let make = |files: &TlsFiles| {
+            let mut config = server_config(files)?;
+            config.alpn_protocols.push(ALPN_HTTP1.to_vec());
+            Ok(config)
+        };
+        Following::load(files, make).map(|following| Self(Arc::new(following)))
     }
 
     pub(crate) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {

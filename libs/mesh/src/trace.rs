@@ -123,6 +123,31 @@ where
     }
 }
 
+/// A span for a request over plain HTTP, the child of the one that its headers name.
+#[must_use]
+pub fn http_span(method: &str, route: &str, headers: &HeaderMap) -> Span {
+    let name = format!("{method} {route}");
+    let span = tracing::info_span!(
+        "http",
+        otel.name = name,
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route
+    );
+    extract(&span, headers);
+    span
+}
+
+/// The id of the current trace, or of the one that a request's headers name; none when neither is there.
+#[must_use]
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let current = current_traceparent();
+    let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let sent = sent.filter(|sent| is_traceparent(sent));
+    let parent = if current.is_empty() { sent? } else { &current };
+    parent.split('-').nth(1).map(str::to_owned)
+}
+
 /// Takes up the trace of every call in a span of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSpanLayer;

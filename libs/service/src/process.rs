@@ -51,9 +51,10 @@ impl Process {
         let ending = Ending::default();
         let mut routes = Routes::builder();
         roles.iter().for_each(|role| role.add_routes(&mut routes));
+        let http = roles.iter().find_map(|role| role.http());
         let health = readiness.service(ending.serving.clone());
         let serving = ending.clone();
-        let server = tokio::spawn(async move { listener.serve_with(&options, routes, health, serving).await });
+        let server = tokio::spawn(async move { listener.serve_with(&options, routes, http, health, serving).await });
         Self {
             readiness,
             roles,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nexus_mesh::front::Http;
 use tonic::service::RoutesBuilder;
 
 /// A role that was started. [`crate::Process`] tells in which order its methods are called.
@@ -12,6 +13,11 @@ pub trait Role: Send + Sync {
 
     /// Adds the gRPC services that it answers for.
     fn add_routes(&self, _routes: &mut RoutesBuilder) {}
+
+    /// Who answers what is not gRPC on the process's port; nobody, for most roles.
+    fn http(&self) -> Option<Http> {
+        None
+    }
 
     /// Waits until something of it ends that should not, and says what. May be dropped and called again.
     async fn broken(&self) -> String {

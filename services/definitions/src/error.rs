@@ -48,7 +48,8 @@ pub(crate) fn etag_mismatch(name: &str) -> Status {
         .into()
 }
 
-/// A text with errors: each is a field violation, its field the place in the document.
+/// A text with errors: each is a field violation, its field the place in the document. What is said of it has a form, which
+/// REST takes apart again: `12:5 NX1203: what is wrong; help: how to mend it`.
 pub(crate) fn invalid_workflow(diagnostics: &[Diagnostic]) -> Status {
     let errors: Vec<&Diagnostic> = diagnostics
         .iter()
@@ -69,7 +70,7 @@ pub(crate) fn invalid_workflow(diagnostics: &[Diagnostic]) -> Status {
         let fix = if diagnostic.fix.is_empty() {
             String::new()
         } else {
-            format!("; {}", diagnostic.fix)
+            format!("; help: {}", diagnostic.fix)
         };
         let text = format!("{place} {}: {}{fix}", diagnostic.code, diagnostic.message);
         error.violation(diagnostic.path.clone(), text)

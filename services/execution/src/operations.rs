@@ -7,6 +7,7 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod start;
+pub(crate) mod statistics;
 pub(crate) mod tasks;
 pub(crate) mod wait;
 pub(crate) mod watch;

@@ -6,7 +6,7 @@ use nexus_api::execution::v1::execution_service_server::ExecutionService;
 use tonic::{Request, Response, Status};
 
 use crate::Context;
-use crate::operations::{cancel, durations, get, list, logs, start, tasks, wait, watch};
+use crate::operations::{cancel, durations, get, list, logs, start, statistics, tasks, wait, watch};
 
 /// Answers callers.
 #[derive(Clone)]
@@ -103,6 +103,16 @@ impl ExecutionService for Service {
     ) -> Answer<api::GetTaskDurationsResponse> {
         let (namespace, request) = Namespace::split(request)?;
         durations::durations(&self.0, &namespace, request)
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_workflow_statistics(
+        &self,
+        request: Request<api::GetWorkflowStatisticsRequest>,
+    ) -> Answer<api::GetWorkflowStatisticsResponse> {
+        let (namespace, request) = Namespace::split(request)?;
+        statistics::statistics(&self.0, &namespace, request)
             .await
             .map(Response::new)
     }

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout and everything else to stderr, so that every command can stand in a pipe.
 
+mod api;
 mod apply;
 mod args;
 mod client;
@@ -71,6 +72,7 @@ pub(crate) async fn run(mut cli: Cli) -> ExitCode {
         Command::Workflows(command) => workflows::run(command, &cli.global, &output).await,
         Command::Executions(command) => executions::run(command, &cli.global, &output).await,
         Command::Logs(args) => logs::run(&args, &cli.global, &output).await,
+        Command::Api(args) => api::run(&args, &cli.global, &output).await,
         Command::Events(args) => events::run(&args, &cli.global, &output).await,
         Command::Readers(command) => events::readers(command, &cli.global, &output).await,
         Command::Import(args) => import::run(&args, &cli.global, &output).await,

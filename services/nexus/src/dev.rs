@@ -28,7 +28,7 @@ use crate::telemetry;
 /// What `nexus dev` can be told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
-    /// Address for gRPC, health and reflection; loopback only, port 0 chooses a free one
+    /// Address for REST, gRPC, health and reflection; loopback only, port 0 chooses a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
     /// Directory of the databases; created when it is not there
@@ -200,7 +200,12 @@ async fn serve_until_asked(
 /// What the flags mean in the configuration of the mesh: all roles, and a worker that may reach this machine.
 fn config(args: &DevArgs) -> Config {
     let mut config = Config {
-        roles: vec![RoleName::Definitions, RoleName::Execution, RoleName::Worker],
+        roles: vec![
+            RoleName::Definitions,
+            RoleName::Execution,
+            RoleName::Worker,
+            RoleName::Gateway,
+        ],
         listen: args.listen,
         ..Config::default()
     };
@@ -216,6 +221,8 @@ fn config(args: &DevArgs) -> Config {
     config.worker.name = Some(format!("dev-{}", std::process::id()));
     config.worker.slots = args.slots;
     config.worker.secrets_file.clone_from(&args.secrets);
+    // Without a login nobody else may reach it, not even a web page that is read on this machine.
+    config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     // On a developer's machine tasks talk to services of that machine.
     config.worker.allow_private = true;
     config

@@ -5,6 +5,7 @@
 mod definitions;
 mod execution;
 mod frame;
+mod gateway;
 mod namespace;
 mod worker;
 
@@ -34,7 +35,7 @@ pub(crate) struct Schema {
 }
 
 /// All roles, in the order in which they need each other.
-pub(crate) const ALL: &[Entry] = &[definitions::ENTRY, execution::ENTRY, worker::ENTRY];
+pub(crate) const ALL: &[Entry] = &[definitions::ENTRY, execution::ENTRY, worker::ENTRY, gateway::ENTRY];
 
 /// A role cannot be started.
 #[derive(Debug, thiserror::Error)]

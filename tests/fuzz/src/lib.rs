@@ -9,12 +9,14 @@ mod expressions;
 pub mod mutate;
 mod parser;
 mod redactor;
+mod transcoder;
 
 pub use decoder::decoder;
 pub use durations::durations;
 pub use expressions::expressions;
 pub use parser::parser;
 pub use redactor::redactor;
+pub use transcoder::transcoder;
 
 /// A target: its name, which is also its folder in the corpus, what it checks, and words that its inputs are made of.
 pub struct Target {
@@ -52,5 +54,10 @@ pub const TARGETS: &[Target] = &[
         name: "decoder",
         run: decoder,
         words: decoder::WORDS,
+    },
+    Target {
+        name: "transcoder",
+        run: transcoder,
+        words: transcoder::WORDS,
     },
 ];

@@ -71,6 +71,11 @@ fn no_secret_is_left_in_anything_said() {
 }
 
 #[test]
+fn any_request_is_a_message_or_a_problem() {
+    run("transcoder");
+}
+
+#[test]
 fn anything_stored_is_read_back_or_refused() {
     run("decoder");
 }

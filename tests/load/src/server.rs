@@ -81,6 +81,8 @@ impl Server {
                 Role::Definitions => Kind::Definitions,
                 Role::Execution => Kind::Execution,
                 Role::Worker => Kind::Worker,
+                // No shape has any; what calls cost is told of the services.
+                Role::Gateway => continue,
             };
             processes.extend(node.pid().map(|pid| Process { kind, pid }));
             // The others have none of the counters.

@@ -43,6 +43,8 @@ pub enum Role {
     Execution,
     /// Runs tasks.
     Worker,
+    /// REST, for those who ask for it: no shape has any, a test adds them.
+    Gateway,
 }
 
 impl Role {
@@ -53,6 +55,7 @@ impl Role {
             Self::Definitions => "definitions",
             Self::Execution => "execution",
             Self::Worker => "worker",
+            Self::Gateway => "gateway",
         }
     }
 }

@@ -142,7 +142,7 @@ impl Mesh {
         let number = self.count(role);
         let mut node = Node::new(role, number, &self.program, self.folder.path(), self.environment(role))?;
         match role {
-            Role::Definitions => {}
+            Role::Definitions | Role::Gateway => {}
             Role::Execution => self.connect_execution(&mut node, number).await?,
             Role::Worker => self.connect_worker(&mut node, number).await?,
         }
@@ -164,6 +164,10 @@ impl Mesh {
                 ("NEXUS_EXECUTION__ADDRESS", self.execution()),
                 ("NEXUS_WORKER__SLOTS", self.shape.slots.to_string()),
                 ("NEXUS_WORKER__ALLOW_PRIVATE", "true".to_owned()),
+            ]),
+            Role::Gateway => variables.extend([
+                ("NEXUS_DEFINITIONS__ADDRESS", self.definitions()),
+                ("NEXUS_EXECUTION__ADDRESS", self.execution()),
             ]),
         }
         let own = variables.into_iter().map(|(name, value)| (name.to_owned(), value));

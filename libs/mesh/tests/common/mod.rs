@@ -57,7 +57,7 @@ impl Server {
         let serving = ending.clone();
         let serving = tokio::spawn(async move {
             listener
-                .serve_with(&options, routes, health, serving)
+                .serve_with(&options, routes, None, health, serving)
                 .await
                 .expect("served");
         });

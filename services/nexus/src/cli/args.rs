@@ -82,6 +82,8 @@ pub(super) enum Command {
     Executions(Executions),
     /// Show what tasks wrote
     Logs(LogsArgs),
+    /// Make any call of REST (docs/rest.md), without a gateway
+    Api(ApiArgs),
     /// Show what happens, as it is committed, from now on
     Events(EventsArgs),
     /// Look at who reads the feed of events, and forget those that do not come any more
@@ -326,6 +328,24 @@ pub(super) struct LogsArgs {
         value_name = "N"
     )]
     pub(super) attempt: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApiArgs {
+    /// GET, POST, PUT, PATCH or DELETE
+    #[arg(value_name = "METHOD")]
+    pub(super) verb: String,
+    /// Path with its query, such as /api/v1/executions?page_size=5
+    pub(super) path: String,
+    /// The body: JSON, or with @ a file that holds it, `@-` for stdin
+    #[arg(short, long, value_name = "JSON")]
+    pub(super) data: Option<String>,
+    /// A header, such as `accept: application/x-ndjson`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+    /// Show the status and the headers on stderr
+    #[arg(short, long)]
+    pub(super) include: bool,
 }
 
 #[derive(Debug, Args)]

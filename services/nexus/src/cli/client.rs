@@ -59,14 +59,20 @@ pub(super) struct Clients {
     address: String,
 }
 
+/// The ways to the definitions and to the execution service, about the command's namespace.
+pub(super) fn ways(global: &Global) -> Result<(Transport, Transport), CliError> {
+    let namespace = global.namespace()?;
+    let executions = in_namespace(transport(&global.address)?, &namespace);
+    let definitions = match &global.definitions_address {
+        Some(address) => in_namespace(transport(address)?, &namespace),
+        None => executions.clone(),
+    };
+    Ok((definitions, executions))
+}
+
 impl Clients {
     pub(super) fn new(global: &Global) -> Result<Self, CliError> {
-        let namespace = global.namespace()?;
-        let executions = in_namespace(transport(&global.address)?, &namespace);
-        let definitions = match &global.definitions_address {
-            Some(address) => in_namespace(transport(address)?, &namespace),
-            None => executions.clone(),
-        };
+        let (definitions, executions) = ways(global)?;
         Ok(Self {
             definitions: DefinitionsServiceClient::new(definitions).max_decoding_message_size(MAX_ANSWER),
             executions: ExecutionServiceClient::new(executions).max_decoding_message_size(MAX_ANSWER),

@@ -86,9 +86,9 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "roles",
         List,
-        "What this process does: `definitions`, `execution`, `worker`.",
+        "What this process does: `definitions`, `execution`, `worker`, `gateway`.",
     ),
-    key("listen", Text, "Address for gRPC, health and reflection."),
+    key("listen", Text, "Address for gRPC, health and reflection, and with the role gateway for REST."),
     key(
         "advertise",
         Text,
@@ -165,7 +165,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "execution.address",
         Text,
-        "The execution service, written like the one above; needed by workers.",
+        "The execution service, written like the one above; needed by workers and gateways.",
     ),
     key(
         "execution.max_live",
@@ -263,6 +263,23 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .from(16 << 20, 1 << 40),
     key("worker.bash", Text, "The shell: a name on `PATH` or a path."),
+    key(
+        "gateway.allowed_hosts",
+        List,
+        "Hosts that REST and gRPC-Web may be asked for, as the header `Host` names them, without ports; any when empty.",
+    ),
+    key(
+        "gateway.cors_origins",
+        List,
+        "Origins of web pages that may ask, such as `https://console.example.com`; none but its own when empty.",
+    ),
+    key("gateway.max_body_bytes", Count, "Bytes of a REST request's body at most.").from(1 << 10, 64 << 20),
+    key(
+        "gateway.max_streams",
+        Count,
+        "Streams over REST that are open at a time; more are refused with a delay.",
+    )
+    .from(1, 100_000),
     key(
         "tls.cert",
         Text,

@@ -163,13 +163,17 @@ impl Effective {
             ),
             (
                 "definitions.address",
-                config.definitions.address.is_some() || has(RoleName::Definitions) || !has(RoleName::Execution),
-                "the role execution reads workflows there, unless definitions is a role of the same process",
+                config.definitions.address.is_some()
+                    || has(RoleName::Definitions)
+                    || !(has(RoleName::Execution) || has(RoleName::Gateway)),
+                "the roles execution and gateway reach it there, unless definitions is a role of the same process",
             ),
             (
                 "execution.address",
-                config.execution.address.is_some() || has(RoleName::Execution) || !has(RoleName::Worker),
-                "the role worker takes tasks from there, unless execution is a role of the same process",
+                config.execution.address.is_some()
+                    || has(RoleName::Execution)
+                    || !(has(RoleName::Worker) || has(RoleName::Gateway)),
+                "the roles worker and gateway reach it there, unless execution is a role of the same process",
             ),
         ];
         match needs.into_iter().find(|(_, met, _)| !met) {

@@ -68,6 +68,7 @@ pub(crate) enum RoleName {
     Definitions,
     Execution,
     Worker,
+    Gateway,
 }
 
 /// The whole configuration.
@@ -85,6 +86,7 @@ pub(crate) struct Config {
     pub(crate) definitions: Service,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
+    pub(crate) gateway: Gateway,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
     pub(crate) drain: Drain,
@@ -185,6 +187,15 @@ pub(crate) struct Worker {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Gateway {
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) max_streams: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Tls {
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -261,6 +272,12 @@ impl Default for Config {
                 feed_retention: Span::seconds(7 * 24 * 3_600),
             },
             worker: Worker::default(),
+            gateway: Gateway {
+                allowed_hosts: Vec::new(),
+                cors_origins: Vec::new(),
+                max_body_bytes: 16 << 20,
+                max_streams: 1_000,
+            },
             tls: Tls {
                 cert: None,
                 key: None,

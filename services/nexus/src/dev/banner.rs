@@ -24,7 +24,7 @@ pub(super) fn ready(args: &DevArgs, ways: &[Ways], address: SocketAddr, slots: u
         args.data.display()
     );
     eprintln!(
-        "  ✓ ready in {:.2} s   http://{address}   (gRPC, health and reflection)",
+        "  ✓ ready in {:.2} s   http://{address}   (REST, gRPC, health and reflection)",
         took.as_secs_f64()
     );
     let names: Vec<&str> = ways.iter().map(|ways| ways.namespace.as_str()).collect();

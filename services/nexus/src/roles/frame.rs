@@ -15,7 +15,7 @@ use nexus_mesh::tls::{ClientTls, ServerTls};
 use nexus_mesh::transport::{self, ClientOptions};
 use nexus_storage::postgres::Options;
 
-use crate::config::{Config, Effective, missing};
+use crate::config::{Config, Effective, RoleName, missing};
 
 use super::StartError;
 
@@ -146,6 +146,11 @@ impl Frame {
         self.readiness.role(role, services)
     }
 
+    /// What all roles of the process say.
+    pub(crate) fn all_readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
     /// Offers a service of this process to the roles that start after it.
     pub(crate) fn offer(&self, service: Local, transport: Transport) {
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,7 +222,10 @@ pub(crate) fn server_options(config: &Config) -> Result<ServerOptions, StartErro
     let tls = config
         .tls
         .serves()
-        .then(|| ServerTls::load(&config.tls.files()))
+        .then(|| match config.roles.contains(&RoleName::Gateway) {
+            true => ServerTls::load_with_http1(&config.tls.files()),
+            false => ServerTls::load(&config.tls.files()),
+        })
         .transpose()?;
     Ok(ServerOptions {
         tls,
