@@ -112,8 +112,6 @@ const LONGER: &[(&str, usize)] = &[
     ("libs/spec/src/parse/tests.rs", 486),
     ("libs/storage/tests/postgres.rs", 413),
     ("libs/tasks/tests/grpc.rs", 426),
-    ("services/execution/owner/src/actor.rs", 457),
-    ("services/execution/owner/src/core.rs", 420),
     ("tests/e2e/executions.rs", 488),
     ("tests/faults/src/load.rs", 433),
     ("tests/mesh/tests/mistakes.rs", 497),

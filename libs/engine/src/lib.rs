@@ -12,32 +12,42 @@
 //! - A decision costs time in the number of tasks that it touches, never in the size of the graph; one that would touch
 //!   thousands is cut into slices ([`Effect::Continue`]).
 
+mod attempt;
 mod backlog;
+mod closing;
+mod command;
 mod commands;
+mod conclusion;
+mod decision;
 mod effect;
 mod event;
 mod execution;
 mod failure;
 mod key;
+mod offer;
 mod plan;
 pub mod planted;
 mod progress;
 mod record;
+mod resume;
 mod retry;
 mod rules;
 mod state;
 mod transitions;
 
 pub use backlog::{Backlog, SLICE};
-pub use commands::{Command, Outcome, Rejection, Transition, attempt_deadline, decide, resume};
+pub use command::{Command, Outcome, Rejection};
+pub use commands::{attempt_deadline, decide};
+pub use conclusion::END_RULE;
+pub use decision::Transition;
 pub use effect::{Effect, Timer};
 pub use event::{Event, EventKind, Fact};
 pub use execution::{Execution, Refused, Task};
 pub use failure::{Failure, FailureKind};
 pub use key::{TaskKey, Tasks};
 pub use plan::{Plan, PlanError, TaskPlan};
-pub use progress::END_RULE;
 pub use record::{ExecutionRecord, TaskRecord};
+pub use resume::resume;
 pub use retry::{LONGEST_ASKED_WAIT, backoff, splitmix};
 pub use rules::{Tally, Verdict, judge};
 pub use state::{Closing, ExecutionState, Mode, Output, TaskState};

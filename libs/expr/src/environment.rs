@@ -7,98 +7,8 @@ use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior};
 
 use super::error::ExprError;
 use super::references::{self, References};
+use super::words::{FILTERS, TESTS, suggest};
 use super::{FUEL, MAX_SOURCE};
-
-/// Filters that expressions may use (`value | filter`).
-pub const FILTERS: &[&str] = &[
-    "abs",
-    "attr",
-    "batch",
-    "bool",
-    "capitalize",
-    "chain",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "first",
-    "float",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "lines",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "pprint",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "split",
-    "string",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "unique",
-    "upper",
-    "urlencode",
-    "zip",
-];
-
-/// Tests that expressions may use (`value is test`).
-pub const TESTS: &[&str] = &[
-    "boolean",
-    "defined",
-    "divisibleby",
-    "endingwith",
-    "eq",
-    "equalto",
-    "even",
-    "false",
-    "filter",
-    "float",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
-    "int",
-    "integer",
-    "iterable",
-    "le",
-    "lessthan",
-    "lower",
-    "lt",
-    "mapping",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "sameas",
-    "sequence",
-    "startingwith",
-    "string",
-    "test",
-    "true",
-    "undefined",
-    "upper",
-];
-
-/// Functions that expressions may call.
-pub const FUNCTIONS: &[&str] = &["range", "dict"];
 
 /// The environment is never changed after it is made, so every compiled expression can borrow from it for good.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -273,14 +183,10 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// The known word that is nearest to a misspelt one, when one is near enough.
-pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    crate::nearest(word, known.iter().copied())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::FUNCTIONS;
 
     #[test]
     fn every_listed_filter_test_and_function_exists() {

@@ -19,14 +19,15 @@ mod references;
 mod scan;
 mod scope;
 mod template;
+mod words;
 
 pub use condition::Condition;
-pub use environment::{FILTERS, FUNCTIONS, TESTS};
 pub use error::ExprError;
 pub use nearest::nearest;
 pub use references::References;
 pub use scope::{Scope, TaskView};
 pub use template::{Rendered, SecretUse, Template};
+pub use words::{FILTERS, FUNCTIONS, TESTS};
 
 /// Longest expression, in bytes of its source.
 pub const MAX_SOURCE: usize = 4 * 1024;

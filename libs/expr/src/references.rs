@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::environment::{FUNCTIONS, suggest};
 use super::error::ExprError;
+use super::words::{FUNCTIONS, suggest};
 
 /// What expressions refer to by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Reads a workflow file and says everything that is wrong with it, in one pass and in the order of the file.
 
 mod expressions;
-pub(crate) mod findings;
 mod grpc;
 mod handles;
 mod http;
@@ -9,6 +8,7 @@ mod kinds;
 mod python;
 mod reader;
 mod references;
+mod shared;
 mod tasks;
 mod values;
 mod workflow;
@@ -16,9 +16,9 @@ mod workflow;
 use nexus_graph::Graph;
 
 use crate::diagnostic::Diagnostic;
+use crate::findings::Findings;
 use crate::model::Workflow;
 use crate::source;
-use findings::Findings;
 
 /// Largest file, in bytes.
 pub const MAX_BYTES: usize = source::MAX_BYTES;

@@ -3,6 +3,7 @@
 mod reader;
 mod scalar;
 
+pub(crate) use crate::place::Place;
 pub(crate) use reader::read;
 
 use serde_json::{Map, Number, Value};
@@ -13,13 +14,6 @@ pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const MAX_DEPTH: usize = 32;
 /// Most values, aliases expanded.
 pub(crate) const MAX_NODES: usize = 2_000_000;
-
-/// A place in the text: line and column in characters, both from 1; 0 when unknown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-}
 
 /// How a text was written, which decides where its characters stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +150,7 @@ pub(crate) fn is_plain_text(text: &str) -> bool {
 /// Reads a text without asking what it says: for tests of what is written.
 #[cfg(test)]
 pub(crate) fn read_value(text: &str) -> Option<Value> {
-    let mut findings = crate::parse::findings::Findings::default();
+    let mut findings = crate::findings::Findings::default();
     let node = read(text, &mut findings);
     let problems = findings.into_diagnostics("");
     assert!(problems.is_empty(), "{problems:?}");

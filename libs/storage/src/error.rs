@@ -236,7 +236,7 @@ pub(crate) fn classify(error: &sqlx::Error) -> ErrorKind {
         sqlx::Error::Database(answer) if answer.is_unique_violation() => ErrorKind::Duplicate,
         #[cfg(feature = "postgres")]
         sqlx::Error::Database(answer) if answer.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
-            crate::postgres::classify(answer.code().as_deref().unwrap_or_default())
+            of_postgres(answer.code().as_deref().unwrap_or_default())
         }
         // SQLite's primary result codes (https://www.sqlite.org/rescode.html); extended codes keep them in the low byte.
         sqlx::Error::Database(answer) => match answer.code().and_then(|code| code.parse::<i32>().ok()) {
@@ -257,9 +257,49 @@ pub(crate) fn classify(error: &sqlx::Error) -> ErrorKind {
     }
 }
 
+/// What a SQLSTATE means (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+#[cfg(feature = "postgres")]
+fn of_postgres(code: &str) -> ErrorKind {
+    match code {
+        "23505" => ErrorKind::Duplicate,
+        "53100" => ErrorKind::Full,
+        // Also what a former primary answers after a failover, until the address leads to the new one.
+        "25006" => ErrorKind::ReadOnly,
+        "XX001" | "XX002" => ErrorKind::Corrupt,
+        // Conflicts, locks not had in time, statements that took too long, transactions that were forgotten, a server
+        // that stops, starts or fails over, a device that failed.
+        "40001" | "40P01" | "40003" | "55P03" | "55006" | "57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05"
+        | "58030" => ErrorKind::Transient,
+        // Connections, and resources that others use up for the moment.
+        _ if code.starts_with("08") || code.starts_with("53") => ErrorKind::Transient,
+        _ => ErrorKind::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn states_mean_what_the_manual_says() {
+        for (code, kind) in [
+            ("40001", ErrorKind::Transient),
+            ("40P01", ErrorKind::Transient),
+            ("53300", ErrorKind::Transient),
+            ("57P01", ErrorKind::Transient),
+            ("08006", ErrorKind::Transient),
+            ("53100", ErrorKind::Full),
+            ("25006", ErrorKind::ReadOnly),
+            ("23505", ErrorKind::Duplicate),
+            ("XX001", ErrorKind::Corrupt),
+            ("23503", ErrorKind::Other),
+            ("57P04", ErrorKind::Other),
+            ("", ErrorKind::Other),
+        ] {
+            assert_eq!(of_postgres(code), kind, "{code}");
+        }
+    }
 
     #[test]
     fn a_connection_that_breaks_is_transient_however_the_driver_tells_it() {

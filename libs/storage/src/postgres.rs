@@ -14,8 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use tokio::time::timeout;
 
+use crate::Error;
 use crate::retry::{Budget, retry};
-use crate::{Error, ErrorKind};
 
 mod commit;
 mod kept;
@@ -252,47 +252,9 @@ fn settings(schema: &str, options: &Options) -> String {
     settings.iter().map(statement).collect()
 }
 
-/// What a SQLSTATE means (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-pub(crate) fn classify(code: &str) -> ErrorKind {
-    match code {
-        "23505" => ErrorKind::Duplicate,
-        "53100" => ErrorKind::Full,
-        // Also what a former primary answers after a failover, until the address leads to the new one.
-        "25006" => ErrorKind::ReadOnly,
-        "XX001" | "XX002" => ErrorKind::Corrupt,
-        // Conflicts, locks not had in time, statements that took too long, transactions that were forgotten, a server
-        // that stops, starts or fails over, a device that failed.
-        "40001" | "40P01" | "40003" | "55P03" | "55006" | "57014" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05"
-        | "58030" => ErrorKind::Transient,
-        // Connections, and resources that others use up for the moment.
-        _ if code.starts_with("08") || code.starts_with("53") => ErrorKind::Transient,
-        _ => ErrorKind::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn states_mean_what_the_manual_says() {
-        for (code, kind) in [
-            ("40001", ErrorKind::Transient),
-            ("40P01", ErrorKind::Transient),
-            ("53300", ErrorKind::Transient),
-            ("57P01", ErrorKind::Transient),
-            ("08006", ErrorKind::Transient),
-            ("53100", ErrorKind::Full),
-            ("25006", ErrorKind::ReadOnly),
-            ("23505", ErrorKind::Duplicate),
-            ("XX001", ErrorKind::Corrupt),
-            ("23503", ErrorKind::Other),
-            ("57P04", ErrorKind::Other),
-            ("", ErrorKind::Other),
-        ] {
-            assert_eq!(classify(code), kind, "{code}");
-        }
-    }
 
     #[test]
     fn addresses_and_schemas_that_cannot_be_used_are_refused_without_quoting_secrets() {

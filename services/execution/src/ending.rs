@@ -10,7 +10,7 @@ use nexus_execution_store::membership::{Membership, in_time};
 use tokio::time::{Instant, sleep};
 
 use crate::Context;
-use crate::sessions::Closing;
+use crate::sessions::{Closing, HEARTBEAT};
 
 /// How long one question to the store may take, and the wait before it is asked again.
 const CALL: Duration = Duration::from_secs(2);
@@ -67,6 +67,23 @@ async fn generations(membership: &dyn Membership, sessions: &[String]) -> Result
             Ok(known) => return Ok(known),
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Closes the sessions of workers that are not heard of any more, until the shutdown.
+pub(crate) async fn sweep(context: Context) {
+    loop {
+        tokio::select! {
+            () = sleep(HEARTBEAT) => {}
+            () = context.shutdown.cancelled() => return,
+        }
+        let silent = context.sessions.silent();
+        let closed: Vec<Closing> = silent.iter().filter_map(|id| context.sessions.close(id)).collect();
+        if !closed.is_empty() {
+            tracing::warn!(workers = closed.len(), "workers are not heard of any more");
+            // The database may have to be waited for.
+            tokio::spawn(over(context.clone(), closed, "the worker is not heard of any more"));
         }
     }
 }

@@ -385,7 +385,7 @@ impl Parts {
             leaving,
             shutdown,
         };
-        background.spawn("sweep of silent sessions", sessions::sweep(context.clone()));
+        background.spawn("sweep of silent sessions", ending::sweep(context.clone()));
         Execution { context, condition }
     }
 }

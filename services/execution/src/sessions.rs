@@ -18,8 +18,6 @@ use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::{Context, ending};
-
 pub use open::Full;
 use open::{KEPT_FREE, MAX_SESSIONS, OF_ONE_PEER, Open, Session, UNUSED};
 
@@ -318,27 +316,6 @@ pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
         action: action.into(),
         reason,
         lease_expire_time: expires_at.map(nexus_api::time::timestamp),
-    }
-}
-
-/// Closes the sessions of workers that are not heard of any more, until the shutdown.
-pub(crate) async fn sweep(context: Context) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT) => {}
-            () = context.shutdown.cancelled() => return,
-        }
-        let silent = context.sessions.silent();
-        let closed: Vec<Closing> = silent.iter().filter_map(|id| context.sessions.close(id)).collect();
-        if !closed.is_empty() {
-            tracing::warn!(workers = closed.len(), "workers are not heard of any more");
-            // The database may have to be waited for.
-            tokio::spawn(ending::over(
-                context.clone(),
-                closed,
-                "the worker is not heard of any more",
-            ));
-        }
     }
 }
 

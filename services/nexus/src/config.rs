@@ -8,6 +8,7 @@ mod deploy;
 mod error;
 mod keys;
 mod layers;
+mod origin;
 mod show;
 mod types;
 mod values;
@@ -15,16 +16,12 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
+pub(crate) use keys::is_secret;
 use layers::Sources;
 pub(crate) use layers::{Effective, missing};
 pub(crate) use show::toml;
 pub(crate) use types::{Config, LogFormat, RoleName};
 pub(crate) use values::bounded_span;
-
-/// Whether a key's value is a secret.
-pub(crate) fn is_secret(key: &str) -> bool {
-    keys::find(key).is_some_and(|key| key.kind == keys::Kind::Secret)
-}
 
 /// Flags that say where the configuration comes from, for every command that reads it.
 #[derive(Debug, Clone, Default, clap::Args)]

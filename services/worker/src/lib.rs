@@ -16,6 +16,7 @@ mod session;
 mod shipper;
 mod slots;
 mod standing;
+mod state;
 mod window;
 mod worker;
 

@@ -16,7 +16,7 @@ use crate::convert;
 use crate::link::Link;
 use crate::pool::Stop;
 use crate::standing::Open;
-use crate::worker::State;
+use crate::state::State;
 
 /// For a server that names no length.
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);

@@ -1,7 +1,9 @@
 //! Continue: the next slice of what an earlier decision left over.
 
-use super::{Decision, Rejection, cancel};
-use crate::progress;
+use crate::closing::sweep;
+use crate::command::Rejection;
+use crate::decision::Decision;
+use crate::progress::advance;
 
 pub(super) fn carry_on(decision: &mut Decision<'_>) -> Result<(), Rejection> {
     if decision.execution.state.is_terminal() {
@@ -9,9 +11,9 @@ pub(super) fn carry_on(decision: &mut Decision<'_>) -> Result<(), Rejection> {
     }
     decision.execution.backlog.continued = false;
     if decision.execution.mode().is_closing() {
-        cancel::sweep(decision);
+        sweep(decision);
     } else {
-        progress::advance(decision);
+        advance(decision);
     }
     Ok(())
 }

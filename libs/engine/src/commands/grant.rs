@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Decision, Rejection};
+use crate::command::Rejection;
+use crate::decision::Decision;
 use crate::effect::{Effect, Timer};
 use crate::event::Fact;
 use crate::execution::Execution;

@@ -12,11 +12,13 @@ use nexus_spec::Workflow;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::effect::Timer;
-use crate::event::EventKind;
-use crate::failure::FailureKind;
+use crate::command::Outcome;
+use crate::effect::{Effect, Timer};
+use crate::event::{Event, EventKind};
+use crate::failure::{Failure, FailureKind};
 use crate::key::TaskKey;
 use crate::plan::Plan;
+use crate::resume::resume;
 use crate::state::{ExecutionState as X, Output, TaskState as T};
 use crate::transitions::{EXECUTION_TRANSITIONS, TASK_TRANSITIONS};
 

@@ -1,10 +1,13 @@
 //! TimerFired: something waited long enough. A timer whose subject has moved on is ignored.
 
-use super::{Decision, Rejection, cancel, report};
+use crate::attempt::{fail, finish, require_current};
+use crate::closing::close;
+use crate::command::Rejection;
+use crate::decision::Decision;
 use crate::effect::{Effect, Timer};
 use crate::failure::{Failure, FailureKind};
 use crate::key::TaskKey;
-use crate::progress;
+use crate::offer::schedule;
 use crate::state::{Closing, TaskState};
 
 pub(super) fn fired(decision: &mut Decision<'_>, timer: Timer) -> Result<(), Rejection> {
@@ -26,7 +29,7 @@ fn retry_due(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result
     if current.state != TaskState::Retrying || current.leases != attempt || closing {
         return Err(Rejection::Stale);
     }
-    progress::schedule(decision, task);
+    schedule(decision, task);
     Ok(())
 }
 
@@ -41,7 +44,7 @@ fn no_worker(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result
         non_retryable: true,
         ..Failure::new(FailureKind::Timeout, "ScheduleToStart", message)
     };
-    report::finish(decision, task, TaskState::TimedOut, None, Some(failure));
+    finish(decision, task, TaskState::TimedOut, None, Some(failure));
     Ok(())
 }
 
@@ -59,15 +62,15 @@ fn total(decision: &mut Decision<'_>, task: TaskKey) -> Result<(), Rejection> {
         ..Failure::new(FailureKind::Timeout, "TotalTimeout", message)
     };
     stop_attempt(decision, task, &failure.message);
-    report::finish(decision, task, TaskState::TimedOut, None, Some(failure));
+    finish(decision, task, TaskState::TimedOut, None, Some(failure));
     Ok(())
 }
 
 fn attempt_too_long(decision: &mut Decision<'_>, task: TaskKey, attempt: u32) -> Result<(), Rejection> {
-    report::require_current(decision, task, attempt)?;
+    require_current(decision, task, attempt)?;
     let message = "the attempt outlived its timeout and its worker did not stop it";
     stop_attempt(decision, task, message);
-    report::fail(
+    fail(
         decision,
         task,
         attempt,
@@ -80,7 +83,7 @@ fn execution_too_long(decision: &mut Decision<'_>) -> Result<(), Rejection> {
     if decision.execution.mode().is_closing() {
         return Err(Rejection::Stale);
     }
-    cancel::close(decision, Closing::TimedOut, "the workflow's timeout is over".to_owned());
+    close(decision, Closing::TimedOut, "the workflow's timeout is over".to_owned());
     Ok(())
 }
 

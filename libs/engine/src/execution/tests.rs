@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::commands::{Command, Rejection, decide};
+use crate::command::{Command, Rejection};
+use crate::commands::decide;
 use crate::key::TaskKey;
 
 fn execution() -> Execution {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::findings::{Finding, Findings};
 use super::reader::Path;
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::source::{Data, Node, Place};
 use nexus_expr::{Condition, ExprError, References, Template, nearest};
 

@@ -1,9 +1,9 @@
 //! Reads what stands under `grpc`.
 
-use super::findings::Finding;
 use super::reader::{Missing, Shape, fields};
 use super::values::Values;
 use crate::codes::{self, Code};
+use crate::findings::Finding;
 use crate::kinds::KindName;
 use crate::model::{Grpc, GrpcTls};
 

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::findings::{Finding, Findings};
 use super::tasks::RawTask;
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::model::TriggerRule;
 
 /// Most tasks that one message lists.

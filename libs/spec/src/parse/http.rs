@@ -1,9 +1,9 @@
 //! Reads what stands under `http`.
 
-use super::findings::Finding;
 use super::reader::{Missing, Shape};
 use super::values::Values;
 use crate::codes;
+use crate::findings::Finding;
 use crate::kinds::KindName;
 use crate::model::{Http, HttpMethod, StatusPattern};
 use crate::source::{Data, Node};

@@ -1,13 +1,13 @@
 //! Reads what stands under a kind key. Kinds with much to read have a file of their own.
 
 use super::expressions::Expressions;
-use super::findings::{Finding, Findings};
 use super::grpc::{self, GRPC};
 use super::http::{self, HTTP};
 use super::python;
 use super::reader::{Missing, Path, Shape, fields};
 use super::values::Values;
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::kinds::KindName;
 use crate::model::{Bash, Kind, Noop, Python, Sql};
 use crate::source::{Data, Entry, Node};

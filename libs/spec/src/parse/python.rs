@@ -3,9 +3,9 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::findings::Finding;
 use super::values::Values;
 use crate::codes;
+use crate::findings::Finding;
 use crate::source::Node;
 
 /// Warns when no `main` is to be seen. It may still be there (a star import, `globals()`), so this is no error.

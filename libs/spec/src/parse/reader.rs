@@ -1,7 +1,7 @@
 //! Walks a map: which keys it may have, and where everything stands.
 
-use super::findings::{Finding, Findings};
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::names::pointer_segment;
 use crate::source::{Data, Entry, Node, Place};
 use nexus_expr::nearest;

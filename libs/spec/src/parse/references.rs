@@ -6,9 +6,9 @@ use nexus_graph::{Graph, GraphError};
 
 use super::MAX_EDGES;
 use super::expressions::{Expressions, Use};
-use super::findings::{Finding, Findings};
 use super::tasks::RawTask;
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::model::TriggerRule;
 use crate::source::Place;
 use nexus_expr::nearest;

@@ -3,18 +3,16 @@
 use std::collections::HashSet;
 
 use super::expressions::{Expressions, Use};
-use super::findings::{Finding, Findings};
 use super::kinds;
 use super::reader::{Fields, Missing, Path, Shape, fields};
+use super::shared::{PRIORITIES, description, queue, read_retry};
 use super::values::Values;
-use super::workflow::{description, read_retry};
 use crate::codes::{self, Code};
 use crate::duration::Span;
+use crate::findings::{Finding, Findings};
 use crate::kinds::{KEYS, KindName};
 use crate::model::{Delivery, ResultCache, Task, TriggerRule};
 use crate::source::{Data, Entry, Place};
-
-pub(super) const PRIORITIES: &[&str] = &["high", "normal", "low"];
 
 const TRIGGER_RULES: &[&str] = &[
     "all_success",
@@ -365,23 +363,6 @@ fn times(values: &mut Values<'_, '_>) -> Times {
         values.say("timeout", finding.fix("raise total_timeout, or lower timeout"));
     }
     times
-}
-
-/// Reads the queue of a task or of the defaults.
-pub(super) fn queue(values: &mut Values<'_, '_>) -> Option<String> {
-    let text = values.text("queue")?;
-    let good = (1..=63).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.'));
-    if !good {
-        let place = values.fields.value("queue").map(|node| node.place).unwrap_or_default();
-        let message = format!("{text:?} is not a queue's name: lower-case letters, digits, _ . -, at most 63");
-        values.say("queue", Finding::error(codes::BAD_NAME, place, message));
-        return None;
-    }
-    Some(text.to_owned())
 }
 
 #[cfg(test)]

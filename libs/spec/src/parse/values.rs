@@ -3,10 +3,10 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::findings::{Finding, Findings};
 use super::reader::{Fields, Path, entries};
 use crate::codes;
 use crate::duration::Span;
+use crate::findings::{Finding, Findings};
 use crate::names::{is_id, to_id};
 use crate::size;
 use crate::source::{Data, Node};

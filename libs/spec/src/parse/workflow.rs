@@ -5,13 +5,14 @@ use nexus_graph::Graph;
 use serde_json::Value;
 
 use super::expressions::Expressions;
-use super::findings::{Finding, Findings};
 use super::reader::{Fields, Missing, Path, Shape, entries, fields};
-use super::tasks::{self, PRIORITIES, RawTask};
+use super::shared::{PRIORITIES, description, queue, read_retry};
+use super::tasks::{self, RawTask};
 use super::values::Values;
-use super::{MAX_DESCRIPTION, MAX_TASKS, handles, references};
+use super::{MAX_TASKS, handles, references};
 use crate::codes;
-use crate::model::{Defaults, Retry, Workflow};
+use crate::findings::{Finding, Findings};
+use crate::model::{Defaults, Workflow};
 use crate::params;
 use crate::source::{Data, Node, Place};
 use nexus_expr::Template;
@@ -74,36 +75,6 @@ const DEFAULTS: Shape = Shape {
     name: "defaults",
     keys: &["timeout", "retry", "queue", "priority"],
     missing: &[],
-};
-
-const RETRY: Shape = Shape {
-    name: "retry",
-    keys: &[
-        "max_attempts",
-        "initial_interval",
-        "backoff_coefficient",
-        "max_interval",
-        "jitter",
-        "non_retryable_errors",
-    ],
-    missing: &[
-        Missing {
-            key: "max_retries",
-            instead: "write max_attempts, which counts the first attempt too",
-        },
-        Missing {
-            key: "backoff",
-            instead: "write initial_interval, backoff_coefficient and max_interval",
-        },
-        Missing {
-            key: "retry_if",
-            instead: "list errors that are pointless to retry under non_retryable_errors",
-        },
-        Missing {
-            key: "on",
-            instead: "list errors that are pointless to retry under non_retryable_errors",
-        },
-    ],
 };
 
 const MAX_LABELS: usize = 64;
@@ -181,26 +152,6 @@ fn read_name(fields: &Fields<'_>, findings: &mut Findings) -> Option<String> {
     values
         .check_id("workflow name", name, place, "/name".to_owned())
         .then(|| name.to_owned())
-}
-
-/// Reads a description and checks its length.
-pub(super) fn description(values: &mut Values<'_, '_>) -> String {
-    let Some(text) = values.text("description") else {
-        return String::new();
-    };
-    if text.len() > MAX_DESCRIPTION {
-        let place = values
-            .fields
-            .value("description")
-            .map(|node| node.place)
-            .unwrap_or_default();
-        let message = format!(
-            "the description is {} bytes long; at most {MAX_DESCRIPTION} are kept",
-            text.len()
-        );
-        values.say("description", Finding::error(codes::TOO_LONG, place, message));
-    }
-    text.to_owned()
 }
 
 fn labels(fields: &Fields<'_>, findings: &mut Findings) -> IndexMap<String, String> {
@@ -293,58 +244,9 @@ fn read_defaults(fields_of_root: &Fields<'_>, findings: &mut Findings) -> Defaul
     Defaults {
         timeout: values.positive_span("timeout"),
         retry,
-        queue: tasks::queue(&mut values),
+        queue: queue(&mut values),
         priority: values.word("priority", PRIORITIES),
     }
-}
-
-/// Reads the retry block of a task or of the defaults.
-pub(super) fn read_retry(owner: &Fields<'_>, path: Path<'_>, findings: &mut Findings) -> Option<Retry> {
-    let node = owner.value("retry")?;
-    let path = path.then("retry");
-    let fields = fields(node, &RETRY, path, findings)?;
-    let mut values = Values {
-        fields: &fields,
-        path,
-        findings,
-    };
-    let usual = Retry::default();
-    let attempts = values.integer("max_attempts", (1, 1_000), i64::from(usual.max_attempts));
-    let retry = Retry {
-        max_attempts: attempts
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(usual.max_attempts),
-        initial_interval: values.span("initial_interval").unwrap_or(usual.initial_interval),
-        backoff_coefficient: values
-            .float("backoff_coefficient", (1.0, 1_000.0), usual.backoff_coefficient)
-            .unwrap_or(usual.backoff_coefficient),
-        max_interval: values.span("max_interval"),
-        jitter: values.float("jitter", (0.0, 1.0), usual.jitter).unwrap_or(usual.jitter),
-        non_retryable_errors: values
-            .texts("non_retryable_errors")
-            .into_iter()
-            .map(|(text, _)| text.to_owned())
-            .collect(),
-    };
-    if let Some(most) = retry.max_interval
-        && most < retry.initial_interval
-    {
-        let place = fields.value("max_interval").map(|node| node.place).unwrap_or_default();
-        let message = format!(
-            "max_interval ({most}) is shorter than initial_interval ({})",
-            retry.initial_interval
-        );
-        values.say(
-            "max_interval",
-            Finding::error(codes::OUT_OF_BOUNDS, place, message).fix("raise it, or leave it out"),
-        );
-    }
-    if !fields.has("max_attempts") {
-        let message = "retry without max_attempts allows one attempt and so never retries";
-        let finding = Finding::warning(codes::IDLE_RETRY, node.place, message).path(path.to_string());
-        findings.add(finding.fix("add max_attempts, the number of attempts in all"));
-    }
-    Some(retry)
 }
 
 fn read_tasks(fields: &Fields<'_>, expressions: &mut Expressions, findings: &mut Findings) -> Vec<(String, RawTask)> {

@@ -7,8 +7,8 @@ use serde_saphyr::granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle,
 use super::scalar::resolve;
 use super::{Data, Entry, MAX_BYTES, MAX_DEPTH, MAX_NODES, Node, Place, Style};
 use crate::codes;
+use crate::findings::{Finding, Findings};
 use crate::names::pointer_segment;
-use crate::parse::findings::{Finding, Findings};
 
 /// Reads a text. What is wrong goes to the findings; nothing comes back when the text cannot be read at all.
 pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {

@@ -2,27 +2,25 @@
 //! core wants done.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_execution_store::{Change, Fence, Store, StoreError};
+use nexus_execution_store::{Fence, StoreError};
 use nexus_failpoint::kill_here;
-use nexus_streams::{Dispatch, Entry};
+use nexus_streams::Entry;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Dependencies;
-use super::commit::{Remedy, remedy};
 use super::control::{Control, Handover, Stays};
-use super::core::{Core, Output};
-use super::load::{self, Page};
+use super::core::{Core, Output, Recovered};
+use super::load;
 use super::messages::{Message, OwnerError};
-use super::recover::Recovered;
+use super::page::{Page, Stored};
 use super::seats::Seats;
 use super::trouble::Troubles;
+use super::writing::{InFlight, advise, finished, publish, write};
 use crate::metrics;
 use crate::notify::Told;
 use crate::plans::Missing;
@@ -31,24 +29,19 @@ use crate::plans::Missing;
 const BURST: usize = 512;
 /// Batches of pointers that wait for the dispatcher at most.
 const PUBLISHED: usize = 4_096;
-/// Tries to write a batch after which a failure is an error in the log.
-const LOUD: u32 = 10;
-
-/// A commit that is being written.
-type InFlight = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// The ends of the channels that lead to the loop.
-pub(super) struct Ends {
-    pub(super) inbox: mpsc::Receiver<Message>,
+pub(crate) struct Ends {
+    pub(crate) inbox: mpsc::Receiver<Message>,
     /// What the membership wants; nothing ever comes when there is none.
-    pub(super) control: mpsc::Receiver<Control>,
-    pub(super) stays: Stays,
-    pub(super) troubles: Troubles,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) stays: Stays,
+    pub(crate) troubles: Troubles,
     /// Grows when the fence was refused: whoever keeps the membership has to join anew.
-    pub(super) lost: watch::Sender<u64>,
+    pub(crate) lost: watch::Sender<u64>,
 }
 
-pub(super) struct Actor {
+pub(crate) struct Actor {
     dependencies: Dependencies,
     core: Core,
     ends: Ends,
@@ -62,7 +55,7 @@ pub(super) struct Actor {
 
 impl Actor {
     /// An owner of every shard, with everything that is live in memory.
-    pub(super) async fn recover(dependencies: Dependencies, ends: Ends) -> Result<(Self, Recovered), OwnerError> {
+    pub(crate) async fn recover(dependencies: Dependencies, ends: Ends) -> Result<(Self, Recovered), OwnerError> {
         let fence = dependencies.store.claim(dependencies.ids.random()).await?;
         let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
         let mut actor = Self::new(dependencies, core, ends);
@@ -72,7 +65,7 @@ impl Actor {
     }
 
     /// An owner that is told which shards are its own.
-    pub(super) fn shared(dependencies: Dependencies, fence: Fence, ends: Ends) -> Self {
+    pub(crate) fn shared(dependencies: Dependencies, fence: Fence, ends: Ends) -> Self {
         let core = Core::shared(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
         Self::new(dependencies, core, ends)
     }
@@ -98,7 +91,7 @@ impl Actor {
     }
 
     /// Runs until the shutdown, then stores what is left.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let shutdown = self.shutdown.clone();
         loop {
             // Looked at in every round: under steady load the wait below never comes to the clock.
@@ -368,7 +361,7 @@ impl Actor {
 /// must not keep the others from it.
 fn revive(
     core: &mut Core,
-    (row, tasks, plan): load::Stored,
+    (row, tasks, plan): Stored,
     recovered: &mut Recovered,
     now: super::base::Now,
 ) -> Option<(nexus_execution_store::ExecutionRow, Vec<nexus_execution_store::TaskRow>)> {
@@ -385,73 +378,4 @@ fn revive(
         tracing::error!(execution = %id, problem, "an execution cannot go on");
     }
     aside
-}
-
-/// Waits for the commit in flight; for ever when there is none.
-async fn finished(in_flight: &mut Option<InFlight>) -> Result<(), StoreError> {
-    let result = match in_flight {
-        Some(writing) => writing.await,
-        None => std::future::pending().await,
-    };
-    *in_flight = None;
-    result
-}
-
-/// Writes a batch, however long the store takes to become available. Gives up only when another owner has taken over, or
-/// when the process ends.
-fn write(
-    store: Arc<dyn Store>,
-    fence: Fence,
-    changes: Vec<Change>,
-    troubles: Troubles,
-    shutdown: CancellationToken,
-) -> InFlight {
-    Box::pin(async move {
-        let begun = Instant::now();
-        let writing = troubles.of_a_write();
-        for tries in 1.. {
-            let Err(error) = store.commit(fence, &changes).await else {
-                break;
-            };
-            metrics::commit_failed();
-            match remedy(&error, tries) {
-                Remedy::Ignore => break,
-                Remedy::StartOver => return Err(error),
-                Remedy::Again(wait) => {
-                    // The first ones may pass by themselves; whoever reads only errors must hear of the others.
-                    if tries < LOUD {
-                        tracing::warn!(%error, tries, "the store cannot be written; trying again");
-                    } else {
-                        tracing::error!(%error, tries, "the store still cannot be written; trying again");
-                    }
-                    writing.failed(error.to_string());
-                    tokio::select! {
-                        () = writing.pause(wait) => {}
-                        // While the process ends there is one more try and no more.
-                        () = shutdown.cancelled() => return store.commit(fence, &changes).await,
-                    }
-                }
-            }
-        }
-        metrics::committed(&changes, begun.elapsed());
-        Ok(())
-    })
-}
-
-/// Writes what is of use to the next owner. If it fails, leases of workers that are gone last longer there.
-fn advise(writing: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = writing.await {
-            tracing::debug!(%error, "it was not noted which workers are silent");
-        }
-    });
-}
-
-/// Publishes entries in the background, so that a slow dispatcher does not hold up the loop.
-async fn publish(dispatch: Arc<dyn Dispatch>, mut entries: mpsc::Receiver<Vec<Entry>>) {
-    while let Some(batch) = entries.recv().await {
-        if let Err(error) = dispatch.publish(batch).await {
-            tracing::warn!(%error, "some tasks were not offered; the reconciler will offer them again");
-        }
-    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use nexus_engine::TaskState;
 
-use super::core::Core;
 use super::live::Live;
 use crate::metrics;
 
@@ -26,28 +25,26 @@ struct Backlog {
 
 /// Queues of which the metrics have heard, and whether there was anything in them.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<String, bool>);
+pub(crate) struct Backlogs(BTreeMap<String, bool>);
 
-impl Told {
-    /// Every queue was said to be empty.
-    pub(super) fn is_quiet(&self) -> bool {
-        !self.0.values().any(|some| *some)
-    }
-}
-
-impl Core {
+impl Backlogs {
     /// Tells the metrics what waits, and which queues are empty now.
-    pub(super) fn tell_backlog(&mut self) {
-        let now = backlog(self.executions.values(), self.now.wall, &self.told);
-        for (queue, some) in &mut self.told.0 {
+    pub(crate) fn tell<'a>(&mut self, executions: impl Iterator<Item = &'a Live>, now: i64) {
+        let now = backlog(executions, now, self);
+        for (queue, some) in &mut self.0 {
             if std::mem::take(some) && !now.contains_key(queue) {
                 tell(queue, Backlog::default());
             }
         }
         for (queue, backlog) in now {
             tell(&queue, backlog);
-            self.told.0.insert(queue, true);
+            self.0.insert(queue, true);
         }
+    }
+
+    /// Every queue was said to be empty.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.0.values().any(|some| *some)
     }
 }
 
@@ -55,7 +52,7 @@ fn tell(queue: &str, backlog: Backlog) {
     metrics::backlog(queue, backlog.ready, backlog.leased, backlog.oldest);
 }
 
-fn backlog<'a>(executions: impl Iterator<Item = &'a Live>, now: i64, told: &Told) -> BTreeMap<String, Backlog> {
+fn backlog<'a>(executions: impl Iterator<Item = &'a Live>, now: i64, told: &Backlogs) -> BTreeMap<String, Backlog> {
     let mut queues: BTreeMap<String, Backlog> = BTreeMap::new();
     let mut names = told.0.len();
     for live in executions {
@@ -109,7 +106,7 @@ mod tests {
     #[test]
     fn what_waits_and_what_runs_is_counted_by_queue() {
         let one = with(TaskState::Scheduled, Some(100));
-        let told = Told::default();
+        let told = Backlogs::default();
         let queue = one.execution.plan().tasks[0].queue.clone();
         let waits = Backlog {
             ready: 1,
@@ -130,7 +127,7 @@ mod tests {
     fn queues_beyond_a_number_have_no_series_of_their_own() {
         let one = with(TaskState::Running, None);
         let many = (0..QUEUES).map(|number| (number.to_string(), true)).collect();
-        let queues = backlog([&one].into_iter(), 0, &Told(many));
+        let queues = backlog([&one].into_iter(), 0, &Backlogs(many));
         assert_eq!(queues.keys().collect::<Vec<_>>(), [OTHERS]);
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// A map whose order depends on nothing but what was put into it, so that a simulation can be replayed.
-pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// The time, twice, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use nexus_execution_store::{Fence, SHARDS};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::Core;
-use super::load::Page;
+use super::page::Page;
 
 /// What the membership wants.
 pub enum Control {
@@ -42,7 +42,7 @@ pub struct Stays {
 }
 
 impl Stays {
-    pub(super) fn new(control: mpsc::Sender<Control>) -> Self {
+    pub(crate) fn new(control: mpsc::Sender<Control>) -> Self {
         Self {
             stays: Arc::new([const { AtomicU64::new(0) }; SHARDS as usize]),
             changed: Arc::new(watch::channel(()).0),
@@ -71,11 +71,11 @@ impl Stays {
     }
 
     /// Where loaded pages go.
-    pub(super) fn pages(&self) -> mpsc::Sender<Control> {
+    pub(crate) fn pages(&self) -> mpsc::Sender<Control> {
         self.control.clone()
     }
 
-    pub(super) fn show(&self, core: &Core) {
+    pub(crate) fn show(&self, core: &Core) {
         let mut serving = 0;
         let mut changed = false;
         for (shard, shown) in (0..SHARDS).zip(self.stays.iter()) {

@@ -1,30 +1,46 @@
 //! The owner without the world around it: takes messages and the time, lets the engine decide, gathers what was decided
 //! into batches, and says what is to be brought about. No I/O, no clock, no async: [`super::actor`] runs it in a
 //! process, and the simulation runs it under virtual time with stores that fail and owners that die.
+//!
+//! Its parts own what they know and say what may be done with it; what it does with messages, a file a concern, stands
+//! below it.
 
-use std::collections::BTreeMap;
+mod commands;
+mod committing;
+mod granting;
+mod hearing;
+mod holding;
+mod recover;
+mod release;
+
 use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_engine::{Command, Effect, Rejection, Timer, Transition, decide};
-use nexus_execution_store::{Change, ExecutionId, Fence, Ids};
+use nexus_engine::{Command, Effect, Rejection, Timer, decide};
+use nexus_execution_store::{ExecutionId, Fence, Ids};
+use nexus_streams::Entry;
 
-use super::admission::{Limits, Load};
+use super::admission::{Limits, Size, admit_waiting};
 use super::aside::Aside;
-use super::backlog::Told;
-use super::base::Map;
+use super::backlog::Backlogs;
 pub use super::base::Now;
 use super::broken::BrokenOnes;
-use super::commit::{Batch, Pending, Release};
+use super::commits::{Commits, Release};
+use super::executions::Executions;
 use super::keys::Keys;
 use super::leases::{LEASE, Leases};
-use super::live::Live;
-use super::messages::{Message, TokenSubject};
+use super::messages::{Message, OwnerError, TokenSubject};
 pub use super::outputs::{Output, Stats};
+use super::reconcile::Reconciler;
 use super::seats::{NoSeats, Seats};
 use super::sessions::Sessions;
 use super::shards::Shards;
+use super::silences::{SILENT, Silences};
 use super::timers::Timers;
+use crate::metrics;
+
+pub use commands::MAX_LOG;
+pub use recover::Recovered;
 
 /// How often leases are looked over, and how often ready tasks that nobody took are offered again, in microseconds.
 const PATROL: i64 = 2_500_000;
@@ -36,48 +52,43 @@ const IDLE: i64 = 3_600_000_000;
 
 /// The owner's state.
 pub struct Core {
-    pub(super) ids: Ids,
-    pub(super) limits: Limits,
-    pub(super) load: Load,
-    pub(super) executions: BTreeMap<ExecutionId, Live>,
-    pub(super) pending: Pending,
-    pub(super) timers: Timers,
-    pub(super) leases: Leases,
-    pub(super) keys: Keys,
-    pub(super) outputs: Vec<Output>,
-    pub(super) now: Now,
-    pub(super) stats: Stats,
-    /// Where the next round of offers begins.
-    pub(super) offered_to: Option<ExecutionId>,
-    pub(super) told: Told,
-    pub(super) sessions: Sessions,
-    pub(super) aside: Aside,
-    /// Since when workers have been silent whose leases are about to be taken over, on the steady clock.
-    pub(super) silences: Map<Arc<str>, i64>,
-    /// Leases whose workers were heard of again after that had been noted otherwise.
-    pub(super) heard: Vec<Arc<str>>,
-    /// Where offering everything once more goes on, while it does.
-    pub(super) lost_from: Option<ExecutionId>,
-    /// When it wants to be woken.
-    wanted: i64,
-    pub(super) shards: Shards,
-    /// Whether the membership is fresh enough to be sure that nobody else owns the shards.
-    pub(super) trusted: bool,
+    ids: Ids,
+    limits: Limits,
+    now: Now,
+    /// What is live, and what of it is to be stored.
+    executions: Executions,
+    commits: Commits,
+    keys: Keys,
+    /// What cannot go on for now, or for good.
+    aside: Aside,
+    broken: BrokenOnes,
+    /// Who runs what, and what is known of them.
+    leases: Leases,
+    sessions: Sessions,
+    silences: Silences,
+    seats: Arc<dyn Seats>,
     /// A worker gets a lease once it is stored that it was given out, and a new owner takes leases over. Otherwise leases
     /// die with their owner.
-    pub(super) lasting_leases: bool,
-    pub(super) seats: Arc<dyn Seats>,
-    pub(super) broken: BrokenOnes,
-    fence: Fence,
-    in_flight: Option<Batch>,
+    lasting_leases: bool,
+    /// Where decisions are this owner's.
+    shards: Shards,
+    /// What comes with time.
+    timers: Timers,
+    reconciler: Reconciler,
+    backlogs: Backlogs,
     next_patrol: i64,
+    /// When it wants to be woken.
+    wanted: i64,
+    /// What it wants of the world.
+    outputs: Vec<Output>,
+    stats: Stats,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core")
             .field("live", &self.executions.len())
-            .field("fence", &self.fence)
+            .field("fence", &self.commits.fence())
             .finish_non_exhaustive()
     }
 }
@@ -99,31 +110,25 @@ impl Core {
         Self {
             ids,
             limits,
-            load: Load::default(),
-            executions: BTreeMap::new(),
-            pending: Pending::default(),
-            timers: Timers::default(),
-            leases: Leases::default(),
-            keys: Keys::default(),
-            outputs: Vec::new(),
             now,
-            stats: Stats::default(),
-            offered_to: None,
-            told: Told::default(),
-            sessions: Sessions::default(),
+            executions: Executions::default(),
+            commits: Commits::new(fence),
+            keys: Keys::default(),
             aside: Aside::default(),
-            silences: Map::default(),
-            heard: Vec::new(),
-            lost_from: None,
-            wanted: i64::MAX,
-            shards: Shards::all(),
-            trusted: true,
-            lasting_leases: false,
-            seats: Arc::new(NoSeats),
             broken: BrokenOnes::default(),
-            fence,
-            in_flight: None,
+            leases: Leases::default(),
+            sessions: Sessions::default(),
+            silences: Silences::default(),
+            seats: Arc::new(NoSeats),
+            lasting_leases: false,
+            shards: Shards::all(),
+            timers: Timers::default(),
+            reconciler: Reconciler::default(),
+            backlogs: Backlogs::default(),
             next_patrol: now.steady + PATROL,
+            wanted: i64::MAX,
+            outputs: Vec::new(),
+            stats: Stats::default(),
         }
     }
 
@@ -180,7 +185,8 @@ impl Core {
         while let Some((id, timer)) = self.timers.take_due(now.steady) {
             self.fire(id, timer);
         }
-        self.offer_lost();
+        let lost = self.reconciler.lost_round(&self.executions);
+        self.offer_again(lost);
         if now.steady >= self.next_patrol {
             self.next_patrol = now.steady + PATROL;
             self.patrol();
@@ -202,69 +208,38 @@ impl Core {
             } = subject;
             self.fire(execution, Timer::Attempt { task, attempt });
         }
-        self.offer_again();
-        self.tell_backlog();
+        let untaken = self.reconciler.round(&self.executions, self.now.wall);
+        self.offer_again(untaken);
+        self.backlogs.tell(self.executions.values(), self.now.wall);
         self.tell_silences();
     }
 
-    /// Takes what waits as one batch, if there is any and no other is under way. The caller writes it and says how that
-    /// ended: [`Core::committed`] or [`Core::start_over`].
-    pub fn begin_commit(&mut self, now: Now) -> Option<(Fence, Vec<Change>)> {
-        self.now = now;
-        if self.broken.new.is_some()
-            || self.in_flight.is_some()
-            || self.pending.due().is_none_or(|due| due > now.steady)
-        {
-            return None;
-        }
-        Some(self.gather())
+    /// The dispatcher lost what it had: everything ready is offered once more, from the next tick on.
+    pub fn pointers_lost(&mut self) {
+        self.reconciler.pointers_lost();
     }
 
-    /// Takes what waits, due or not: the last batch before the end.
-    pub fn last_commit(&mut self) -> (Fence, Vec<Change>) {
-        if self.broken.new.is_some() {
-            return (self.fence, Vec::new());
+    fn offer_again(&mut self, entries: Vec<Entry>) {
+        if !entries.is_empty() {
+            tracing::debug!(tasks = entries.len(), "ready tasks that nobody took are offered again");
+            metrics::offered_again(entries.len());
+            self.stats.offered_again += entries.len() as u64;
         }
-        self.gather()
+        self.publish(entries);
     }
 
-    fn gather(&mut self) -> (Fence, Vec<Change>) {
-        let (dirty, releases, since) = self.pending.take();
-        let mut changes = Vec::with_capacity(dirty.len());
-        for id in &dirty {
-            let leases = &self.leases;
-            if let Some(live) = self.executions.get_mut(id) {
-                self.load.remove(live.size());
-                changes.extend(live.take_change(|task| leases.key_of(*id, task)));
-                self.load.add(live.size());
-            }
+    /// Has it noted who fell silent, and who was heard of again.
+    fn tell_silences(&mut self) {
+        if !self.lasting_leases {
+            return;
         }
-        self.in_flight = Some(Batch {
-            executions: dirty,
-            releases,
-            since,
-        });
-        (self.fence, changes)
-    }
-
-    /// The batch is stored: now everybody may know, and its effects are brought about.
-    pub fn committed(&mut self, now: Now) {
-        self.now = now;
-        let Some(batch) = self.in_flight.take() else { return };
-        for id in &batch.executions {
-            if let Some(live) = self.executions.get_mut(id) {
-                live.writing.clear();
-                let (sequence, over) = (live.written, live.written_over);
-                self.outputs.push(Output::Stored {
-                    id: *id,
-                    sequence,
-                    over,
-                });
-            }
+        let silent = self.leases.silent(self.now.steady, SILENT);
+        if !silent.is_empty() {
+            self.outputs.push(Output::Silent(silent));
         }
-        self.release(batch.releases);
-        for id in batch.executions {
-            self.forget_if_done(id);
+        let heard = self.silences.take_heard();
+        if !heard.is_empty() {
+            self.outputs.push(Output::Heard(heard));
         }
     }
 
@@ -273,7 +248,7 @@ impl Core {
     pub fn start_over(&mut self, fence: Fence, now: Now) {
         let (ids, limits, lasting) = (self.ids.clone(), self.limits, self.lasting_leases);
         let (mut stays, seats) = (self.shards.clone(), Arc::clone(&self.seats));
-        let (told, sessions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.sessions));
+        let (backlogs, sessions) = (std::mem::take(&mut self.backlogs), std::mem::take(&mut self.sessions));
         let broken = std::mem::take(&mut self.broken).seen();
         let anew = if lasting {
             Self::shared(fence, ids, limits, now)
@@ -281,7 +256,7 @@ impl Core {
             Self::new(fence, ids, limits, now)
         };
         *self = Self {
-            told,
+            backlogs,
             sessions,
             broken,
             ..anew.with_seats(seats)
@@ -294,29 +269,26 @@ impl Core {
     /// refused then, and no worker is told to go on.
     pub fn trust(&mut self, trusted: bool, now: Now) {
         self.now = now;
-        if trusted && !self.trusted {
+        if self.shards.trust(trusted) {
             // Workers may have asked meanwhile and were told nothing.
             self.leases.extend_all(now.steady.saturating_add(LEASE));
         }
-        self.trusted = trusted;
     }
 
     /// When [`Core::tick`] or [`Core::begin_commit`] has something to do next, on the steady clock.
     #[must_use]
     pub fn next_wake(&mut self, now: Now) -> i64 {
         let mut wake = now.steady + IDLE;
-        if !self.executions.is_empty() || !self.leases.is_empty() || !self.told.is_quiet() {
+        if !self.executions.is_empty() || !self.leases.is_empty() || !self.backlogs.is_quiet() {
             wake = self.next_patrol.max(now.steady);
         }
-        if self.lost_from.is_some() {
+        if self.reconciler.has_lost() {
             wake = now.steady;
         }
         if let Some(at) = self.timers.next() {
             wake = wake.min(at.max(now.steady));
         }
-        if self.in_flight.is_none()
-            && let Some(due) = self.pending.due()
-        {
+        if let Some(due) = self.commits.due() {
             wake = wake.min(due);
         }
         self.wanted = wake;
@@ -331,7 +303,13 @@ impl Core {
     /// The proof that its commits show.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        self.fence
+        self.commits.fence()
+    }
+
+    /// Why everything in memory has to be loaded again, if it has to be.
+    #[must_use]
+    pub fn must_start_over(&self) -> Option<&str> {
+        self.broken.news()
     }
 
     /// Whether there are other owners beside it.
@@ -352,30 +330,38 @@ impl Core {
         self.executions.len()
     }
 
+    /// Whether an execution of that size may be started now.
+    fn admit(&self, new: Size) -> Result<(), OwnerError> {
+        self.executions.admit(new, &self.limits)?;
+        admit_waiting(self.commits.waiting(), self.commits.lag(self.now.steady), &self.limits)
+    }
+
     /// Lets the engine decide, and takes note of what follows. The effects are the caller's to release.
-    pub(super) fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
-        if !self.decides(id.shard()) {
+    fn decide(&mut self, id: ExecutionId, command: Command, urgent: bool) -> Result<Vec<Effect>, Rejection> {
+        if !self.shards.decides(id.shard()) {
             return Err(Rejection::Closed);
         }
-        let live = self.executions.get_mut(&id).ok_or(Rejection::Closed)?;
-        let transition: Transition = match decide(&mut live.execution, command, self.now.wall) {
-            Err(Rejection::Broken) => return Err(self.is_broken(id)),
-            decided => decided?,
-        };
-        self.load.add(live.record(&transition));
+        let live = self.executions.get_mut(id).ok_or(Rejection::Closed)?;
+        let transition = decide(&mut live.execution, command, self.now.wall);
+        if let Err(Rejection::Broken) = transition {
+            let refused = live.execution.broken().map(ToString::to_string);
+            self.broken.found(id, refused.as_deref());
+        }
+        let transition = transition?;
+        self.executions.record(id, &transition);
         if !transition.events.is_empty() {
-            self.pending.mark(id, urgent, self.now.steady);
+            self.commits.mark(id, urgent, self.now.steady);
         }
         Ok(transition.effects)
     }
 
     /// Lets effects wait for the commit of what led to them. Tasks for which workers wait are leased in that commit.
-    pub(super) fn release_later(&mut self, id: ExecutionId, effects: Vec<Effect>) {
+    fn release_later(&mut self, id: ExecutionId, effects: Vec<Effect>) {
         let effects = self.seat(id, effects);
         if planted(Bug::EffectBeforeCommit) {
             return self.release(vec![Release::Effects(id, effects, self.now)]);
         }
-        self.pending.release_effects(id, effects, self.now);
+        self.commits.release_effects(id, effects, self.now);
     }
 
     fn fire(&mut self, id: ExecutionId, timer: Timer) {
@@ -386,34 +372,11 @@ impl Core {
     }
 
     /// Whether something of an execution is decided and not stored yet.
-    pub(super) fn is_unstored(&self, id: ExecutionId) -> bool {
-        let waits = self.executions.get(&id).is_some_and(|live| !live.events.is_empty());
-        waits
-            || self
-                .in_flight
-                .as_ref()
-                .is_some_and(|batch| batch.executions.contains(&id))
-    }
-
-    /// Whether a commit under way carries something of a shard.
-    pub(super) fn is_writing(&self, shard: u16) -> bool {
-        let of_shard = |batch: &Batch| batch.executions.iter().any(|id| id.shard() == shard);
-        self.in_flight.as_ref().is_some_and(of_shard)
-    }
-
-    /// When the oldest decision that is not stored yet was made, on the steady clock.
-    pub(super) fn oldest_unstored(&self) -> Option<i64> {
-        let in_flight = self.in_flight.as_ref().and_then(|batch| batch.since);
-        in_flight.or_else(|| self.pending.since())
-    }
-
-    /// How many answers and effects wait for a commit.
-    pub(super) fn waiting(&self) -> usize {
-        self.pending.waiting() + self.in_flight.as_ref().map_or(0, |batch| batch.releases.len())
-    }
-
-    pub(super) fn ended(&mut self, live: &Live) {
-        self.timers.forget(&live.timers);
-        self.load.remove(live.size());
+    fn is_unstored(&self, id: ExecutionId) -> bool {
+        let waits = self.executions.get(id).is_some_and(|live| !live.events.is_empty());
+        waits || self.commits.is_writing(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

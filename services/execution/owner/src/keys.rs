@@ -8,22 +8,22 @@ use nexus_execution_store::{ExecutionId, RequestKey};
 /// A key is kept for this long, in microseconds: longer than any call may last.
 const MEMORY: i64 = 120_000_000;
 /// Keys that are kept at most; one more start with a key is refused until older ones may be forgotten.
-pub(super) const MAX_KEYS: usize = 1_000_000;
+pub(crate) const MAX_KEYS: usize = 1_000_000;
 
 /// Keys by text, and the same in the order of their age.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     known: HashMap<String, (ExecutionId, String)>,
     oldest: VecDeque<(i64, String)>,
 }
 
 impl Keys {
     /// The execution that a key was used for, and the fingerprint of that start.
-    pub(super) fn get(&self, key: &str) -> Option<(ExecutionId, &str)> {
+    pub(crate) fn get(&self, key: &str) -> Option<(ExecutionId, &str)> {
         self.known.get(key).map(|(id, fingerprint)| (*id, fingerprint.as_str()))
     }
 
-    pub(super) fn remember(&mut self, request: &RequestKey, id: ExecutionId, steady: i64) {
+    pub(crate) fn remember(&mut self, request: &RequestKey, id: ExecutionId, steady: i64) {
         if planted(Bug::KeyForgotten) {
             return;
         }
@@ -33,7 +33,7 @@ impl Keys {
     }
 
     /// Forgets keys that the store has had for longer than any call lasts.
-    pub(super) fn forget_old(&mut self, steady: i64, is_stored: impl Fn(ExecutionId) -> bool) {
+    pub(crate) fn forget_old(&mut self, steady: i64, is_stored: impl Fn(ExecutionId) -> bool) {
         while let Some((at, key)) = self.oldest.front() {
             let stored = self.known.get(key).is_none_or(|(id, _)| is_stored(*id));
             if steady - at < MEMORY || !stored {
@@ -45,13 +45,13 @@ impl Keys {
     }
 
     /// Forgets the keys of executions that somebody else owns now.
-    pub(super) fn forget_of(&mut self, gone: impl Fn(ExecutionId) -> bool) {
+    pub(crate) fn forget_of(&mut self, gone: impl Fn(ExecutionId) -> bool) {
         self.known.retain(|_, (id, _)| !gone(*id));
         let known = &self.known;
         self.oldest.retain(|(_, key)| known.contains_key(key));
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.known.len() >= MAX_KEYS
     }
 }

@@ -15,24 +15,24 @@ use super::messages::TokenSubject;
 pub const LEASE: i64 = 20_000_000;
 
 #[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) subject: TokenSubject,
-    pub(super) session: Arc<str>,
+pub(crate) struct Lease {
+    pub(crate) subject: TokenSubject,
+    pub(crate) session: Arc<str>,
     /// On the steady clock.
-    pub(super) expires_at: i64,
+    pub(crate) expires_at: i64,
     /// When the attempt should have ended, whatever its worker says, on the steady clock; the net below the worker's
     /// own limit.
-    pub(super) overdue_at: i64,
+    pub(crate) overdue_at: i64,
     /// Bytes of log that were taken.
-    pub(super) logged: u64,
+    pub(crate) logged: u64,
     /// Why the worker was told to stop, once it was.
-    pub(super) cancelled: Option<String>,
+    pub(crate) cancelled: Option<String>,
     /// It is noted in the store that its worker has not been heard of for a while.
-    pub(super) silent: bool,
+    pub(crate) silent: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Leases {
+pub(crate) struct Leases {
     by_token: Map<Arc<str>, Lease>,
     by_task: Map<(ExecutionId, TaskKey), Arc<str>>,
     by_session: Map<Arc<str>, BTreeSet<Arc<str>>>,
@@ -41,7 +41,7 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    pub(super) fn insert(&mut self, token: Arc<str>, lease: Lease) {
+    pub(crate) fn insert(&mut self, token: Arc<str>, lease: Lease) {
         self.by_task
             .insert((lease.subject.execution, lease.subject.task), Arc::clone(&token));
         self.by_session
@@ -51,7 +51,7 @@ impl Leases {
         self.by_token.insert(token, lease);
     }
 
-    pub(super) fn remove(&mut self, token: &str) -> Option<Lease> {
+    pub(crate) fn remove(&mut self, token: &str) -> Option<Lease> {
         let lease = self.by_token.remove(token)?;
         if planted(Bug::NoTokenCheck) {
             self.ended.insert(Arc::from(token), lease.subject);
@@ -70,17 +70,17 @@ impl Leases {
     }
 
     /// A session's lease; another session's token is nobody's.
-    pub(super) fn of_session(&mut self, token: &str, session: &str) -> Option<&mut Lease> {
+    pub(crate) fn of_session(&mut self, token: &str, session: &str) -> Option<&mut Lease> {
         self.by_token.get_mut(token).filter(|lease| *lease.session == *session)
     }
 
     /// The token under which a task is leased.
-    pub(super) fn token_of(&self, execution: ExecutionId, task: TaskKey) -> Option<&Arc<str>> {
+    pub(crate) fn token_of(&self, execution: ExecutionId, task: TaskKey) -> Option<&Arc<str>> {
         self.by_task.get(&(execution, task))
     }
 
     /// What the lease of a task is known by.
-    pub(super) fn key_of(&self, execution: ExecutionId, task: TaskKey) -> Option<LeaseKey> {
+    pub(crate) fn key_of(&self, execution: ExecutionId, task: TaskKey) -> Option<LeaseKey> {
         let token = self.token_of(execution, task)?;
         let lease = self.by_token.get(token)?;
         Some(LeaseKey {
@@ -90,7 +90,7 @@ impl Leases {
     }
 
     /// Forgets the leases of some executions: somebody else owns them.
-    pub(super) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
+    pub(crate) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
         let tokens = self.by_token.iter().filter(|(_, lease)| gone(lease.subject.execution));
         let tokens: Vec<Arc<str>> = tokens.map(|(token, _)| Arc::clone(token)).collect();
         for token in tokens {
@@ -98,24 +98,24 @@ impl Leases {
         }
     }
 
-    pub(super) fn get_mut(&mut self, token: &str) -> Option<&mut Lease> {
+    pub(crate) fn get_mut(&mut self, token: &str) -> Option<&mut Lease> {
         self.by_token.get_mut(token)
     }
 
-    pub(super) fn tokens_of_session(&self, session: &str) -> Vec<Arc<str>> {
+    pub(crate) fn tokens_of_session(&self, session: &str) -> Vec<Arc<str>> {
         self.by_session
             .get(session)
             .map(|tokens| tokens.iter().cloned().collect())
             .unwrap_or_default()
     }
 
-    pub(super) fn expired(&self, now: i64) -> Vec<Arc<str>> {
+    pub(crate) fn expired(&self, now: i64) -> Vec<Arc<str>> {
         let late = self.by_token.iter().filter(|(_, lease)| lease.expires_at <= now);
         late.map(|(token, _)| token.clone()).collect()
     }
 
     /// Leases that have not been extended for so long and of which that is not noted yet; it is now.
-    pub(super) fn silent(&mut self, now: i64, length: i64) -> Vec<Silence> {
+    pub(crate) fn silent(&mut self, now: i64, length: i64) -> Vec<Silence> {
         let mut silences = Vec::new();
         for (token, lease) in &mut self.by_token {
             let age = now.saturating_sub(lease.expires_at.saturating_sub(LEASE));
@@ -129,23 +129,23 @@ impl Leases {
     }
 
     /// Gives every lease at least until then.
-    pub(super) fn extend_all(&mut self, until: i64) {
+    pub(crate) fn extend_all(&mut self, until: i64) {
         for lease in self.by_token.values_mut() {
             lease.expires_at = lease.expires_at.max(until);
         }
     }
 
     /// What leases are about whose attempts should have ended.
-    pub(super) fn overdue(&self, now: i64) -> Vec<TokenSubject> {
+    pub(crate) fn overdue(&self, now: i64) -> Vec<TokenSubject> {
         let late = self.by_token.values().filter(|lease| lease.overdue_at <= now);
         late.map(|lease| lease.subject).collect()
     }
 
-    pub(super) fn ended(&self, token: &str) -> Option<TokenSubject> {
+    pub(crate) fn ended(&self, token: &str) -> Option<TokenSubject> {
         self.ended.get(token).copied()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_token.is_empty()
     }
 }

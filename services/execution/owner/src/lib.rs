@@ -12,12 +12,11 @@ mod backlog;
 pub mod balance;
 mod base;
 mod broken;
-mod commands;
 pub mod commit;
+mod commits;
 pub mod control;
 pub mod core;
-mod granting;
-mod hearing;
+mod executions;
 mod keys;
 mod leases;
 mod live;
@@ -26,16 +25,16 @@ mod messages;
 pub mod metrics;
 pub mod notify;
 mod outputs;
+mod page;
 pub mod plans;
 mod reconcile;
-mod recover;
-mod release;
 pub mod seats;
 mod sessions;
 pub mod shards;
 mod silences;
 mod timers;
 pub mod trouble;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,14 +52,14 @@ use seats::Workers;
 use trouble::Troubles;
 
 pub use admission::Limits;
-pub use commands::MAX_LOG;
+pub use core::MAX_LOG;
+pub use core::Recovered;
 pub use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
     Acceptance, Begun, Granted, Grants, Kept, NewExecution, OwnerError, Received, Reported, SessionRef, Started,
     Subject, TokenSubject, Verdict,
 };
-pub use recover::Recovered;
 
 use nexus_supervise::Background;
 

@@ -12,37 +12,37 @@ use super::admission::Size;
 use super::messages::Begun;
 
 #[derive(Debug)]
-pub(super) struct Live {
-    pub(super) id: ExecutionId,
-    pub(super) execution: Execution,
-    pub(super) namespace: Namespace,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) traceparent: String,
+pub(crate) struct Live {
+    pub(crate) id: ExecutionId,
+    pub(crate) execution: Execution,
+    pub(crate) namespace: Namespace,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) traceparent: String,
     /// Number of the newest event that is stored or on its way to the store.
-    pub(super) written: u64,
+    pub(crate) written: u64,
     /// Its end is among them.
-    pub(super) written_over: bool,
+    pub(crate) written_over: bool,
     /// Events since then.
-    pub(super) events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Tasks that changed since then.
-    pub(super) dirty: BTreeSet<TaskKey>,
+    pub(crate) dirty: BTreeSet<TaskKey>,
     /// Its params as JSON text, until they are stored.
-    pub(super) params: Option<Arc<str>>,
+    pub(crate) params: Option<Arc<str>>,
     /// Tasks whose changes are on their way to the store.
-    pub(super) writing: BTreeSet<TaskKey>,
+    pub(crate) writing: BTreeSet<TaskKey>,
     /// The idempotency key, until it is stored.
-    pub(super) request: Option<RequestKey>,
+    pub(crate) request: Option<RequestKey>,
     /// Its timers, to be forgotten with it.
-    pub(super) timers: Vec<(i64, u64)>,
+    pub(crate) timers: Vec<(i64, u64)>,
     /// Bytes of its params and outputs.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// It is terminal, and memory lets it go once everything is stored.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl Live {
     /// An execution as it is before its first event, or as it was stored.
-    pub(super) fn new(
+    pub(crate) fn new(
         id: ExecutionId,
         execution: Execution,
         namespace: Namespace,
@@ -69,7 +69,7 @@ impl Live {
     }
 
     /// How large it is in memory.
-    pub(super) fn size(&self) -> Size {
+    pub(crate) fn size(&self) -> Size {
         Size {
             tasks: u64::from(self.execution.tasks().count()),
             bytes: self.bytes,
@@ -87,7 +87,7 @@ impl Live {
     }
 
     /// Its row as it is now. The params are in it until they are stored.
-    pub(super) fn row(&self) -> ExecutionRow {
+    pub(crate) fn row(&self) -> ExecutionRow {
         let execution = &self.execution;
         ExecutionRow {
             id: self.id,
@@ -110,7 +110,7 @@ impl Live {
     }
 
     /// How it began.
-    pub(super) fn begun(&self) -> Begun {
+    pub(crate) fn begun(&self) -> Begun {
         let mut counts = TaskCounts::new();
         for (_, task) in self.execution.tasks().iter() {
             match counts.iter_mut().find(|(state, _)| *state == task.state) {
@@ -125,12 +125,12 @@ impl Live {
     }
 
     /// Whether the store has everything that happened to a task.
-    pub(super) fn is_stored(&self, task: TaskKey) -> bool {
+    pub(crate) fn is_stored(&self, task: TaskKey) -> bool {
         !self.dirty.contains(&task) && !self.writing.contains(&task)
     }
 
     /// Takes note of what was decided; gives how much larger the execution is for it.
-    pub(super) fn record(&mut self, transition: &Transition) -> Size {
+    pub(crate) fn record(&mut self, transition: &Transition) -> Size {
         let mut bytes = 0;
         for event in &transition.events {
             self.dirty.extend(event.fact.task());
@@ -147,7 +147,7 @@ impl Live {
     }
 
     /// What the store lacks, as one change; from then on it counts as written. `leased` tells the lease of a task.
-    pub(super) fn take_change(&mut self, leased: impl Fn(TaskKey) -> Option<LeaseKey>) -> Option<Change> {
+    pub(crate) fn take_change(&mut self, leased: impl Fn(TaskKey) -> Option<LeaseKey>) -> Option<Change> {
         if self.events.is_empty() {
             return None;
         }
@@ -197,7 +197,7 @@ fn task_row(key: TaskKey, task: &Task, leased: impl Fn(TaskKey) -> Option<LeaseK
 }
 
 /// A stored task as the engine knows it.
-pub(super) fn task_record(row: TaskRow) -> TaskRecord {
+pub(crate) fn task_record(row: TaskRow) -> TaskRecord {
     TaskRecord {
         state: row.state,
         leases: row.leases,
@@ -216,7 +216,7 @@ pub(super) fn task_record(row: TaskRow) -> TaskRecord {
 }
 
 /// A stored execution as the engine knows it.
-pub(super) fn record(row: &ExecutionRow) -> ExecutionRecord {
+pub(crate) fn record(row: &ExecutionRow) -> ExecutionRecord {
     ExecutionRecord {
         state: row.state,
         closing: row.closing,
@@ -231,7 +231,7 @@ pub(super) fn record(row: &ExecutionRow) -> ExecutionRecord {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use nexus_engine::Plan;
     use serde_json::json;
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use nexus_api::Namespace;
 use nexus_engine::Plan;
-use nexus_execution_store::{ExecutionId, ExecutionRow, Silence, TaskRow};
+use nexus_execution_store::{ExecutionId, ExecutionRow, TaskRow};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Dependencies;
 use super::control::{Control, Stays};
 use super::messages::OwnerError;
+use super::page::{Mark, Page, Stored};
 use crate::plans::{Missing, Plans};
 
 /// Executions loaded at a time.
@@ -26,33 +27,12 @@ const LATER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// How long a load that failed waits for its next try.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A stored execution, its tasks, and what it runs or why it cannot.
-pub(crate) type Stored = (ExecutionRow, Vec<TaskRow>, Result<Arc<Plan>, Missing>);
-
 /// What was asked for in one load and could not be had, so that a thousand executions of it wait for it once.
 #[derive(Default)]
-pub(super) struct Asked(HashMap<(String, u32), Missing>);
-
-/// A shard and the stay of the owner in it for which it is loaded.
-pub type Mark = (u16, u64);
-
-/// A page of what is live in some shards.
-pub struct Page {
-    /// The shards, as they stood when the load began.
-    pub(crate) marks: Vec<Mark>,
-    pub(crate) executions: Vec<Stored>,
-    /// What is noted of the leases of all of them; on the first page.
-    pub(crate) silences: Vec<Silence>,
-    /// Nothing follows.
-    pub(crate) last: bool,
-    /// It holds what was put aside before; its shards may be served already.
-    pub(crate) late: bool,
-    /// Dropped once the page is in memory; the next one is not read before.
-    pub(crate) taken: oneshot::Sender<()>,
-}
+pub(crate) struct Asked(HashMap<(String, u32), Missing>);
 
 /// Loads shards while their owner goes on with the others. Ends with the last page, or when the owner has gone.
-pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages: mpsc::Sender<Control>) {
+pub(crate) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages: mpsc::Sender<Control>) {
     let dependencies = dependencies.clone();
     tokio::spawn(async move {
         let shards: Vec<u16> = marks.iter().map(|(shard, _)| *shard).collect();
@@ -91,7 +71,7 @@ pub(super) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
 }
 
 /// A page of what is live in some shards (in all, when none is named), by id after `after`.
-pub(super) async fn page(
+pub(crate) async fn page(
     dependencies: &Dependencies,
     shards: &[u16],
     after: Option<ExecutionId>,
@@ -146,7 +126,7 @@ impl Asked {
 }
 
 /// Brings what was put aside back once its revisions can be had, as long as its shards are still in the same stay.
-pub(super) fn later(dependencies: &Dependencies, mut aside: Vec<(Mark, ExecutionRow, Vec<TaskRow>)>, stays: &Stays) {
+pub(crate) fn later(dependencies: &Dependencies, mut aside: Vec<(Mark, ExecutionRow, Vec<TaskRow>)>, stays: &Stays) {
     let (plans, stays) = (Arc::clone(&dependencies.plans), stays.clone());
     let pages = stays.pages();
     tokio::spawn(async move {

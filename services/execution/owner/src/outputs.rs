@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use nexus_engine::TaskKey;
 use nexus_execution_store::{ExecutionId, Silence};
-use nexus_streams::Entry;
+use nexus_spec::model::Priority;
+use nexus_streams::{Entry, Lane, Pointer};
 
 use super::messages::{Granted, Verdict};
 use super::seats::Seat;
@@ -55,4 +57,26 @@ pub struct Stats {
     pub frozen: u64,
     /// Leases that had been lost on the way to workers that came back without them.
     pub never_came: u64,
+}
+
+/// What a dispatcher is given of a task that is ready.
+pub(crate) fn entry(id: ExecutionId, task: TaskKey, attempt: u32, queue: String, priority: Priority) -> Entry {
+    let execution = id.bytes();
+    Entry {
+        queue,
+        lane: lane(priority),
+        pointer: Pointer {
+            execution,
+            task: task.number(),
+            attempt,
+        },
+    }
+}
+
+fn lane(priority: Priority) -> Lane {
+    match priority {
+        Priority::High => Lane::High,
+        Priority::Normal => Lane::Normal,
+        Priority::Low => Lane::Low,
+    }
 }

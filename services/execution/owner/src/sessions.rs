@@ -32,7 +32,7 @@ struct Word {
 
 /// The sessions of which something has to be remembered: those that moved, and those that were closed.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     known: HashMap<String, Word>,
     /// When what is known ends, in that order; a word that was said again stands here more than once.
     order: VecDeque<(i64, String)>,
@@ -42,7 +42,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// A session was heard of in a generation. False when that is an old word: it has gone on elsewhere since.
-    pub(super) fn lives(&mut self, session: &str, generation: u64, now: i64) -> bool {
+    pub(crate) fn lives(&mut self, session: &str, generation: u64, now: i64) -> bool {
         if generation == 0 && !self.known.contains_key(session) {
             // Most never move; of those nothing has to be remembered.
             return true;
@@ -51,13 +51,13 @@ impl Sessions {
     }
 
     /// A session was closed in a generation. False when that is an old word.
-    pub(super) fn close(&mut self, session: &str, generation: u64, now: i64) -> bool {
+    pub(crate) fn close(&mut self, session: &str, generation: u64, now: i64) -> bool {
         self.note(session, generation, true, now)
     }
 
     /// What had reached the worker when the session's present generation began. Where there is no room for it, leases that
     /// were lost on the way end by themselves.
-    pub(super) fn received(&mut self, session: &str, received: Received) {
+    pub(crate) fn received(&mut self, session: &str, received: Received) {
         let Some(word) = self.known.get_mut(session) else {
             return;
         };
@@ -71,7 +71,7 @@ impl Sessions {
 
     /// Whether a lease of a session was lost on the way to its worker: it was given out in an earlier generation, whose
     /// words do not reach the worker any more, and had not reached it when the present one began.
-    pub(super) fn never_came(&self, session: &str, token: &str) -> bool {
+    pub(crate) fn never_came(&self, session: &str, token: &str) -> bool {
         let Some(word) = self.known.get(session) else {
             return false;
         };
@@ -81,12 +81,12 @@ impl Sessions {
     }
 
     /// Whether a session has gone on elsewhere since a generation.
-    pub(super) fn is_old(&self, session: &str, generation: u64) -> bool {
+    pub(crate) fn is_old(&self, session: &str, generation: u64) -> bool {
         self.known.get(session).is_some_and(|word| generation < word.generation)
     }
 
     /// Whether a session was closed lately and was not heard of since.
-    pub(super) fn is_closed(&self, session: &str, now: i64) -> bool {
+    pub(crate) fn is_closed(&self, session: &str, now: i64) -> bool {
         let word = self.known.get(session);
         word.is_some_and(|word| word.closed && word.until > now)
     }

@@ -8,7 +8,7 @@ use nexus_engine::Timer;
 use nexus_execution_store::ExecutionId;
 
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     queue: BTreeMap<(i64, u64), (ExecutionId, Timer)>,
     // Tells timers of the same microsecond apart.
     set: u64,
@@ -16,26 +16,26 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Sets a timer and gives the key to forget it by.
-    pub(super) fn set(&mut self, at: i64, execution: ExecutionId, timer: Timer) -> (i64, u64) {
+    pub(crate) fn set(&mut self, at: i64, execution: ExecutionId, timer: Timer) -> (i64, u64) {
         self.set += 1;
         self.queue.insert((at, self.set), (execution, timer));
         (at, self.set)
     }
 
     /// Forgets timers of an execution that has ended; those that have fired already are not there any more.
-    pub(super) fn forget(&mut self, keys: &[(i64, u64)]) {
+    pub(crate) fn forget(&mut self, keys: &[(i64, u64)]) {
         for key in keys {
             self.queue.remove(key);
         }
     }
 
     /// When the earliest is due.
-    pub(super) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<i64> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the earliest that is due.
-    pub(super) fn take_due(&mut self, now: i64) -> Option<(ExecutionId, Timer)> {
+    pub(crate) fn take_due(&mut self, now: i64) -> Option<(ExecutionId, Timer)> {
         if self.next()? > now {
             return None;
         }

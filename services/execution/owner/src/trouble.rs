@@ -92,7 +92,7 @@ impl Writing {
     }
 
     /// Waits before the next try: so long, or until somebody wants to know.
-    pub(super) async fn pause(&self, wait: Duration) {
+    pub(crate) async fn pause(&self, wait: Duration) {
         sleep(wait.min(SOON)).await;
         tokio::select! {
             () = sleep(wait.saturating_sub(SOON)) => {}

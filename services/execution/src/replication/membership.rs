@@ -11,11 +11,12 @@ use nexus_execution_owner::control::{Control, Handover};
 use nexus_execution_store::membership::{Replica, View, in_time};
 use nexus_execution_store::{Fence, Ids, SHARDS, StoreError};
 use nexus_failpoint::kill_here;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::nudge::Nudge;
 use super::trust::Trust;
 use super::{MEMBERSHIP, RENEWAL, Replication, Router, TRUST};
 
@@ -26,16 +27,6 @@ const SOON: Duration = Duration::from_millis(50);
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// How long the decisions of a shard may take to be stored before it is looked again.
 const HANDOVER: Duration = Duration::from_secs(3);
-
-/// Makes the keeper look at once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Nudge(Arc<Notify>);
-
-impl Nudge {
-    pub(crate) fn nudge(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// What the keeper steers, and what wakes it.
 pub(crate) struct Ways {
@@ -119,7 +110,7 @@ impl Keeper {
                 () = drain.cancelled() => break,
                 () = sleep_until(next) => {}
                 // Not more often than every so often, however many ask.
-                () = self.nudge.0.notified() => sleep_until(looked + SOON).await,
+                () = self.nudge.nudged() => sleep_until(looked + SOON).await,
                 Ok(()) = self.reins.lost.changed() => self.joined = false,
             }
             looked = Instant::now();

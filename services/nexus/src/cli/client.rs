@@ -1,6 +1,7 @@
 //! The way to the server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
@@ -12,6 +13,8 @@ use tonic::{Code, Status};
 use super::args::Global;
 use super::error::CliError;
 
+/// How often a wait or a watch goes on after the server was away, before it gives up.
+pub(super) const MAX_RECONNECTS: u32 = 20;
 /// Larger answers are refused; a page of tasks with their outputs is the largest there is.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -115,6 +118,13 @@ fn innermost(status: &Status) -> String {
     } else {
         text
     }
+}
+
+/// The wait before the server is asked again: doubling up to 2 s.
+pub(super) fn pause(failures: u32) -> Duration {
+    Duration::from_millis(100)
+        .saturating_mul(1 << failures.min(5))
+        .min(Duration::from_secs(2))
 }
 
 #[cfg(test)]

@@ -14,12 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
 use super::args::{EventsArgs, Global, Readers};
-use super::client::{Clients, is_away, transport};
+use super::client::{Clients, MAX_RECONNECTS, is_away, pause, transport};
 use super::error::CliError;
-use super::executions::MAX_RECONNECTS;
 use super::exit::Exit;
-use super::output::{self, Output};
-use super::workflows::more;
+use super::output::{self, Output, more};
 use super::{table, time, watch};
 
 /// After so much silence the server forgets a reader that was ended without a word.
@@ -87,7 +85,7 @@ async fn follow(
             }
             Err(status) if is_away(&status) && failures < MAX_RECONNECTS => {
                 failures += 1;
-                sleep(watch::pause(failures)).await;
+                sleep(pause(failures)).await;
             }
             Err(status) => return Err(clients.error(status)),
         }

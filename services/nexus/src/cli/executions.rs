@@ -3,24 +3,22 @@
 use std::time::Duration;
 
 use nexus_api::execution::v1::{
-    CancelExecutionRequest, Event, Execution, GetExecutionRequest, ListExecutionsRequest, ListHistoryRequest,
-    ListTasksRequest, WaitExecutionRequest,
+    CancelExecutionRequest, Event, Execution, ListExecutionsRequest, ListHistoryRequest, WaitExecutionRequest,
 };
 use tokio::time::Instant;
 
 use super::args::{Executions, Global, Page};
-use super::client::{Clients, is_away};
+use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
+use super::execution::{PAGE, fetch, still_running};
 use super::exit::Exit;
+use super::filter::filter;
 use super::output::{self, Output};
 use super::watch::plain;
-use super::{ids, params, table, time, watch, workflows};
+use super::{ids, table, time, watch};
 
 /// One call waits at most this long; the server allows no more than a minute.
 const WAIT_STEP: Duration = Duration::from_secs(30);
-/// How often a wait or a watch goes on after the server was away, before it gives up.
-pub(super) const MAX_RECONNECTS: u32 = 20;
-const PAGE: i32 = 1_000;
 
 pub(super) async fn run(command: Executions, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(global)?;
@@ -87,32 +85,6 @@ pub(super) async fn run(command: Executions, global: &Global, output: &Output) -
     }
 }
 
-/// The terms of a filter, joined. Values are quoted, so that nothing typed becomes a term of its own.
-pub(super) fn filter(workflow: Option<&str>, state: Option<&str>, labels: &[String]) -> Result<String, CliError> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let mut terms = Vec::new();
-    if let Some(workflow) = workflow {
-        terms.push(format!("workflow = {}", quoted(workflow)));
-    }
-    if let Some(state) = state {
-        let state = state.to_ascii_uppercase();
-        if nexus_api::execution::v1::execution::State::from_str_name(&state).is_none() {
-            return Err(CliError::Usage(format!(
-                "there is no state {state}; there are PENDING RUNNING PAUSED CANCELLING SUCCEEDED FAILED CANCELLED TIMED_OUT"
-            )));
-        }
-        terms.push(format!("state = {state}"));
-    }
-    let mut pairs: Vec<_> = params::labels(labels)?.into_iter().collect();
-    pairs.sort();
-    terms.extend(
-        pairs
-            .iter()
-            .map(|(key, value)| format!("labels.{key} = {}", quoted(value))),
-    );
-    Ok(terms.join(" AND "))
-}
-
 async fn list(clients: &Clients, filter: String, page: Page, output: &Output) -> Result<(), CliError> {
     let request = ListExecutionsRequest {
         page_size: page.limit,
@@ -161,44 +133,8 @@ async fn list(clients: &Clients, filter: String, page: Page, output: &Output) ->
         &["ID", "WORKFLOW", "STATE", "CREATED", "TOOK", "ERROR"],
         &rows,
     ))?;
-    workflows::more(&list.next_page_token);
+    output::more(&list.next_page_token);
     Ok(())
-}
-
-/// An execution with all of its tasks.
-pub(super) async fn fetch(clients: &Clients, id: &str) -> Result<Execution, CliError> {
-    let request = GetExecutionRequest {
-        execution: id.to_owned(),
-        ..GetExecutionRequest::default()
-    };
-    let found = clients
-        .executions
-        .clone()
-        .get_execution(request)
-        .await
-        .map_err(|status| clients.error(status))?;
-    let mut execution = found.into_inner().execution.unwrap_or_default();
-    execution.tasks.clear();
-    let mut page_token = String::new();
-    loop {
-        let request = ListTasksRequest {
-            execution: id.to_owned(),
-            page_size: PAGE,
-            page_token,
-        };
-        let page = clients
-            .executions
-            .clone()
-            .list_tasks(request)
-            .await
-            .map_err(|status| clients.error(status))?;
-        let page = page.into_inner();
-        execution.tasks.extend(page.tasks);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(execution);
-        }
-    }
 }
 
 /// A namespace, where it is worth a word.
@@ -292,7 +228,7 @@ pub(super) async fn wait_for(clients: &Clients, id: &str, limit: Option<Duration
             Ok(_) => failures = 0,
             Err(status) if is_away(&status) && failures < MAX_RECONNECTS => {
                 failures += 1;
-                tokio::time::sleep(watch::pause(failures)).await;
+                tokio::time::sleep(pause(failures)).await;
             }
             Err(status) => return Err(clients.error(status)),
         }
@@ -300,13 +236,6 @@ pub(super) async fn wait_for(clients: &Clients, id: &str, limit: Option<Duration
             return Err(still_running(id));
         }
     }
-}
-
-/// The wait was over first.
-pub(super) fn still_running(id: &str) -> CliError {
-    CliError::StillRunning(format!(
-        "the wait is over and the execution goes on; nexus executions watch {id}"
-    ))
 }
 
 async fn history(clients: &Clients, id: &str, output: &Output) -> Result<(), CliError> {
@@ -338,20 +267,4 @@ async fn history(clients: &Clients, id: &str, output: &Output) -> Result<(), Cli
         output.line(&plain::event(event))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_quoted_and_checked() {
-        let labels = vec!["team=da\"ta".to_owned()];
-        assert_eq!(
-            filter(Some("etl"), Some("failed"), &labels).expect("filter"),
-            r#"workflow = "etl" AND state = FAILED AND labels.team = "da\"ta""#
-        );
-        assert_eq!(filter(None, None, &[]).expect("filter"), "");
-        assert!(filter(None, Some("BROKEN"), &[]).is_err());
-    }
 }

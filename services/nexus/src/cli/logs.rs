@@ -3,12 +3,11 @@
 use nexus_api::execution::v1::{LogLine, TailLogsRequest, log_line};
 
 use super::args::{Global, LogsArgs};
-use super::client::{Clients, is_away};
+use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
-use super::executions::MAX_RECONNECTS;
 use super::exit::Exit;
 use super::output::{self, Output};
-use super::{ids, time, watch};
+use super::{ids, time};
 
 pub(super) async fn run(args: &LogsArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(global)?;
@@ -25,7 +24,7 @@ pub(super) async fn run(args: &LogsArgs, global: &Global, output: &Output) -> Re
             Ok(()) => return Ok(Exit::Ok),
             Err(Tail::Status(status)) if is_away(&status) && failures < MAX_RECONNECTS => {
                 failures += 1;
-                tokio::time::sleep(watch::pause(failures)).await;
+                tokio::time::sleep(pause(failures)).await;
             }
             Err(Tail::Status(status)) => return Err(clients.error(*status)),
             Err(Tail::Output(error)) => return Err(error),

@@ -71,3 +71,10 @@ pub(super) fn page<M: Message>(name: &str, items: &[M], full_name: &str, token: 
         .collect::<Result<Vec<_>, _>>()?;
     Ok(serde_json::json!({name: items, "next_page_token": token}))
 }
+
+/// Says how to go on where a list stops.
+pub(super) fn more(token: &str) {
+    if !token.is_empty() {
+        eprintln!("there are more: --page-token {token}");
+    }
+}

@@ -9,7 +9,7 @@ use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
-use super::{apply, executions, files, params, watch};
+use super::{apply, execution, executions, files, params, watch};
 
 pub(super) async fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(global)?;
@@ -65,7 +65,7 @@ async fn stay(args: &RunArgs, clients: &Clients, output: &Output, execution: Exe
         eprintln!("{id}");
         executions::wait_for(clients, &id, args.timeout).await?;
     }
-    let ended = executions::fetch(clients, &id).await?;
+    let ended = execution::fetch(clients, &id).await?;
     if output.is_table() {
         if !ended.output.is_empty() {
             let value: Value = serde_json::from_str(&ended.output).unwrap_or(Value::String(ended.output.clone()));

@@ -11,9 +11,9 @@ use nexus_api::execution::v1::{Event, WatchExecutionRequest, WatchExecutionRespo
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tonic::{Status, Streaming};
 
-use super::client::{Clients, is_away};
+use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
-use super::executions::{self, MAX_RECONNECTS};
+use super::execution::{fetch, still_running};
 use super::exit::Exit;
 use super::{output, time};
 use state::View;
@@ -31,17 +31,10 @@ pub(super) enum Sink {
     Json,
 }
 
-/// The wait before the server is asked again: doubling up to 2 s.
-pub(super) fn pause(failures: u32) -> Duration {
-    Duration::from_millis(100)
-        .saturating_mul(1 << failures.min(5))
-        .min(Duration::from_secs(2))
-}
-
 /// Watches until the execution has ended, the limit is over or somebody presses Ctrl-C.
 pub(super) async fn watch(clients: &Clients, id: &str, limit: Option<Duration>, sink: &Sink) -> Result<Exit, CliError> {
     let mut screen = Screen::new(sink);
-    let mut view = View::new(&executions::fetch(clients, id).await?);
+    let mut view = View::new(&fetch(clients, id).await?);
     let until = limit.map(|limit| Instant::now() + limit);
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -58,14 +51,14 @@ pub(super) async fn watch(clients: &Clients, id: &str, limit: Option<Duration>, 
                 }
                 None => {
                     screen.last(&view)?;
-                    let ended = executions::fetch(clients, id).await?;
+                    let ended = fetch(clients, id).await?;
                     return Ok(Exit::of_state(ended.state()));
                 }
             },
             _ = frames.tick(), if screen.is_live() => screen.draw(&view)?,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                 screen.last(&view)?;
-                return Err(executions::still_running(id));
+                return Err(still_running(id));
             }
             pressed = tokio::signal::ctrl_c() => {
                 screen.last(&view)?;

@@ -10,8 +10,9 @@ use super::args::{ExportForm, Global, GraphForm, Page, Workflows};
 use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
+use super::filter::filter;
 use super::output::{self, Output};
-use super::{executions, table, time};
+use super::{table, time};
 
 pub(super) async fn run(command: Workflows, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(global)?;
@@ -65,7 +66,7 @@ async fn list(clients: &Clients, labels: &[String], page: Page, output: &Output)
     let request = ListWorkflowsRequest {
         page_size: page.limit,
         page_token: page.page_token,
-        filter: executions::filter(None, None, labels)?,
+        filter: filter(None, None, labels)?,
     };
     let list = clients
         .definitions
@@ -102,7 +103,7 @@ async fn list(clients: &Clients, labels: &[String], page: Page, output: &Output)
         &["NAME", "REVISION", "TASKS", "UPDATED", "LABELS", "DESCRIPTION"],
         &rows,
     ))?;
-    more(&list.next_page_token);
+    output::more(&list.next_page_token);
     Ok(())
 }
 
@@ -170,7 +171,7 @@ async fn revisions(clients: &Clients, workflow: String, page: Page, output: &Out
         })
         .collect();
     output.raw(&table::render(&["REVISION", "CREATED", "DIGEST", "MESSAGE"], &rows))?;
-    more(&list.next_page_token);
+    output::more(&list.next_page_token);
     Ok(())
 }
 
@@ -245,12 +246,5 @@ async fn export(
         output.raw(&file.content)
     } else {
         output.message(&file, "nexus.definitions.v1.ExportWorkflowResponse")
-    }
-}
-
-/// Says how to go on where a list stops.
-pub(super) fn more(token: &str) {
-    if !token.is_empty() {
-        eprintln!("there are more: --page-token {token}");
     }
 }

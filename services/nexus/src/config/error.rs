@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::layers::Origin;
+use super::origin::Origin;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -354,3 +354,8 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.8).then_some(best.name)
 }
+
+/// Whether a key's value is a secret.
+pub(crate) fn is_secret(key: &str) -> bool {
+    find(key).is_some_and(|key| key.kind == Kind::Secret)
+}

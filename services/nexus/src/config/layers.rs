@@ -1,7 +1,6 @@
 //! Layers: defaults, file, environment, flags. Each value remembers where it came from.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::keys::{self, KEYS, Key, Kind};
+use super::origin::Origin;
 use super::types::{Config, RoleName};
 use super::values;
 
@@ -20,26 +20,6 @@ const FREE: &[&str] = &["SECRET_", "CONNECTION_"];
 const NAMESPACE: &str = "NAMESPACE";
 /// Where a file is looked for when none is named.
 const PLACES: &[&str] = &["nexus.toml", "/etc/nexus/nexus.toml"];
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Default,
-    File(PathBuf),
-    Env(String),
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(flag) => write!(f, "flag {flag}"),
-        }
-    }
-}
 
 /// What layers are made of.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! When a failure is a failure of the execution, and what handles one.
 
 use super::*;
+use crate::conclusion::END_RULE;
 use crate::event::Fact;
-use crate::progress::END_RULE;
 
 fn task(fields: Value) -> Value {
     with(noop(), fields)

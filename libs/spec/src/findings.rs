@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::source::Place;
+use crate::place::Place;
 
 /// Most findings that are shown; after so many, more help nobody.
 const MAX_FINDINGS: usize = 200;

@@ -7,8 +7,8 @@ use nexus_streams::Pointer;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::super::messages::{Message, NewExecution, SessionRef};
 use super::*;
+use crate::messages::{Message, NewExecution, SessionRef};
 
 const NOW: Now = Now { wall: 0, steady: 0 };
 
@@ -25,7 +25,7 @@ fn owner(number: u128, ids: &Ids, shard: u16) -> Core {
 /// What an owner stored that gave a task to a worker and died.
 fn left_behind(ids: &Ids, session: &str) -> (ExecutionId, Arc<Plan>, Change) {
     let id = ids.execution(None);
-    let plan = super::super::live::tests::live().execution.plan().clone();
+    let plan = crate::live::tests::live().execution.plan().clone();
     let mut core = owner(1, ids, id.shard());
     core.serve(id.shard());
     let new = NewExecution {
@@ -108,12 +108,12 @@ fn a_lease_of_a_closed_session_goes_on_under_a_new_owner_only_if_its_worker_is_h
         for second in 1..=23 {
             let now = second * 1_000_000;
             core.tick(Now { wall: now, steady: now });
-            let task = &core.executions[&id].execution.tasks()[TaskKey::of(0)];
+            let task = &core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)];
             lasts += u32::from(task.state == TaskState::Running);
         }
         let expected = if full { 19..=22 } else { 4..=7 };
         assert!(expected.contains(&lasts), "{full}: {lasts} s");
-        let losses = core.executions[&id].execution.tasks()[TaskKey::of(0)].infra_losses;
+        let losses = core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)].infra_losses;
         assert_eq!(losses, 1, "the loss is counted");
     }
 }
@@ -138,7 +138,7 @@ fn a_lease_that_was_lost_on_the_way_is_given_out_again_unbegun_by_a_new_owner_to
             is_taken_over,
             "{generation} {named}"
         );
-        let task = &core.executions[&id].execution.tasks()[TaskKey::of(0)];
+        let task = &core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)];
         let expected = if is_taken_over == 1 {
             TaskState::Running
         } else {
@@ -176,7 +176,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     core.handle(heartbeat, at(3));
     (4..=20).for_each(|second| core.tick(at(second)));
     assert_eq!(
-        core.executions[&id].execution.tasks()[TaskKey::of(0)].state,
+        core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)].state,
         TaskState::Running
     );
     let (reply, mut verdicts) = oneshot::channel();
@@ -190,7 +190,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     let verdict = verdicts.try_recv().expect("an answer");
     assert_eq!(verdict, [crate::Verdict::Unknown], "it was under way for long");
     (22..=27).for_each(|second| core.tick(at(second)));
-    let state = core.executions[&id].execution.tasks()[TaskKey::of(0)].state;
+    let state = core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)].state;
     assert_ne!(state, TaskState::Running, "an old heartbeat extends nothing");
 }
 
@@ -198,7 +198,9 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
 fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     const SECOND: i64 = 1_000_000;
     let at = |steady| Now { wall: steady, steady };
-    let running = |core: &Core, id| core.executions[&id].execution.tasks()[TaskKey::of(0)].state == TaskState::Running;
+    let running = |core: &Core, id| {
+        core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)].state == TaskState::Running
+    };
     let heartbeat = |core: &mut Core, token: &str, now| {
         let (reply, _verdicts) = oneshot::channel();
         let message = Message::Heartbeat {
@@ -225,7 +227,7 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
             assert!(running(&core, id) || second > lasts, "{age:?}: over after {second} s");
             core.tick(at(second * SECOND));
             for output in core.take_outputs() {
-                if let super::super::core::Output::Silent(silences) = output {
+                if let crate::outputs::Output::Silent(silences) = output {
                     told.extend(silences);
                 }
             }
@@ -252,6 +254,6 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     let outputs = core.take_outputs();
     let heard = outputs
         .iter()
-        .any(|output| matches!(output, super::super::core::Output::Heard(tokens) if *tokens == [Arc::clone(&token)]));
+        .any(|output| matches!(output, crate::outputs::Output::Heard(tokens) if *tokens == [Arc::clone(&token)]));
     assert!(heard && running(&core, id), "{outputs:?}");
 }

@@ -4,8 +4,8 @@ use nexus_engine::planted::{Bug, planted};
 use nexus_execution_store::shard_of_token;
 use tokio::sync::oneshot;
 
-use super::core::Core;
-use super::messages::{Received, Verdict};
+use super::Core;
+use crate::messages::{Received, Verdict};
 
 impl Core {
     /// A worker asks for more time for its leases.
@@ -33,7 +33,7 @@ impl Core {
             return;
         }
         for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
+            let decides = shard_of_token(&token).is_none_or(|shard| self.shards.decides(shard));
             if !decides {
                 // The new owner finds out by itself.
                 continue;
@@ -54,7 +54,7 @@ impl Core {
         };
         self.sessions.received(session, received);
         for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.decides(shard));
+            let decides = shard_of_token(&token).is_none_or(|shard| self.shards.decides(shard));
             if decides && self.sessions.never_came(session, &token) {
                 self.stats.never_came += 1;
                 self.unheard(&token);

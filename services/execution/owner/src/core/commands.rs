@@ -8,10 +8,10 @@ use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome};
 use nexus_execution_store::{ExecutionId, shard_of_token};
 use tokio::sync::oneshot;
 
-use super::admission::Size;
-use super::core::Core;
-use super::live::Live;
-use super::messages::{
+use super::Core;
+use crate::admission::Size;
+use crate::live::Live;
+use crate::messages::{
     Acceptance, Granted, Kept, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
 };
 use crate::metrics;
@@ -23,7 +23,7 @@ impl Core {
     pub(super) fn begin(&mut self, new: NewExecution, reply: oneshot::Sender<Result<Started, OwnerError>>) {
         let shard = new.id.shard();
         // What was looked up in another stay may have changed since.
-        if self.stay(shard) != new.stay || !self.serves(shard) {
+        if self.stay(shard) != new.stay || !self.shards.serves(shard) {
             return drop(reply.send(Err(OwnerError::NotOwner(shard))));
         }
         let key = new.request.as_ref().map(|request| request.key.as_str());
@@ -59,7 +59,7 @@ impl Core {
         let id = new.id;
         if let Some(request) = &new.request {
             let executions = &self.executions;
-            let stored = |id| executions.get(&id).is_none_or(|live: &Live| live.written > 0);
+            let stored = |id| executions.get(id).is_none_or(|live: &Live| live.written > 0);
             self.keys.forget_old(self.now.steady, stored);
             if self.keys.is_full() {
                 let what = "more starts with a request id arrive than can be remembered";
@@ -74,12 +74,11 @@ impl Core {
         live.params = Some(new.params_text);
         live.request = new.request;
         live.bytes = size.bytes;
-        self.executions.insert(id, live);
-        self.load.add(size);
+        self.executions.insert(live);
         let effects = self
             .decide(id, Command::Start { kept: new.kept }, true)
             .unwrap_or_default();
-        let begun = self.executions.get(&id).map(|live| Box::new(live.begun()));
+        let begun = self.executions.get(id).map(|live| Box::new(live.begun()));
         self.release_later(id, effects);
         let started = Started {
             id,
@@ -97,12 +96,12 @@ impl Core {
     /// Answers once everything that was decided so far is stored.
     pub(super) fn reply_later<T: Send + 'static>(&mut self, id: ExecutionId, reply: oneshot::Sender<T>, answer: T) {
         // A caller that has gone needs no answer.
-        self.pending
+        self.commits
             .reply(id, move || drop(reply.send(answer)), self.now.steady);
     }
 
     pub(super) fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
-        if !self.serves(id.shard()) {
+        if !self.shards.serves(id.shard()) {
             return drop(reply.send(Err(OwnerError::NotOwner(id.shard()))));
         }
         if let Some(problem) = self.aside.reason(id) {
@@ -153,7 +152,7 @@ impl Core {
 
     /// Whether a lease belongs to a shard of another owner, or to an execution that is not in memory. What is no token is nobody's, and so stale here.
     pub(super) fn is_foreign(&self, token: &str) -> bool {
-        shard_of_token(token).is_some_and(|shard| !self.serves(shard)) || self.aside.holds_token(token)
+        shard_of_token(token).is_some_and(|shard| !self.shards.serves(shard)) || self.aside.holds_token(token)
     }
 
     /// Records one report and tells what it was about; nothing when its lease is over. Tasks that it frees go to the
@@ -208,7 +207,7 @@ impl Core {
             return None;
         };
         let TokenSubject { execution, task, .. } = self.subject_of(token, session)?;
-        let live = self.executions.get(&execution)?;
+        let live = self.executions.get(execution)?;
         let planned = live.execution.plan().task(task);
         planned.cache?;
         Some(Kept {
@@ -226,7 +225,7 @@ impl Core {
             .map(|lease| lease.subject);
         if subject.is_none() && planted(Bug::NoTokenCheck) {
             let ended = self.leases.ended(token)?;
-            let live = self.executions.get(&ended.execution)?;
+            let live = self.executions.get(ended.execution)?;
             let attempt = live.execution.tasks()[ended.task].leases;
             return Some(TokenSubject { attempt, ..ended });
         }
@@ -236,7 +235,7 @@ impl Core {
     /// An output for which the execution has no room fails its task: it has ended, and another attempt would give as
     /// much.
     fn bounded(&self, id: ExecutionId, outcome: Outcome) -> Outcome {
-        let held = self.executions.get(&id).map_or(0, |live| live.bytes);
+        let held = self.executions.get(id).map_or(0, |live| live.bytes);
         let most = self.limits.bytes_of_one;
         match outcome {
             Outcome::Succeeded(output) | Outcome::Cached(output)

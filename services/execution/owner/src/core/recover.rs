@@ -7,13 +7,13 @@ use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Execution, Plan, TaskKey, TaskState, attempt_deadline, resume};
 use nexus_execution_store::{ExecutionId, ExecutionRow, LeaseKey, TaskRow};
 
-use super::base::Now;
-use super::core::Core;
+use super::Core;
 use super::granting::given_back;
-use super::leases::Lease;
-use super::live::{Live, record, task_record};
-use super::messages::TokenSubject;
-use super::silences::CHANCE;
+use crate::base::Now;
+use crate::leases::Lease;
+use crate::live::{Live, record, task_record};
+use crate::messages::TokenSubject;
+use crate::silences::CHANCE;
 
 /// What was found live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl Core {
         now: Now,
     ) -> Result<(), String> {
         self.now = now;
-        if let Some(why) = self.broken.known.get(&row.id) {
-            return Err(why.clone());
+        if let Some(why) = self.broken.reason(row.id) {
+            return Err(why.to_owned());
         }
         let params = serde_json::from_str(&row.params).map_err(|error| format!("its params: {error}"))?;
         let id = row.id;
@@ -66,8 +66,7 @@ impl Core {
         self.aside.forget(|aside| aside == id);
         let mut live = Live::new(id, execution, row.namespace, row.labels, row.traceparent);
         live.bytes = bytes;
-        self.load.add(live.size());
-        self.executions.insert(id, live);
+        self.executions.insert(live);
         if self.lasting_leases {
             for (task, key) in leases {
                 if self.sessions.never_came(&key.session, &key.token) {
@@ -80,7 +79,7 @@ impl Core {
         recovered.interrupted += self.give_back_running(id);
         let owed = self
             .executions
-            .get(&id)
+            .get(id)
             .map(|live| resume(&live.execution, now.wall))
             .unwrap_or_default();
         self.release_later(id, owed);
@@ -91,7 +90,7 @@ impl Core {
     /// or what is left of it when it was silent before.
     fn take_over(&mut self, id: ExecutionId, task: TaskKey, key: LeaseKey) -> bool {
         let Now { wall, steady } = self.now;
-        let Some(live) = self.executions.get(&id) else {
+        let Some(live) = self.executions.get(id) else {
             return false;
         };
         let current = &live.execution.tasks()[task];
@@ -108,7 +107,7 @@ impl Core {
             task,
             attempt: current.leases,
         };
-        let (mut left_of_lease, silent) = self.left_of(&key.token);
+        let (mut left_of_lease, silent) = self.silences.left_of(&key.token, steady);
         if self.sessions.is_closed(&key.session, steady) {
             // It may have come back, and this owner may not have heard of it: only silence from now on proves anything.
             left_of_lease = left_of_lease.min(CHANCE);
@@ -133,7 +132,7 @@ impl Core {
 
     /// A former owner leased a task to a worker that never heard of it.
     fn give_back_unheard(&mut self, id: ExecutionId, task: TaskKey) {
-        let live = self.executions.get(&id);
+        let live = self.executions.get(id);
         if let Some(attempt) = live
             .and_then(|live| live.execution.tasks().get(task))
             .map(|task| task.leases)
@@ -145,7 +144,7 @@ impl Core {
 
     /// Ends the leases of a former owner that nobody knows any more.
     fn give_back_running(&mut self, id: ExecutionId) -> u32 {
-        let Some(live) = self.executions.get(&id) else {
+        let Some(live) = self.executions.get(id) else {
             return 0;
         };
         let running = live.execution.tasks().iter().filter(|(key, task)| {

@@ -10,11 +10,11 @@ use nexus_spec::model::Delivery;
 use nexus_streams::Pointer;
 use tokio::sync::oneshot;
 
-use super::base::Now;
-use super::commit::Release;
-use super::core::Core;
-use super::leases::{LEASE, Lease};
-use super::messages::{Granted, Grants, SessionRef, TokenSubject, Verdict};
+use super::Core;
+use crate::base::Now;
+use crate::commits::Release;
+use crate::leases::{LEASE, Lease};
+use crate::messages::{Granted, Grants, SessionRef, TokenSubject, Verdict};
 use crate::metrics;
 
 impl Core {
@@ -32,7 +32,7 @@ impl Core {
         let mut durable = None;
         for pointer in pointers {
             let id = ExecutionId::from_bytes(pointer.execution);
-            if !self.serves(id.shard()) {
+            if !self.shards.serves(id.shard()) {
                 grants.strangers.push(*pointer);
                 continue;
             }
@@ -40,7 +40,7 @@ impl Core {
             // pointer after the commit; until then nobody may begin it.
             let stored = self
                 .executions
-                .get(&id)
+                .get(id)
                 .is_none_or(|live| live.is_stored(TaskKey::numbered(pointer.task)));
             if !stored && !planted(Bug::EffectBeforeCommit) {
                 continue;
@@ -63,7 +63,7 @@ impl Core {
 
     /// Leases what is offered as far as workers wait for it; gives the effects that are left.
     pub(super) fn seat(&mut self, id: ExecutionId, effects: Vec<Effect>) -> Vec<Effect> {
-        if !self.serves(id.shard()) {
+        if !self.shards.serves(id.shard()) {
             return effects;
         }
         let mut rest = Vec::with_capacity(effects.len());
@@ -89,7 +89,7 @@ impl Core {
                 Some(lease) if planted(Bug::EffectBeforeCommit) => {
                     self.release(vec![Release::Lease(seat, Box::new(lease))]);
                 }
-                Some(lease) => self.pending.hand_out(seat, lease),
+                Some(lease) => self.commits.hand_out(seat, lease),
                 None => rest.push(effect),
             }
         }
@@ -113,7 +113,7 @@ impl Core {
             worker: Arc::clone(&session.worker),
         };
         let effects = self.decide(id, command, false).ok()?;
-        self.pending.release_lazily(id, effects, self.now);
+        self.commits.release_lazily(id, effects, self.now);
         let token = self.ids.token(id.shard(), session.generation);
         let expires_at = self.now.wall.saturating_add(LEASE);
         let subject = TokenSubject {
@@ -131,7 +131,7 @@ impl Core {
             silent: false,
         };
         self.leases.insert(Arc::clone(&token), lease);
-        let live = self.executions.get(&id)?;
+        let live = self.executions.get(id)?;
         let plan: Arc<Plan> = Arc::clone(live.execution.plan());
         let references = &plan.task(task).input.references().tasks;
         let scope = live.execution.scope(references, &token);
@@ -157,13 +157,13 @@ impl Core {
         if self.is_foreign(token) {
             return Verdict::Unknown;
         }
-        let trusted = self.trusted;
+        let trusted = self.shards.is_trusted();
         match self.leases.of_session(token, session) {
             None => Verdict::Lost,
             Some(lease) => {
                 lease.expires_at = steady.saturating_add(LEASE);
                 if std::mem::take(&mut lease.silent) {
-                    self.heard.push(Arc::from(token));
+                    self.silences.heard(token);
                 }
                 if !trusted {
                     return Verdict::Unknown;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use nexus_engine::{Command, Effect, TaskKey, TaskState, Timer};
 use nexus_execution_store::ExecutionId;
-use nexus_spec::model::Priority;
-use nexus_streams::{Entry, Lane, Pointer};
+use nexus_streams::Entry;
 
-use super::commit::Release;
-use super::core::{Core, Now, Output};
-use super::messages::Verdict;
+use super::Core;
+use crate::base::Now;
+use crate::commits::Release;
+use crate::live::Live;
+use crate::messages::Verdict;
+use crate::outputs::{Output, entry};
 
 impl Core {
     /// Brings about everything that waited for a commit.
@@ -42,18 +44,7 @@ impl Core {
                 attempt,
                 queue,
                 priority,
-            } => {
-                let pointer = Pointer {
-                    execution: id.bytes(),
-                    task: task.number(),
-                    attempt,
-                };
-                entries.push(Entry {
-                    queue,
-                    lane: lane(priority),
-                    pointer,
-                });
-            }
+            } => entries.push(entry(id, task, attempt, queue, priority)),
             // Every attempt has one of these: it stands with its lease, or there would be more of them than of anything.
             Effect::SetTimer {
                 timer: Timer::Attempt { task, attempt },
@@ -68,7 +59,7 @@ impl Core {
                 }
             }
             Effect::SetTimer { timer, at } => {
-                if let Some(live) = self.executions.get_mut(&id) {
+                if let Some(live) = self.executions.get_mut(id) {
                     live.timers.push(self.timers.set(due(at), id, timer));
                 }
             }
@@ -80,7 +71,7 @@ impl Core {
             }
             Effect::CancelAttempt { task, attempt, reason } => self.stop(id, task, attempt, reason),
             Effect::Close => {
-                if let Some(live) = self.executions.get_mut(&id) {
+                if let Some(live) = self.executions.get_mut(id) {
                     live.closed = true;
                 }
                 self.forget_if_done(id);
@@ -93,7 +84,7 @@ impl Core {
         let Some(token) = self.leases.token_of(id, task).cloned() else {
             return;
         };
-        let runs = self.executions.get(&id).is_some_and(|live| {
+        let runs = self.executions.get(id).is_some_and(|live| {
             let current = &live.execution.tasks()[task];
             current.state == TaskState::Running && current.leases == attempt
         });
@@ -119,13 +110,16 @@ impl Core {
 
     /// Lets a terminal execution go once the store has all of it.
     pub(super) fn forget_if_done(&mut self, id: ExecutionId) {
-        if self
-            .executions
-            .get(&id)
-            .is_some_and(|live| live.closed && live.events.is_empty())
-            && let Some(live) = self.executions.remove(&id)
-        {
-            self.ended(&live);
+        let done = |live: &Live| live.closed && live.events.is_empty();
+        if self.executions.get(id).is_some_and(done) {
+            self.forget(id);
+        }
+    }
+
+    /// Lets an execution go, with its timers.
+    pub(super) fn forget(&mut self, id: ExecutionId) {
+        if let Some(live) = self.executions.remove(id) {
+            self.timers.forget(&live.timers);
         }
     }
 
@@ -134,13 +128,5 @@ impl Core {
         if !entries.is_empty() {
             self.outputs.push(Output::Publish(entries));
         }
-    }
-}
-
-pub(super) fn lane(priority: Priority) -> Lane {
-    match priority {
-        Priority::High => Lane::High,
-        Priority::Normal => Lane::Normal,
-        Priority::Low => Lane::Low,
     }
 }
