@@ -45,6 +45,8 @@ pub fn describe(catalog: &Catalog) -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "Where this page comes from."}],
+        // There is no login yet.
+        "security": [],
         "tags": tags,
         "paths": paths,
         "components": {

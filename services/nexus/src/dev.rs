@@ -222,7 +222,8 @@ fn config(args: &DevArgs) -> Config {
     config.worker.slots = args.slots;
     config.worker.secrets_file.clone_from(&args.secrets);
     // Without a login nobody else may reach it, not even a web page that is read on this machine.
-    config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    let listen = args.listen.ip().to_string();
+    config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1", &listen].map(str::to_owned).into();
     // On a developer's machine tasks talk to services of that machine.
     config.worker.allow_private = true;
     config

@@ -62,8 +62,8 @@ fn parameters_of(one: &Operation, comments: &Comments, schemas: &mut Schemas<'_>
         parameters.push(json!({
             "name": wait::PARAMETER,
             "in": "query",
-            "description": "Wait so long for the end, at most 60s: 200 with it, or 202 when it has not come.",
-            "schema": {"type": "string", "examples": ["30s"]},
+            "description": "Wait so long for the end, such as `30s`, at most `60s`: 200 with it, or 202 when it has not come.",
+            "schema": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m)?$"},
         }));
     }
     let shared = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
@@ -120,6 +120,9 @@ fn query_field(field: &FieldDescriptor, schemas: &mut Schemas<'_>) -> Option<Val
         parameter["schema"] = json!({"type": "array", "items": one(field, schemas)?});
     } else {
         parameter["schema"] = one(field, schemas)?;
+        if field.name() == "page_size" {
+            parameter["schema"]["minimum"] = 0.into();
+        }
         if behaves(field, "REQUIRED") {
             parameter["required"] = true.into();
         }
@@ -253,17 +256,40 @@ fn statuses(one: &Operation) -> Vec<&'static str> {
 
 /// Parameters that many operations have.
 pub(super) fn parameters() -> Value {
-    let header = |name: &str, description: &str, example: &str| {
-        let schema = json!({"type": "string", "examples": [example]});
+    // No examples: pages fill them in, and a key that was not chosen is worse than none.
+    let header = |name: &str, description: &str, pattern: &str, such_as: &str| {
+        let schema = json!({"type": "string", "pattern": pattern});
+        let description = format!("{description} Such as `{such_as}`.");
         json!({"name": name, "in": "header", "description": description, "schema": schema})
     };
+    let tag = "^(W/)?\"[!#-~]+\"$";
     json!({
-        "Namespace": header("Nexus-Namespace", "The namespace that the call is about; `default` without it.", "team-a"),
-        "Timeout": header("Nexus-Timeout", "How long the call may take; its method's longest time at most.", "5s"),
-        "IdempotencyKey": header("Idempotency-Key", "Names the call, so that it may be repeated: the field `request_id`.", "0f8b3a52-7c1e-4d59-9a34-6f0d2f6f1e11"),
-        "IfMatch": header("If-Match", "The `ETag` last read; 412 when it is no longer the current one.", "\"v3\""),
-        "IfNoneMatch": header("If-None-Match", "The `ETag` that is known; 304 when it is the current one.", "\"v3\""),
-        "LastEventId": header("Last-Event-ID", "The `id` of the last event seen: the stream goes on after it.", "7"),
+        "Namespace": header(
+            "Nexus-Namespace",
+            "The namespace that the call is about; `default` without it.",
+            "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            "team-a",
+        ),
+        "Timeout": header(
+            "Nexus-Timeout",
+            "How long the call may take; its method's longest time at most.",
+            "^[1-9][0-9]{0,3}(ms|s|m)?$",
+            "5s",
+        ),
+        "IdempotencyKey": header(
+            "Idempotency-Key",
+            "Names the call, so that it may be repeated: the field `request_id`.",
+            "^[!-~]{1,128}$",
+            "0f8b3a52-7c1e-4d59-9a34-6f0d2f6f1e11",
+        ),
+        "IfMatch": header("If-Match", "The `ETag` last read; 412 when it is no longer the current one.", tag, "\"v3\""),
+        "IfNoneMatch": header("If-None-Match", "The `ETag` that is known; 304 when it is the current one.", tag, "\"v3\""),
+        "LastEventId": header(
+            "Last-Event-ID",
+            "The `id` of the last event seen: the stream goes on after it.",
+            "^[0-9]{1,19}$",
+            "7",
+        ),
     })
 }
 

@@ -30,7 +30,7 @@ pub async fn apply_by(way: Transport, file: &str) {
 }
 
 /// Runs a workflow to its end, without an idempotency key.
-#[allow(dead_code, reason = "not every test runs one")]
+#[allow(dead_code, reason = "not every test runs over gRPC")]
 pub async fn run(way: &Transport, workflow: &str) -> Execution {
     let mut executions = ExecutionServiceClient::new(way.clone());
     let start = StartExecutionRequest {
