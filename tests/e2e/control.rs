@@ -54,7 +54,7 @@ async fn cancel_stops_the_processes_of_running_tasks() {
         .executions()
         .cancel_execution(request)
         .await
-        .expect("cancelling twice is no error")
+        .expect("cancelling twice is not an error")
         .into_inner();
     assert_eq!(again.execution.expect("execution").state(), execution::State::Cancelled);
 }

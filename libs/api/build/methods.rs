@@ -59,7 +59,7 @@ fn row(
     }
     let said = options.get_extension(option);
     let Some(said) = said.as_message() else {
-        return Err(vec![format!("{OPTION} is no message")]);
+        return Err(vec![format!("{OPTION} is not a message")]);
     };
     let mut problems = Vec::new();
     let mut word = |field: &str| {

@@ -32,7 +32,7 @@ pub struct Namespace(Arc<str>);
 /// A text that names no namespace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no namespace: lower-case letters, digits and -, none of them - at either end, 1 to {MAX_NAME} in all"
+    "{0:?} is not a namespace: lower-case letters, digits and -, none of them - at either end, 1 to {MAX_NAME} in all"
 )]
 pub struct NotANamespace(String);
 
@@ -111,7 +111,7 @@ impl Namespace {
         if named.next().is_some() {
             return Err(wrong("is said more than once".to_owned()));
         }
-        let text = first.to_str().map_err(|_| wrong("is no ASCII text".to_owned()))?;
+        let text = first.to_str().map_err(|_| wrong("is not ASCII text".to_owned()))?;
         text.parse().map_err(|error: NotANamespace| wrong(error.to_string()))
     }
 

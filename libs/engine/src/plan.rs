@@ -100,7 +100,7 @@ pub enum PlanError {
         needed: String,
     },
     /// Some tasks wait for each other.
-    #[error("workflow {workflow}: the tasks {tasks} wait for each other")]
+    #[error("workflow {workflow}: cycle between the tasks {tasks}")]
     Cycle {
         /// The workflow's name.
         workflow: String,

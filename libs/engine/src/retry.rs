@@ -112,7 +112,7 @@ mod tests {
         let other = Failure::new(FailureKind::User, "HttpStatusish", "no");
         assert!(
             may_retry(&listed, 1, &other),
-            "a prefix that is no whole word does not match"
+            "a prefix that is not a whole word does not match"
         );
         assert!(!may_retry(&policy(0.0), 1, &Failure::expression("no")));
     }

@@ -23,7 +23,7 @@ pub struct Graph {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     /// Two tasks have the same id.
-    #[error("task {0:?} is there twice")]
+    #[error("task {0:?} appears twice")]
     Duplicate(String),
     /// An edge names a task that does not exist.
     #[error("the edge {from} → {to} names a task that does not exist")]
@@ -34,7 +34,7 @@ pub enum GraphError {
         to: String,
     },
     /// Tasks wait for each other.
-    #[error("tasks wait for each other: {}", show(.0))]
+    #[error("cycle: {}", show(.0))]
     Cycles(Vec<Cycle>),
 }
 

@@ -98,7 +98,7 @@ pub enum TlsError {
     #[error("a server needs tls.cert and tls.key; without them it can only be reached by those who ask for no TLS")]
     NoIdentity,
     /// A name that no certificate can have.
-    #[error("`{0}` is no name that a certificate can have; tls.server_name must be a host name or an address")]
+    #[error("`{0}` is not a name that a certificate can have; tls.server_name must be a host name or an address")]
     Name(String),
 }
 

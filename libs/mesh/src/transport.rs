@@ -45,7 +45,9 @@ impl Default for ClientOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// It cannot be read.
-    #[error("`{address}` is no address of a service: {problem}; write it like http://host:7070, several with commas")]
+    #[error(
+        "`{address}` is not an address of a service: {problem}; write it like http://host:7070, several with commas"
+    )]
     Address {
         /// The address.
         address: String,

@@ -160,7 +160,7 @@ fn files_that_cannot_be_used_are_named() {
     let told = load(Some(&missing), key, None, false).expect_err("no file").to_string();
     assert!(told.contains("certificate") && told.contains("missing"), "{told}");
     let told = load(key, key, None, false)
-        .expect_err("a key is no certificate")
+        .expect_err("a key is not a certificate")
         .to_string();
     assert!(told.contains("CERTIFICATE"), "{told}");
     assert!(matches!(

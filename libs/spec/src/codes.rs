@@ -22,7 +22,7 @@ codes! {
     YAML_FEATURE = "NX1007", "The file uses a part of YAML that is not read";
     BAD_NUMBER = "NX1008", "A number cannot be kept exactly";
     UNKNOWN_KEY = "NX1101", "Unknown key";
-    DUPLICATE_KEY = "NX1102", "A key is there twice";
+    DUPLICATE_KEY = "NX1102", "A key appears twice";
     MISSING_KEY = "NX1103", "A key is missing";
     WRONG_TYPE = "NX1104", "A value has the wrong type";
     BAD_VALUE = "NX1105", "A value is not one of those allowed";
@@ -32,13 +32,13 @@ codes! {
     BAD_SPAN = "NX1111", "Not a span of time";
     BAD_SIZE = "NX1112", "Not a size";
     OUT_OF_BOUNDS = "NX1113", "A number is out of bounds";
-    NO_KIND = "NX1120", "A task says not what it does";
-    MANY_KINDS = "NX1121", "A task says twice what it does";
+    NO_KIND = "NX1120", "A task has no kind";
+    MANY_KINDS = "NX1121", "A task has more than one kind";
     NO_TASKS = "NX1201", "The workflow has no tasks";
     TOO_MANY_TASKS = "NX1202", "The workflow has too many tasks or edges";
     UNKNOWN_TASK = "NX1203", "Unknown task";
     SELF_REFERENCE = "NX1204", "A task waits for itself";
-    CYCLE = "NX1205", "Tasks wait for each other";
+    CYCLE = "NX1205", "A cycle of tasks";
     DOUBLE_NEED = "NX1206", "A task is needed twice";
     IDLE_TRIGGER_RULE = "NX1207", "A trigger rule has no effect";
     UNHANDLED = "NX1208", "A failure stays one although a task reacts to it";
@@ -56,7 +56,7 @@ codes! {
     HTTP_URL = "NX1511", "Not an absolute HTTP address";
     HTTP_STATUS = "NX1512", "Not a status or a class of statuses";
     HTTP_BODIES = "NX1513", "A request has more than one body";
-    HTTP_BODY_METHOD = "NX1514", "A request has a body that its method seldom takes";
+    HTTP_BODY_METHOD = "NX1514", "A request has a body that its method rarely takes";
     SQL_TARGET = "NX1521", "A SQL task needs either a connection or an address";
     SQL_UNBOUND = "NX1522", "A SQL parameter is not bound";
     SQL_UNUSED = "NX1523", "A bound value is not used";

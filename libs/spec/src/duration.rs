@@ -127,7 +127,7 @@ fn explain(text: &str) -> String {
     if text.chars().all(|c| c.is_ascii_digit()) {
         return format!("{text:?} has no unit; write {text}s for seconds");
     }
-    format!("{text:?} is no span of time; write it like 90s, 10m, 1h30m, 1d, 250ms or PT90S")
+    format!("{text:?} is not a span of time; write it like 90s, 10m, 1h30m, 1d, 250ms or PT90S")
 }
 
 /// Reads `1h30m`, `1.5h`, `250ms`; spaces between the parts are allowed.

@@ -102,7 +102,7 @@ impl Findings {
                 code: codes::TOO_MANY_FINDINGS,
                 severity: Severity::Error,
                 message: format!("{more} more findings are not shown"),
-                fix: "mend the ones above first".to_owned(),
+                fix: "fix the ones above first".to_owned(),
                 path: String::new(),
                 file: file.to_owned(),
                 line: 0,

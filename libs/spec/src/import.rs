@@ -34,7 +34,7 @@ pub fn import(json_text: &str, name: &str) -> Result<Imported, Diagnostic> {
     let document: Value = serde_json::from_str(json_text).map_err(|error| Diagnostic {
         line: u32::try_from(error.line()).unwrap_or_default(),
         column: u32::try_from(error.column()).unwrap_or_default(),
-        ..unreadable(format!("this is no JSON: {error}"))
+        ..unreadable(format!("this is not valid JSON: {error}"))
     })?;
     let graph = document
         .get("dag_definition")

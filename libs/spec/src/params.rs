@@ -132,7 +132,7 @@ pub(crate) fn check_schema(schema: &Value) -> Vec<SchemaProblem> {
         .map(|error| {
             problem(
                 error.instance_path().to_string(),
-                format!("this is no JSON Schema: {error}"),
+                format!("this is not a valid JSON Schema: {error}"),
                 None,
             )
         })

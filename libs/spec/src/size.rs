@@ -16,7 +16,7 @@ const UNITS: &[(&str, u64)] = &[
 
 /// Why a text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no size; write it like 512MiB")]
+#[error("{0:?} is not a size; write it like 512MiB")]
 pub struct SizeError(String);
 
 /// The bytes that a text such as `512MiB` stands for.

@@ -16,7 +16,7 @@ pub enum PageError {
     #[error("page_size must not be negative, it is {0}")]
     Size(i32),
     /// The token is damaged, or was given for another query.
-    #[error("page_token is damaged or belongs to another query; begin again without one")]
+    #[error("page_token is damaged or belongs to another query; start again without one")]
     Token,
 }
 

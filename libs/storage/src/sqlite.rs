@@ -263,7 +263,7 @@ mod tests {
         );
         std::fs::write(
             directory.path().join("no.db"),
-            "this is no database at all, whatever its name says",
+            "this is not a database at all, whatever its name says",
         )
         .expect("w");
         let broken = Database::open(&directory.path().join("no.db"), Durability::Full, &[FIRST])

@@ -133,7 +133,7 @@ impl TaskRunner {
             return Err(Failure::new("OutputTooLarge", message).final_().into());
         }
         if let Err(error) = serde_json::from_str::<Value>(&output) {
-            let message = format!("the result is no JSON that can be stored: {error}");
+            let message = format!("the result is not JSON that can be stored: {error}");
             return Err(Failure::new("ResultNotJson", message).into());
         }
         Ok(output)

@@ -107,7 +107,7 @@ async fn what_a_task_says_wrongly_is_told_before_anything_is_sent() {
         ),
         (call(&server, "Place", json!([1])), "GrpcMessage", "does not fit"),
         (set("???"), "InvalidTask", "protoc --include_imports"),
-        (set(&STANDARD.encode("nonsense")), "InvalidTask", "no descriptor set"),
+        (set(&STANDARD.encode("nonsense")), "InvalidTask", "not a descriptor set"),
         (
             with(service("a/b"), json!({"descriptor": base64_set()})),
             "GrpcMethod",

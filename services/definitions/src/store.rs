@@ -189,7 +189,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// What a workflow is written under: its name in `default`, one that says the namespace too elsewhere.
 fn written<'a>(namespace: &Namespace, name: &'a str) -> Result<Cow<'a, str>, StoreError> {
     let found = namespace.find(name);
-    found.ok_or_else(|| StoreError::Inconsistent(format!("{name:?} is no name of a workflow")))
+    found.ok_or_else(|| StoreError::Inconsistent(format!("{name:?} is not a name of a workflow")))
 }
 
 /// Where a workflow's own name begins in what it is written under, as databases count characters: from 1.

@@ -81,9 +81,13 @@ pub(crate) async fn sweep(context: Context) {
         let silent = context.sessions.silent();
         let closed: Vec<Closing> = silent.iter().filter_map(|id| context.sessions.close(id)).collect();
         if !closed.is_empty() {
-            tracing::warn!(workers = closed.len(), "workers are not heard of any more");
+            tracing::warn!(workers = closed.len(), "workers have stopped sending heartbeats");
             // The database may have to be waited for.
-            tokio::spawn(over(context.clone(), closed, "the worker is not heard of any more"));
+            tokio::spawn(over(
+                context.clone(),
+                closed,
+                "the worker has stopped sending heartbeats",
+            ));
         }
     }
 }

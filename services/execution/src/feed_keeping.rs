@@ -109,7 +109,7 @@ async fn round(feed: &dyn Feed, now: i64, before: i64) -> Result<(), StoreError>
 mod tests {
     use super::*;
     use crate::retention::Always;
-    use nexus_execution_store::Store;
+    use nexus_execution_store::Journal;
     use nexus_execution_store::feed::{NewReader, Position};
     use nexus_execution_store::memory::MemoryStore;
     use nexus_execution_store::samples::{claimed, fresh};

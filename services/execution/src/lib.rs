@@ -34,9 +34,9 @@ use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
 use nexus_execution_owner::notify::Notifier;
 use nexus_execution_owner::{self as owner, Owner};
-use nexus_execution_store::Store;
 use nexus_execution_store::feed::Feed;
 use nexus_execution_store::membership::Membership;
+use nexus_execution_store::{Logs, Reads, Store};
 use nexus_mesh::{Clock, Transport};
 use nexus_service::Background;
 use nexus_streams::{Dispatch, Lend};
@@ -89,7 +89,9 @@ pub struct Dependencies {
 /// What every operation works with.
 #[derive(Clone)]
 pub(crate) struct Context {
-    store: Arc<dyn Store>,
+    /// What callers ask for, and the lines of logs.
+    reads: Arc<dyn Reads>,
+    lines: Arc<dyn Logs>,
     dispatch: Arc<dyn Dispatch>,
     owner: Owner,
     router: Router,
@@ -160,7 +162,7 @@ impl Execution {
     ) -> Result<(Self, JoinHandle<()>, JoinHandle<()>), OwnerError> {
         let parts = Parts::new(&dependencies);
         let (me, fence) = Keeper::join(&replication, &dependencies.ids).await?;
-        let (owner, reins, finished) = Owner::share(parts.owner(&dependencies, background), fence);
+        let (owner, steering, finished) = Owner::share(parts.owner(&dependencies, background), fence);
         let nudge = Nudge::default();
         let peers = Peers::new(Some(Arc::clone(&replication.connect)));
         let router = Router::new(owner.stays().clone(), peers.clone(), Some(nudge.clone()));
@@ -186,7 +188,7 @@ impl Execution {
         background.spawn("watch over the own address", own.watch(problem, shutdown.clone()));
         let ways = Ways {
             router: router.clone(),
-            reins,
+            steering,
             nudge: nudge.clone(),
         };
         let (keeper, trust) = Keeper::new(replication, me, ids, ways, standing);
@@ -203,7 +205,7 @@ impl Execution {
         let follow = replication::follow(peers.clone(), watched, shutdown.clone());
         background.spawn("following of other replicas", follow);
         let (elsewhere, directives) = mpsc::channel(replication::DIRECTIVES);
-        parts.sessions.set_elsewhere(elsewhere);
+        parts.sessions.set_remote(elsewhere);
         background.spawn(
             "passing on of directives",
             replication::direct(peers.clone(), directives),
@@ -311,7 +313,7 @@ impl Parts {
 
     fn owner(&self, dependencies: &Dependencies, background: &Background) -> owner::Dependencies {
         owner::Dependencies {
-            store: Arc::clone(&dependencies.store),
+            journal: dependencies.store.clone(),
             dispatch: Arc::clone(&dependencies.dispatch),
             plans: Arc::new(self.plans.clone()),
             workers: Arc::new(Connected {
@@ -367,7 +369,8 @@ impl Parts {
         let context = Context {
             feed,
             clock: dependencies.clock,
-            store: dependencies.store,
+            reads: dependencies.store.clone(),
+            lines: dependencies.store,
             dispatch: dependencies.dispatch,
             owner,
             router,

@@ -51,8 +51,8 @@ pub(crate) async fn unless_stuck<T>(
         biased;
         trouble = context.owner.troubles().lasting(PATIENCE) => {
             let problem = format!(
-                "nothing can be stored: {}. Repeat the call, with the same request_id if it has one: what was asked \
-                 may have been noted",
+                "nothing can be stored: {}. Repeat the call, with the same request_id if it has one: the change \
+                 may have been recorded",
                 trouble.reason
             );
             Err(ApiError::new(ErrorReason::StorageUnavailable, problem).retry_after(PATIENCE).into())
@@ -73,10 +73,10 @@ pub(crate) async fn resolve(context: &Context, namespace: &Namespace, text: &str
         .collect::<String>()
         .to_ascii_lowercase();
     if digits.len() < 8 || digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        let problem = format!("{text:?} is no execution id (a UUID, or at least 8 of its first hex digits)");
+        let problem = format!("{text:?} is not an execution id (a UUID, or at least 8 of its first hex digits)");
         return Err(ApiError::field("execution", problem).into());
     }
-    let found = context.store.ids_with_prefix(namespace, &digits).await;
+    let found = context.reads.ids_with_prefix(namespace, &digits).await;
     match found.map_err(status)?.as_slice() {
         [] => Err(execution_not_found(text)),
         [id] => Ok(*id),
@@ -87,7 +87,7 @@ pub(crate) async fn resolve(context: &Context, namespace: &Namespace, text: &str
 /// The execution of a namespace that a text names. One of another namespace is not there.
 pub(crate) async fn find(context: &Context, namespace: &Namespace, text: &str) -> Result<ExecutionRow, Status> {
     let id = resolve(context, namespace, text).await?;
-    let row = context.store.execution(id).await.map_err(status)?;
+    let row = context.reads.execution(id).await.map_err(status)?;
     row.filter(|row| row.namespace == *namespace)
         .ok_or_else(|| execution_not_found(text))
 }

@@ -105,8 +105,8 @@ fn own<T>(namespace: &Namespace, answer: Response<T>) -> Result<T, Status> {
         return Ok(answer.into_inner());
     }
     let problem = format!(
-        "the definitions service gives workflows of the namespace {told} instead of {namespace}: it is of before \
-         namespaces, and has to be upgraded"
+        "the definitions service gives workflows of the namespace {told} instead of {namespace}: it predates \
+         namespaces and must be upgraded"
     );
     Err(ApiError::new(ErrorReason::StorageUnavailable, problem).into())
 }

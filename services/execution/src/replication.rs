@@ -26,7 +26,7 @@ pub(crate) use membership::{Keeper, Ways};
 pub(crate) use nudge::Nudge;
 pub(crate) use own_address::OwnAddress;
 pub(crate) use peers::{DIRECTIVES, Peer, Peers, direct, request};
-pub(crate) use routing::{Place, Router, is_elsewhere, not_owner};
+pub(crate) use routing::{Place, Router, is_not_owner, not_owner};
 
 /// A replica that does not renew its membership for this long is taken out, and its shards go to others.
 pub(crate) const MEMBERSHIP: Duration = Duration::from_secs(8);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use moka::Expiry;
 use moka::future::Cache;
 use nexus_engine::{Output, TaskPlan};
-use nexus_execution_owner::Kept;
+use nexus_execution_owner::Cacheable;
 use nexus_expr::Rendered;
 use nexus_streams::redis::cache::Cache as RedisCache;
 use sha2::{Digest, Sha256};
@@ -109,13 +109,13 @@ pub(crate) async fn find(results: &dyn Results, key: &str) -> Option<Output> {
 }
 
 /// Keeps an output.
-pub(crate) async fn keep(results: &dyn Results, kept: Kept) {
-    let task = kept.plan.task(kept.task);
+pub(crate) async fn keep(results: &dyn Results, cacheable: Cacheable) {
+    let task = cacheable.plan.task(cacheable.task);
     // It could be evaluated when the task began.
-    if let (Some(time), Ok(input)) = (task.cache, task.input.render(&kept.scope)) {
-        let key = key(&kept.plan.workflow, task, &input);
+    if let (Some(time), Ok(input)) = (task.cache, task.input.render(&cacheable.scope)) {
+        let key = key(&cacheable.plan.workflow, task, &input);
         let time = Duration::from_micros(time.micros().unsigned_abs());
-        results.put(&key, kept.output.text().as_bytes(), time).await;
+        results.put(&key, cacheable.output.text().as_bytes(), time).await;
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
         results.put("b", b"{\"x\": 2}", Duration::from_secs(60)).await;
         results.put("c", b"no json", Duration::from_secs(60)).await;
         assert_eq!(find(&results, "b").await, Some(Output::new("{\"x\": 2}")));
-        assert_eq!(find(&results, "c").await, None, "what is no output is a miss");
+        assert_eq!(find(&results, "c").await, None, "what is not an output is a miss");
         assert_eq!(find(&results, "d").await, None);
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(find(&results, "a").await, None);

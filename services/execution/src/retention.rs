@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nexus_execution_store::Store;
+use nexus_execution_store::Removal;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub struct Retention {
 }
 
 /// Removes what may go, until the shutdown.
-pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, retention: Retention, shutdown: CancellationToken) {
+pub(crate) async fn run(store: Arc<dyn Removal>, clock: Clock, retention: Retention, shutdown: CancellationToken) {
     let keep = i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX);
     loop {
         // Not all at the same moment after a start of all.
@@ -67,7 +67,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, retention: Retentio
     }
 }
 
-async fn round(store: &dyn Store, before: i64) {
+async fn round(store: &dyn Removal, before: i64) {
     let mut removed = 0;
     for _ in 0..BATCHES {
         match store.purge(before, BATCH).await {
@@ -110,7 +110,7 @@ mod tests {
                 turn,
             };
             let clock: Clock = Arc::new(|| 0);
-            let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+            let store: Arc<dyn Removal> = Arc::new(MemoryStore::default());
             let running = tokio::spawn(run(store, clock, retention, shutdown.clone()));
             sleep(ROUND * 3).await;
             assert!(!running.is_finished());

@@ -248,7 +248,7 @@ impl Sessions {
     }
 
     /// Where directives go for sessions that are not here; said once.
-    pub(crate) fn set_elsewhere(&self, elsewhere: mpsc::Sender<SessionDirective>) {
+    pub(crate) fn set_remote(&self, elsewhere: mpsc::Sender<SessionDirective>) {
         drop(self.elsewhere.set(elsewhere));
     }
 

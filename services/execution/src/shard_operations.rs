@@ -34,7 +34,7 @@ pub(crate) async fn begin(
     if stay == 0 {
         return Err(not_owner(id.shard()));
     }
-    let started = start::here(context, id, stay, &request).await?;
+    let started = start::local(context, id, stay, &request).await?;
     Ok(api::BeginExecutionResponse {
         id: started.id.bytes().to_vec(),
         existing: started.existing,
@@ -47,7 +47,7 @@ pub(crate) async fn end(
     context: &Context,
     request: api::EndExecutionRequest,
 ) -> Result<api::EndExecutionResponse, Status> {
-    cancel::here(context, execution_id(&request.id)?, request.reason).await?;
+    cancel::local(context, execution_id(&request.id)?, request.reason).await?;
     Ok(api::EndExecutionResponse {})
 }
 
@@ -64,10 +64,10 @@ pub(crate) async fn grant(
             .for_each(|queue| context.idle.is_free(queue, replica, now));
     }
     let pointers = request.pointers.iter().filter_map(words::pointer_from).collect();
-    let (tasks, strangers) = lease::here(context, pointers, &session).await?;
+    let (tasks, foreign) = lease::local(context, pointers, &session).await?;
     Ok(api::GrantLeasesResponse {
         tasks,
-        strangers: strangers.iter().map(words::pointer).collect(),
+        strangers: foreign.iter().map(words::pointer).collect(),
     })
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn report(
     request: api::ReportLeasesRequest,
 ) -> Result<api::ReportLeasesResponse, Status> {
     let session = session(request.session)?;
-    let (results, tasks) = report::here(context, request.reports, &session, request.free_slots).await?;
+    let (results, tasks) = report::local(context, request.reports, &session, request.free_slots).await?;
     Ok(api::ReportLeasesResponse {
         results: results.into_iter().map(Option::unwrap_or_default).collect(),
         tasks,
@@ -90,7 +90,7 @@ pub(crate) async fn extend(context: &Context, request: api::ExtendLeasesRequest)
         generation,
     } = request;
     api::ExtendLeasesResponse {
-        directives: heartbeat::here(context, &session, generation, tokens).await,
+        directives: heartbeat::local(context, &session, generation, tokens).await,
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn describe(
     request: api::DescribeLeasesRequest,
 ) -> Result<api::DescribeLeasesResponse, Status> {
     let growing = request.logs.into_iter().map(|log| (log.token, log.bytes));
-    let subjects = logs::here(context, &request.session, growing.collect()).await?;
+    let subjects = logs::local(context, &request.session, growing.collect()).await?;
     Ok(api::DescribeLeasesResponse {
         subjects: subjects.into_iter().map(words::subject).collect(),
     })

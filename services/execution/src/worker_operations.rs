@@ -39,7 +39,7 @@ fn split<T>(context: &Context, items: Vec<T>, shard: impl Fn(&T) -> Option<u16>)
     let mut theirs: Vec<(Peer, Vec<T>)> = Vec::new();
     for item in items {
         match shard(&item).and_then(|shard| context.router.place(shard)) {
-            Some(Place::There(peer)) => match theirs.iter_mut().find(|(known, _)| known.owner == peer.owner) {
+            Some(Place::Remote(peer)) => match theirs.iter_mut().find(|(known, _)| known.owner == peer.owner) {
                 Some((_, group)) => group.push(item),
                 None => theirs.push((peer, vec![item])),
             },

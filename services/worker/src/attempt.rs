@@ -71,7 +71,7 @@ impl Bench {
             .map_err(Failure::from)
             .and_then(|filling| {
                 let mut input: Value = serde_json::from_str(&leased.input)
-                    .map_err(|error| Failure::invalid(format!("the task's input is no JSON: {error}")))?;
+                    .map_err(|error| Failure::invalid(format!("the task's input is not valid JSON: {error}")))?;
                 filling.fill(&mut input);
                 Ok((input, Redactor::new(filling.values())))
             });

@@ -375,7 +375,7 @@ impl World {
                 let closed = Message::SessionClosed {
                     session: closing.session,
                     generation: closing.generation,
-                    reason: "the worker is not heard of any more".to_owned(),
+                    reason: "the worker has stopped sending heartbeats".to_owned(),
                 };
                 owner.core.handle(closed, now);
             }

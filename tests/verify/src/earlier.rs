@@ -39,7 +39,7 @@ pub async fn lacking(older: &Path, newer: &Path) -> Result<Lacking, VerifyError>
         } else {
             lacking
                 .contradictions
-                .push(format!("{id}: its history is no beginning of the other"));
+                .push(format!("{id}: its history is not a beginning of the other"));
         }
     }
     for id in older.executions.keys().filter(|id| !newer.executions.contains_key(*id)) {

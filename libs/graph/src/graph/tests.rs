@@ -59,10 +59,7 @@ fn cycles_are_named_task_by_task() {
         ("b", "e"),
     ];
     let error = Graph::new(["a", "b", "c", "d", "x", "e", "f"], edges).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "tasks wait for each other: a → b → c → a; x → x; e → f → e"
-    );
+    assert_eq!(error.to_string(), "cycle: a → b → c → a; x → x; e → f → e");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn check_url(url: &str, values: &mut Values<'_, '_>) {
             return;
         }
     } else {
-        format!("{url:?} is no absolute http or https address")
+        format!("{url:?} is not an absolute http or https address")
     };
     let finding = Finding::error(codes::HTTP_URL, place, problem);
     values.say("url", finding.fix("write it like https://api.example.com/orders"));
@@ -137,7 +137,7 @@ fn expect(values: &mut Values<'_, '_>) -> Vec<StatusPattern> {
             Some(pattern) => patterns.push(pattern),
             None => {
                 let path = values.path.then("expect").then(&i.to_string()).to_string();
-                let message = "this is no status: write a number from 100 to 599 or a class from 1xx to 5xx";
+                let message = "this is not a status: write a number from 100 to 599 or a class from 1xx to 5xx";
                 values
                     .findings
                     .add(Finding::error(codes::HTTP_STATUS, item.place, message).path(path));

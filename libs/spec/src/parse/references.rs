@@ -71,7 +71,7 @@ pub(super) fn check(tasks: &[(String, RawTask)], expressions: &Expressions, find
                     .and_then(|id| find(tasks, id))
                     .map(|task| task.place)
                     .unwrap_or_default();
-                let finding = Finding::error(codes::CYCLE, place, format!("tasks wait for each other: {cycle}"));
+                let finding = Finding::error(codes::CYCLE, place, format!("cycle: {cycle}"));
                 let path = format!("/tasks/{}", cycle.ids.first().map_or("", String::as_str));
                 findings.add(finding.path(path).fix(break_here(tasks, &cycle.ids)));
             }
@@ -109,7 +109,7 @@ fn break_here(tasks: &[(String, RawTask)], cycle: &[String]) -> String {
     let reference = find(tasks, first).and_then(|task| task.edges().find(|used| used.task == *last));
     match reference {
         Some(used) => format!(
-            "one of them must not wait; {first} waits for {last} on line {}",
+            "remove one of these edges; {first} needs {last} on line {}",
             used.place.line
         ),
         None => "remove one of these references".to_owned(),

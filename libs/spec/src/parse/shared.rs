@@ -51,7 +51,7 @@ pub(super) fn description(values: &mut Values<'_, '_>) -> String {
             .map(|node| node.place)
             .unwrap_or_default();
         let message = format!(
-            "the description is {} bytes long; at most {MAX_DESCRIPTION} are kept",
+            "the description is {} bytes long; at most {MAX_DESCRIPTION} are allowed",
             text.len()
         );
         values.say("description", Finding::error(codes::TOO_LONG, place, message));

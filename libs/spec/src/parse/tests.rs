@@ -117,9 +117,9 @@ tasks:
             "w.yaml:1:7: error[NX1110]: \"Daily-Orders\" is not a workflow name: lower-case letters, digits and _, a letter first, at most 63\n  fix: write daily_orders",
             "w.yaml:2:1: error[NX1101]: a workflow has no key \"lables\"\n  fix: did you mean \"labels\"?",
             "w.yaml:3:10: error[NX1111]: timeout: \"90\" has no unit; write 90s for seconds\n  fix: write it like 90s, 10m, 1h30m or 1d",
-            "w.yaml:7:17: error[NX1401]: this is no JSON Schema: \"strng\" is not valid under any of the schemas listed in the 'anyOf' keyword",
-            "w.yaml:10:14: error[NX1111]: timeout: \"5 minuts\" is no span of time; write it like 90s, 10m, 1h30m, 1d, 250ms or PT90S\n  fix: write it like 90s, 10m, 1h30m or 1d",
-            "w.yaml:11:17: error[NX1511]: \"/orders\" is no absolute http or https address\n  fix: write it like https://api.example.com/orders",
+            "w.yaml:7:17: error[NX1401]: this is not a valid JSON Schema: \"strng\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+            "w.yaml:10:14: error[NX1111]: timeout: \"5 minuts\" is not a span of time; write it like 90s, 10m, 1h30m, 1d, 250ms or PT90S\n  fix: write it like 90s, 10m, 1h30m or 1d",
+            "w.yaml:11:17: error[NX1511]: \"/orders\" is not an absolute http or https address\n  fix: write it like https://api.example.com/orders",
             "w.yaml:11:26: error[NX1101]: http has no key \"methd\"\n  fix: did you mean \"method\"?",
             "w.yaml:13:13: error[NX1203]: unknown task \"exract\"\n  fix: did you mean \"extract\"?",
             "w.yaml:14:41: error[NX1301]: code holds an expression; it is passed on as it is, so that no value can become code\n  fix: pass the value through args and take it as an argument of main",
@@ -137,7 +137,7 @@ fn cycles_and_self_references_are_named() {
     assert_eq!(
         shown(source),
         [
-            "w.yaml:3:3: error[NX1205]: tasks wait for each other: a → b → c → a\n  fix: one of them must not wait; a waits for c on line 3",
+            "w.yaml:3:3: error[NX1205]: cycle: a → b → c → a\n  fix: remove one of these edges; a needs c on line 3",
             "w.yaml:6:15: error[NX1204]: task \"d\" waits for itself\n  fix: refer to another task, or remove this",
         ]
     );
@@ -269,7 +269,7 @@ fn what_cannot_be_read_at_all_is_told_with_its_place() {
     );
     assert_eq!(
         duplicate.diagnostics[0].to_string(),
-        "f:6:3: error[NX1102]: the key \"a\" is there already, on line 3\n  fix: remove or rename one of the two"
+        "f:6:3: error[NX1102]: the key \"a\" appears twice, first on line 3\n  fix: remove or rename one of the two"
     );
     assert_eq!(duplicate.diagnostics[0].path, "/tasks/a");
     assert_eq!(duplicate.name.as_deref(), Some("w"), "the name is known even so");

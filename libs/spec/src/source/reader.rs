@@ -249,7 +249,7 @@ impl<'f> Builder<'f> {
                         });
                     }
                     Some(line) => {
-                        let message = format!("the key {key:?} is there already, on line {line}");
+                        let message = format!("the key {key:?} appears twice, first on line {line}");
                         let path = self.path(&key);
                         self.findings.add(
                             Finding::error(codes::DUPLICATE_KEY, place, message)

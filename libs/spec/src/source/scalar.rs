@@ -18,7 +18,7 @@ pub(super) fn resolve(text: &str) -> Result<Data, String> {
         return Ok(plain());
     }
     if let ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | ".nan" | ".NaN" | ".NAN" = text {
-        return Err(format!("{text} is no JSON number"));
+        return Err(format!("{text} is not a JSON number"));
     }
     if let Some(number) = radix(text) {
         return number;
@@ -144,7 +144,7 @@ mod tests {
         }
         assert!(shown("18446744073709551616").contains("64 bits"));
         assert!(shown("1e999").contains("too large"));
-        assert!(shown(".nan").contains("no JSON number"));
+        assert!(shown(".nan").contains("not a JSON number"));
     }
 
     proptest! {

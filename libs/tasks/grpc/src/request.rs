@@ -72,7 +72,7 @@ pub(super) fn prepare(fields: &Fields, ctx: &RunContext) -> Result<Prepared, Fai
 /// The origin of a target. No message quotes the target as a whole, which may hold a secret where none belongs.
 fn address(target: &str) -> Result<String, Failure> {
     let invalid = |problem: String| Failure::new("InvalidUrl", format!("`target` {problem}")).final_();
-    let url = Url::parse(target.trim()).map_err(|error| invalid(format!("is no address: {error}")))?;
+    let url = Url::parse(target.trim()).map_err(|error| invalid(format!("is not an address: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid("must begin with http:// or https://".to_owned()));
     }
@@ -111,7 +111,7 @@ fn add(metadata: &mut MetadataMap, name: &str, text: &str) -> Result<(), Failure
 impl Target {
     /// The address in its parts.
     pub(super) fn url(&self) -> Result<Url, Failure> {
-        Url::parse(&self.address).map_err(|error| Failure::invalid(format!("`target` is no address: {error}")))
+        Url::parse(&self.address).map_err(|error| Failure::invalid(format!("`target` is not an address: {error}")))
     }
 }
 

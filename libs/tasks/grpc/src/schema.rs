@@ -26,8 +26,8 @@ pub(super) fn read_descriptor(text: &str) -> Result<DescriptorPool, Failure> {
     let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let bytes = STANDARD
         .decode(compact)
-        .map_err(|error| invalid(format!("is no base64: {error}")))?;
-    DescriptorPool::decode(bytes.as_slice()).map_err(|error| invalid(format!("is no descriptor set: {error}")))
+        .map_err(|error| invalid(format!("is not valid base64: {error}")))?;
+    DescriptorPool::decode(bytes.as_slice()).map_err(|error| invalid(format!("is not a descriptor set: {error}")))
 }
 
 /// The method, or what its place has instead. `place` is where it was looked for.

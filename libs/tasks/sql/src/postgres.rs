@@ -171,7 +171,7 @@ async fn execute(
     drop(results);
     if !answer.failed() && !drafts.is_empty() {
         let texts = catalog::texts(connection, reader.asked).await.map_err(|error| {
-            let message = format!("the values of the answer cannot be had as text: {error}");
+            let message = format!("the values of the answer cannot be read as text: {error}");
             answer.unread(Failure::new("SqlError", message))
         })?;
         for row in drafts {

@@ -65,7 +65,7 @@ pub(super) fn prepare(fields: &input::Http, ctx: &RunContext) -> Result<Prepared
 fn address(fields: &input::Http) -> Result<Url, Failure> {
     // The parser's message does not quote the address, which may hold a secret.
     let mut url = Url::parse(fields.url.trim())
-        .map_err(|error| Failure::new("InvalidUrl", format!("`url` is no address: {error}")).final_())?;
+        .map_err(|error| Failure::new("InvalidUrl", format!("`url` is not an address: {error}")).final_())?;
     if !fields.query.is_empty() {
         let pairs = pairs(&fields.query);
         url.query_pairs_mut().extend_pairs(pairs);

@@ -259,7 +259,7 @@ async fn namespaces_hold_the_same_names_and_know_nothing_of_each_other(store: &d
     assert_eq!(
         names(&other, &part, "").await,
         ["team"],
-        "the namespace is no part of a name"
+        "the namespace is not part of a name"
     );
     for typed in ["team-a/a", "default/a"] {
         let named = ListFilter {

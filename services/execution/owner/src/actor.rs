@@ -22,7 +22,7 @@ use super::seats::Seats;
 use super::trouble::Troubles;
 use super::writing::{InFlight, advise, finished, publish, write};
 use crate::metrics;
-use crate::notify::Told;
+use crate::notify::Progress;
 use crate::plans::Missing;
 
 /// Messages taken before looking at anything else.
@@ -56,7 +56,7 @@ pub(crate) struct Actor {
 impl Actor {
     /// An owner of every shard, with everything that is live in memory.
     pub(crate) async fn recover(dependencies: Dependencies, ends: Ends) -> Result<(Self, Recovered), OwnerError> {
-        let fence = dependencies.store.claim(dependencies.ids.random()).await?;
+        let fence = dependencies.journal.claim(dependencies.ids.random()).await?;
         let core = Core::new(fence, dependencies.ids.clone(), dependencies.limits, dependencies.now());
         let mut actor = Self::new(dependencies, core, ends);
         let recovered = actor.load_all().await?;
@@ -126,7 +126,7 @@ impl Actor {
             self.commit_finished(result).await;
         }
         let (fence, changes) = self.core.last_commit();
-        match self.dependencies.store.commit(fence, &changes).await {
+        match self.dependencies.journal.commit(fence, &changes).await {
             Ok(()) => self.core.committed(self.dependencies.now()),
             Err(error) => tracing::error!(%error, "the last batch was not stored; nobody was told of it"),
         }
@@ -232,7 +232,7 @@ impl Actor {
 
     fn begin_commit(&mut self) {
         if let Some((fence, changes)) = self.core.begin_commit(self.dependencies.now()) {
-            let store = Arc::clone(&self.dependencies.store);
+            let store = Arc::clone(&self.dependencies.journal);
             let troubles = self.ends.troubles.clone();
             self.in_flight = Some(write(store, fence, changes, troubles, self.shutdown.clone()));
         }
@@ -272,14 +272,16 @@ impl Actor {
                     }
                 }
                 Output::Silent(silences) => {
-                    let store = Arc::clone(&self.dependencies.store);
+                    let store = Arc::clone(&self.dependencies.journal);
                     advise(async move { store.note_silences(&silences).await });
                 }
                 Output::Heard(tokens) => {
-                    let store = Arc::clone(&self.dependencies.store);
+                    let store = Arc::clone(&self.dependencies.journal);
                     advise(async move { store.forget_silences(&tokens).await });
                 }
-                Output::Stored { id, sequence, over } => self.dependencies.events.notify(id, Told { sequence, over }),
+                Output::Stored { id, sequence, over } => {
+                    self.dependencies.events.notify(id, Progress { sequence, over })
+                }
             }
         }
     }
@@ -314,7 +316,7 @@ impl Actor {
     async fn start_over(&mut self, error: &StoreError) {
         tracing::error!(%error, "ownership was lost; loading everything again");
         while !self.shutdown.is_cancelled() {
-            let claimed = self.dependencies.store.claim(self.dependencies.ids.random()).await;
+            let claimed = self.dependencies.journal.claim(self.dependencies.ids.random()).await;
             let loaded = match claimed {
                 Ok(fence) => {
                     self.core.start_over(fence, self.dependencies.now());

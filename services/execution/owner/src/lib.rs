@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use base::Now;
 use control::{Control, Stays};
-use nexus_execution_store::{ExecutionId, Fence, Ids, Store};
+use nexus_execution_store::{ExecutionId, Fence, Ids, Journal};
 use nexus_mesh::Clock;
 use nexus_streams::{Dispatch, Pointer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,7 +57,7 @@ pub use core::Recovered;
 pub use leases::LEASE;
 pub use messages::Message;
 pub use messages::{
-    Acceptance, Begun, Granted, Grants, Kept, NewExecution, OwnerError, Received, Reported, SessionRef, Started,
+    Acceptance, Begun, Cacheable, Granted, Grants, NewExecution, OwnerError, Received, Reported, SessionRef, Started,
     Subject, TokenSubject, Verdict,
 };
 
@@ -78,7 +78,7 @@ const LOOP: &str = "the owner's loop";
 /// What the owner works with.
 #[derive(Clone)]
 pub struct Dependencies {
-    pub store: Arc<dyn Store>,
+    pub journal: Arc<dyn Journal>,
     pub dispatch: Arc<dyn Dispatch>,
     pub plans: Arc<dyn Plans>,
     pub workers: Arc<dyn Workers>,
@@ -109,7 +109,7 @@ pub struct Owner {
 }
 
 /// What the membership steers the owner by.
-pub struct Reins {
+pub struct Steering {
     pub control: mpsc::Sender<Control>,
     /// Grows when the replica was shut out.
     pub lost: watch::Receiver<u64>,
@@ -129,14 +129,14 @@ impl Owner {
     }
 
     /// Starts a loop that owns what its reins give it, nothing at first.
-    pub fn share(dependencies: Dependencies, fence: Fence) -> (Self, Reins, JoinHandle<()>) {
+    pub fn share(dependencies: Dependencies, fence: Fence) -> (Self, Steering, JoinHandle<()>) {
         let background = dependencies.background.clone();
-        let (owner, ends, reins) = Self::new(background.shutdown());
+        let (owner, ends, steering) = Self::new(background.shutdown());
         let task = background.spawn(LOOP, actor::Actor::shared(dependencies, fence, ends).run());
-        (owner, reins, task)
+        (owner, steering, task)
     }
 
-    fn new(shutdown: &CancellationToken) -> (Self, actor::Ends, Reins) {
+    fn new(shutdown: &CancellationToken) -> (Self, actor::Ends, Steering) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (controls, control) = mpsc::channel(CONTROLS);
         let (lost, seen) = watch::channel(0);
@@ -154,11 +154,11 @@ impl Owner {
             troubles: owner.troubles.clone(),
             lost,
         };
-        let reins = Reins {
+        let steering = Steering {
             control: controls,
             lost: seen,
         };
-        (owner, ends, reins)
+        (owner, ends, steering)
     }
 
     /// In which shards calls are answered here.

@@ -37,7 +37,7 @@ pub(crate) fn in_background(dependencies: &Dependencies, marks: Vec<Mark>, pages
     tokio::spawn(async move {
         let shards: Vec<u16> = marks.iter().map(|(shard, _)| *shard).collect();
         let (mut after, mut asked) = (None, Asked::default());
-        let mut silences = dependencies.store.silences(&shards).await.unwrap_or_else(|error| {
+        let mut silences = dependencies.journal.silences(&shards).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "it is not known which workers are silent; their leases begin anew");
             Vec::new()
         });
@@ -77,7 +77,7 @@ pub(crate) async fn page(
     after: Option<ExecutionId>,
     asked: &mut Asked,
 ) -> Result<Vec<Stored>, OwnerError> {
-    let rows = dependencies.store.open_executions(shards, after, PAGE).await?;
+    let rows = dependencies.journal.open_executions(shards, after, PAGE).await?;
     let mut page = Vec::with_capacity(rows.len());
     for (row, tasks) in rows {
         let plan = asked

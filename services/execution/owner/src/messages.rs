@@ -39,7 +39,7 @@ pub enum OwnerError {
     #[error("execution {0} is not live")]
     NotLive(ExecutionId),
     /// The definitions service gives no revisions at present.
-    #[error("the definitions cannot be had: {0}")]
+    #[error("the definitions service is unavailable: {0}")]
     Definitions(String),
     /// The store failed.
     #[error(transparent)]
@@ -129,7 +129,7 @@ pub struct Granted {
 
 /// An output that is to be kept, with what its key is made of.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Cacheable {
     /// What ran.
     pub plan: Arc<Plan>,
     /// Position of the task in the plan.
@@ -146,7 +146,7 @@ pub struct Grants {
     /// The leases. What was asked for and stands in neither list is not current any more.
     pub granted: Vec<Granted>,
     /// Attempts in shards of other owners, who have to be asked.
-    pub strangers: Vec<Pointer>,
+    pub foreign: Vec<Pointer>,
 }
 
 /// What became of a report.
@@ -168,7 +168,7 @@ pub struct Reported {
     /// Leases of tasks that the reports freed.
     pub granted: Vec<Granted>,
     /// Outputs that are to be kept for tasks with the same input.
-    pub kept: Vec<Kept>,
+    pub cacheable: Vec<Cacheable>,
 }
 
 /// What a worker should do with an attempt.

@@ -11,9 +11,9 @@ use tokio::sync::{Notify, broadcast, watch};
 /// Changes that a slow listener may be behind before it misses some.
 const FEED: usize = 1_024;
 
-/// What is told of an execution.
+/// How far an execution has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct Progress {
     /// Number of its newest event or line.
     pub sequence: u64,
     /// It has come to its end, or may have.
@@ -53,14 +53,14 @@ impl Default for Notifier {
 
 impl Notifier {
     /// Says that an execution was stored up to some event or line.
-    pub fn notify(&self, id: ExecutionId, told: Told) {
+    pub fn notify(&self, id: ExecutionId, progress: Progress) {
         // Refused only when nobody listens.
-        let _unheard = self.feed.send((id, told.over));
-        self.wake(id, told);
+        let _unheard = self.feed.send((id, progress.over));
+        self.wake(id, progress);
     }
 
     /// The same for what another replica tells; it is not told further.
-    pub fn wake(&self, id: ExecutionId, told: Told) {
+    pub fn wake(&self, id: ExecutionId, progress: Progress) {
         self.stir();
         let mut watched = self.watched.lock();
         let Some(sender) = watched.get(&id) else { return };
@@ -70,8 +70,8 @@ impl Notifier {
             return;
         }
         sender.send_modify(|seen| {
-            seen.sequence = told.sequence;
-            seen.ends += u64::from(told.over);
+            seen.sequence = progress.sequence;
+            seen.ends += u64::from(progress.over);
         });
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let notifier = Notifier::default();
         let id = nexus_execution_store::Ids::system().execution(None);
         let mut watcher = notifier.watch(id);
-        let told = |sequence| Told { sequence, over: false };
+        let told = |sequence| Progress { sequence, over: false };
         notifier.notify(id, told(3));
         watcher.changed().await.expect("woken");
         assert_eq!(*watcher.borrow_and_update(), Seen { sequence: 3, ends: 0 });

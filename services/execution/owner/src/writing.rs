@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use nexus_execution_store::{Change, Fence, Store, StoreError};
+use nexus_execution_store::{Change, Fence, Journal, StoreError};
 use nexus_streams::{Dispatch, Entry};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) async fn finished(in_flight: &mut Option<InFlight>) -> Result<(), Sto
 /// Writes a batch, however long the store takes to become available. Gives up only when another owner has taken over, or
 /// when the process ends.
 pub(crate) fn write(
-    store: Arc<dyn Store>,
+    store: Arc<dyn Journal>,
     fence: Fence,
     changes: Vec<Change>,
     troubles: Troubles,

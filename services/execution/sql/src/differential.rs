@@ -7,8 +7,8 @@ use nexus_api::Namespace;
 use nexus_engine::{Closing, Event, ExecutionState, Fact, Failure, FailureKind, TaskState};
 use nexus_execution_store::feed::{Feed, NewReader, Position};
 use nexus_execution_store::{
-    Change, ExecutionId, ExecutionRow, Ids, LeaseKey, ListFilter, LogQuery, LogRow, RequestKey, SHARDS, Store,
-    StoreError, TaskRow,
+    Change, ExecutionId, ExecutionRow, Ids, Journal, LeaseKey, ListFilter, LogQuery, LogRow, Reads, RequestKey, SHARDS,
+    Store, StoreError, TaskRow,
 };
 
 use crate::sqlite::SqliteStore;

@@ -3,6 +3,7 @@
 
 mod columns;
 mod commit;
+mod entries;
 mod feed;
 mod logs;
 mod membership;
@@ -13,7 +14,6 @@ mod silences;
 mod statement;
 #[cfg(test)]
 mod tests;
-mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use nexus_engine::{Event, ExecutionState, TaskState};
 use nexus_execution_store::ExecutionId;
 use nexus_execution_store::membership::{Membership, Replica, View};
 use nexus_execution_store::{
-    Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Silence, Store, StoreError, TaskCounts, TaskDuration,
-    TaskRow,
+    Change, ExecutionRow, Fence, Journal, ListFilter, LogQuery, LogRow, Logs, Reads, Removal, Silence, StoreError,
+    TaskCounts, TaskDuration, TaskRow,
 };
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
@@ -155,7 +155,7 @@ fn database(error: sqlx::Error) -> StoreError {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
+impl Journal for PostgresStore {
     async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
         self.named(membership::claim(&self.database, owner).await)
     }
@@ -176,6 +176,21 @@ impl Store for PostgresStore {
         self.named(retry(READING, || read::open_executions(&self.database, shards, after, limit)).await)
     }
 
+    async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
+        self.named(retry(READING, || silences::note(&self.database, silences)).await)
+    }
+
+    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+        self.named(retry(READING, || silences::forget(&self.database, tokens)).await)
+    }
+
+    async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
+        self.named(retry(READING, || silences::list(&self.database, shards)).await)
+    }
+}
+
+#[async_trait]
+impl Reads for PostgresStore {
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
         self.named(retry(READING, || read::request(&self.database, key)).await)
     }
@@ -238,19 +253,10 @@ impl Store for PostgresStore {
         };
         self.named(retry(READING, || read::durations(&self.database, &workflow, executions)).await)
     }
+}
 
-    async fn note_silences(&self, silences: &[Silence]) -> Result<(), StoreError> {
-        self.named(retry(READING, || silences::note(&self.database, silences)).await)
-    }
-
-    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
-        self.named(retry(READING, || silences::forget(&self.database, tokens)).await)
-    }
-
-    async fn silences(&self, shards: &[u16]) -> Result<Vec<Silence>, StoreError> {
-        self.named(retry(READING, || silences::list(&self.database, shards)).await)
-    }
-
+#[async_trait]
+impl Logs for PostgresStore {
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
         // Lines that are there already are left alone, so this too may be done again.
         self.named(retry(READING, || logs::append(&self.database, lines)).await)
@@ -259,7 +265,10 @@ impl Store for PostgresStore {
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
         self.named(retry(READING, || logs::list(&self.database, query)).await)
     }
+}
 
+#[async_trait]
+impl Removal for PostgresStore {
     async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
         // What is gone already is not found again.
         self.named(retry(READING, || purge::purge(&self.database, finished_before, limit)).await)

@@ -16,7 +16,8 @@ use nexus_api::Namespace;
 use nexus_engine::{Event, TaskState};
 use nexus_execution_store::ExecutionId;
 use nexus_execution_store::{
-    Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow,
+    Change, ExecutionRow, Fence, Journal, ListFilter, LogQuery, LogRow, Logs, Reads, Removal, StoreError, TaskDuration,
+    TaskRow,
 };
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use uuid::Uuid;
@@ -92,7 +93,7 @@ fn database(error: sqlx::Error) -> StoreError {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Journal for SqliteStore {
     async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
         commit::claim(&self.executions, owner).await
     }
@@ -109,7 +110,10 @@ impl Store for SqliteStore {
     ) -> Result<Vec<(ExecutionRow, Vec<TaskRow>)>, StoreError> {
         read::open_executions(&self.executions, shards, after, limit).await
     }
+}
 
+#[async_trait]
+impl Reads for SqliteStore {
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
         read::request(&self.executions, key).await
     }
@@ -160,7 +164,10 @@ impl Store for SqliteStore {
             None => Ok((Vec::new(), 0)),
         }
     }
+}
 
+#[async_trait]
+impl Logs for SqliteStore {
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
         logs::append(&self.logs, lines).await
     }
@@ -168,7 +175,10 @@ impl Store for SqliteStore {
     async fn logs(&self, query: LogQuery) -> Result<Vec<LogRow>, StoreError> {
         logs::list(&self.logs, query).await
     }
+}
 
+#[async_trait]
+impl Removal for SqliteStore {
     async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
         purge::purge(&self.executions, &self.logs, finished_before, limit).await
     }

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{CALL, find, get, unless_stuck};
 use crate::Context;
-use crate::replication::{Place, is_elsewhere, request};
+use crate::replication::{Place, is_not_owner, request};
 
 /// Bytes of a reason at most.
 const MAX_REASON: usize = 1_024;
@@ -29,7 +29,7 @@ pub(crate) async fn cancel(
     }
     let row = find(context, namespace, &request.execution).await?;
     if !row.state.is_terminal() {
-        anywhere(context, row.id, &request.reason).await?;
+        routed(context, row.id, &request.reason).await?;
     }
     kill_here("execution::cancel::committed");
     let row = find(context, namespace, &request.execution).await?;
@@ -39,12 +39,12 @@ pub(crate) async fn cancel(
 }
 
 /// Cancels at whichever replica owns the execution.
-async fn anywhere(context: &Context, id: ExecutionId, reason: &str) -> Result<(), Status> {
+async fn routed(context: &Context, id: ExecutionId, reason: &str) -> Result<(), Status> {
     let mut route = context.router.route(id.shard());
     loop {
         let cancelled = match route.next().await? {
-            Place::Here(_) => here(context, id, reason.to_owned()).await,
-            Place::There(peer) => {
+            Place::Local(_) => local(context, id, reason.to_owned()).await,
+            Place::Remote(peer) => {
                 let end = EndExecutionRequest {
                     id: id.bytes().to_vec(),
                     reason: reason.to_owned(),
@@ -55,14 +55,14 @@ async fn anywhere(context: &Context, id: ExecutionId, reason: &str) -> Result<()
             }
         };
         match cancelled {
-            Err(status) if is_elsewhere(&status) => {}
+            Err(status) if is_not_owner(&status) => {}
             other => return other,
         }
     }
 }
 
 /// Cancels an execution whose shard this replica owns.
-pub(crate) async fn here(context: &Context, id: ExecutionId, reason: String) -> Result<(), Status> {
+pub(crate) async fn local(context: &Context, id: ExecutionId, reason: String) -> Result<(), Status> {
     let cancelling = async {
         match context.owner.cancel(id, reason).await {
             // One that has ended already is answered as it is: cancelling is idempotent.

@@ -22,7 +22,7 @@ pub(crate) async fn durations(
         return Err(ApiError::field("workflow", "must name a workflow").into());
     }
     let (durations, executions) = context
-        .store
+        .reads
         .durations(namespace, &request.workflow, EXECUTIONS)
         .await
         .map_err(status)?;

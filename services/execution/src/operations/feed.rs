@@ -29,7 +29,7 @@ fn name(text: &str) -> Result<&str, Status> {
         return Ok(text);
     }
     let problem = format!(
-        "{text:?} is no name of a reader: a small letter, then small letters, digits, - and _, at most {LONGEST_NAME}"
+        "{text:?} is not a name of a reader: a small letter, then small letters, digits, - and _, at most {LONGEST_NAME}"
     );
     Err(ApiError::field("reader", problem).into())
 }

@@ -37,7 +37,7 @@ pub(crate) async fn by_id(
     namespace: &Namespace,
     id: ExecutionId,
 ) -> Result<(ExecutionRow, Execution), Status> {
-    let found = context.store.counted(id).await.map_err(status)?;
+    let found = context.reads.counted(id).await.map_err(status)?;
     let own = found.filter(|(row, _)| row.namespace == *namespace);
     let (row, counts) = own.ok_or_else(|| execution_not_found(&id.to_string()))?;
     let mut execution = convert::execution(&row);
@@ -67,7 +67,7 @@ pub(crate) async fn count(
 ) -> Result<(), Status> {
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
     let mut counted: HashMap<_, TaskCounts> = HashMap::new();
-    for (id, state, number) in context.store.task_counts(&ids).await.map_err(status)? {
+    for (id, state, number) in context.reads.task_counts(&ids).await.map_err(status)? {
         counted.entry(id).or_default().push((state, number));
     }
     for (row, execution) in rows.iter().zip(executions) {

@@ -32,7 +32,7 @@ pub(crate) async fn list(
     };
     let query = namespace.qualify("executions|").into_owned() + &request.filter;
     let before: Option<ExecutionId> = page::key_as(&query, &request.page_token)?;
-    let mut rows = context.store.list(&wanted, before, size + 1).await.map_err(status)?;
+    let mut rows = context.reads.list(&wanted, before, size + 1).await.map_err(status)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);
@@ -70,13 +70,13 @@ fn read_filter(text: &str) -> Result<ListFilter, Status> {
             "state" => {
                 let state = execution::State::from_str_name(&value.to_uppercase())
                     .filter(|state| *state != execution::State::Unspecified)
-                    .ok_or_else(|| invalid(format!("filter: {value:?} is no state of an execution")))?;
+                    .ok_or_else(|| invalid(format!("filter: {value:?} is not a state of an execution")))?;
                 wanted.state = Some(codec::execution_state(i64::from(i32::from(state))).map_err(status)?);
             }
             _ => {
                 let at = nexus_api::time::parse(&value).ok_or_else(|| {
                     invalid(format!(
-                        "filter: {value:?} is no time; write it like \"2026-01-31T12:00:00Z\""
+                        "filter: {value:?} is not a time; write it like \"2026-01-31T12:00:00Z\""
                     ))
                 })?;
                 match operator {

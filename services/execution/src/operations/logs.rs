@@ -37,7 +37,7 @@ pub(crate) async fn list(
     let after = page::key_as::<u64>(&token_query, &request.page_token)?.unwrap_or(0);
     let mut query = query(plan, &row, &request.task, request.attempt, after)?;
     query.limit = size + 1;
-    let mut lines = context.store.logs(query).await.map_err(status)?;
+    let mut lines = context.lines.logs(query).await.map_err(status)?;
     let mut next_page_token = String::new();
     if lines.len() > size as usize {
         lines.truncate(size as usize);
@@ -72,11 +72,11 @@ pub(crate) async fn tail(context: &Context, namespace: &Namespace, request: Tail
         let mut stored = context.events.watch(row.id);
         loop {
             // Looked at before the lines: the lines of an attempt are stored before its end is.
-            let over = match context.store.execution(row.id).await {
+            let over = match context.reads.execution(row.id).await {
                 Ok(now) => !request.follow || now.is_none_or(|now| now.state.is_terminal()),
                 Err(error) => return drop(sender.send(Err(status(error))).await),
             };
-            let page = match context.store.logs(query).await {
+            let page = match context.lines.logs(query).await {
                 Ok(page) => page,
                 Err(error) => return drop(sender.send(Err(status(error))).await),
             };

@@ -21,7 +21,7 @@ use super::{CALL, get, unless_stuck};
 use crate::Context;
 use crate::error::status;
 use crate::plans::Loaded;
-use crate::replication::{self, Place, is_elsewhere};
+use crate::replication::{self, Place, is_not_owner};
 
 /// Parameters in bytes at most.
 const MAX_PARAMS: usize = 512 << 10;
@@ -38,11 +38,11 @@ pub(crate) async fn start(
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
     let id = match request.request_id.as_str() {
-        "" => anywhere(context, namespace, &mut request).await?,
+        "" => routed(context, namespace, &mut request).await?,
         id => context.ids.execution(Some(&namespace.key(id))),
     };
     kill_here("execution::start::received");
-    let started = begin_anywhere(context, id, begin(namespace, id, traceparent, request)).await?;
+    let started = begin_routed(context, id, begin(namespace, id, traceparent, request)).await?;
     kill_here("execution::start::committed");
     answer(context, namespace, started).await
 }
@@ -70,7 +70,7 @@ fn begin(
 
 /// The id of an execution that may begin anywhere: here if a worker here has a free slot for its first task, otherwise where
 /// one was seen to have, otherwise here. Names the revision, so that whoever begins it need not ask again for the newest.
-async fn anywhere(
+async fn routed(
     context: &Context,
     namespace: &Namespace,
     request: &mut StartExecutionRequest,
@@ -120,16 +120,12 @@ impl Answer {
     }
 }
 
-async fn begin_anywhere(
-    context: &Context,
-    id: ExecutionId,
-    mut begin: BeginExecutionRequest,
-) -> Result<Answer, Status> {
+async fn begin_routed(context: &Context, id: ExecutionId, mut begin: BeginExecutionRequest) -> Result<Answer, Status> {
     let mut route = context.router.route(id.shard());
     loop {
         let begun = match route.next().await? {
-            Place::Here(stay) => here(context, id, stay, &begin).await,
-            Place::There(peer) => {
+            Place::Local(stay) => local(context, id, stay, &begin).await,
+            Place::Remote(peer) => {
                 let request = replication::request(begin.clone(), CALL);
                 let mut client = peer.client();
                 let answer = context
@@ -145,7 +141,7 @@ async fn begin_anywhere(
         };
         match begun {
             // It may have been started all the same. The id is the same in every try, so it is looked for.
-            Err(status) if is_elsewhere(&status) => begin.repeated = true,
+            Err(status) if is_not_owner(&status) => begin.repeated = true,
             other => return other,
         }
     }
@@ -160,7 +156,7 @@ fn started(answer: BeginExecutionResponse, asked: ExecutionId) -> Answer {
 }
 
 /// Starts an execution whose shard this replica owns.
-pub(crate) async fn here(
+pub(crate) async fn local(
     context: &Context,
     id: ExecutionId,
     stay: u64,
@@ -176,7 +172,7 @@ pub(crate) async fn here(
     if let Some(known) = known_start(context, key.as_ref()).await? {
         return Ok(known);
     }
-    if begin.repeated && context.store.execution(id).await.map_err(status)?.is_some() {
+    if begin.repeated && context.reads.execution(id).await.map_err(status)?.is_some() {
         return Ok(Answer::known(id, false));
     }
     let loaded = context.plans.revision(&namespace, &request.workflow, request.revision);
@@ -222,7 +218,7 @@ async fn answer(context: &Context, namespace: &Namespace, started: Answer) -> Re
 /// The execution that an earlier request with the same key started.
 async fn known_start(context: &Context, key: Option<&RequestKey>) -> Result<Option<Answer>, Status> {
     let Some(key) = key else { return Ok(None) };
-    match context.store.request(&key.key).await.map_err(status)? {
+    match context.reads.request(&key.key).await.map_err(status)? {
         None => Ok(None),
         Some((id, fingerprint)) if fingerprint == key.fingerprint => Ok(Some(Answer::known(id, true))),
         Some(_) => Err(status(nexus_execution_owner::OwnerError::RequestIdReused)),
@@ -285,8 +281,9 @@ fn params(loaded: &Loaded, text: &str) -> Result<Value, Status> {
         let error = invalid(format!("params: the JSON {problem}"));
         return Err(error.violation("params", problem).into());
     }
-    let given: Value = serde_json::from_str(text)
-        .map_err(|error| invalid(format!("params are no JSON: {error}")).violation("params", error.to_string()))?;
+    let given: Value = serde_json::from_str(text).map_err(|error| {
+        invalid(format!("params are not valid JSON: {error}")).violation("params", error.to_string())
+    })?;
     if !given.is_object() {
         return Err(invalid("params must be a JSON object".into())
             .violation("params", "must be an object")

@@ -30,7 +30,7 @@ pub(crate) async fn statistics(
     let mut sums = Sums::default();
     let (mut before, mut complete) = (None, false);
     for _ in 0..PAGES {
-        let rows = context.store.list(&wanted, before, PAGE).await.map_err(status)?;
+        let rows = context.reads.list(&wanted, before, PAGE).await.map_err(status)?;
         rows.iter().for_each(|row| sums.add(row));
         before = rows.last().map(|last| last.id);
         if rows.len() < PAGE as usize {

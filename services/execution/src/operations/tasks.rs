@@ -59,7 +59,7 @@ pub(crate) async fn page(
         .plans
         .revision(&row.namespace, &row.workflow, row.revision)
         .await?;
-    let stored = context.store.tasks(row.id, from, size).await.map_err(status)?;
+    let stored = context.reads.tasks(row.id, from, size).await.map_err(status)?;
     let mut stored = stored.into_iter().peekable();
     let total = loaded.plan.tasks.len();
     let end = total.min((from as usize).saturating_add(size as usize));

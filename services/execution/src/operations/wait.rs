@@ -40,7 +40,7 @@ pub(crate) async fn wait(
         let state = if ends == Some(seen) {
             None
         } else {
-            let state = context.store.execution_state(namespace, id).await.map_err(status)?;
+            let state = context.reads.execution_state(namespace, id).await.map_err(status)?;
             Some(state.ok_or_else(|| execution_not_found(&request.execution))?)
         };
         ends = Some(seen);

@@ -40,7 +40,7 @@ pub(crate) async fn watch(
         let mut stored = context.events.watch(row.id);
         let mut after = request.after_sequence;
         loop {
-            let page = match context.store.history(row.id, None, after, BATCH).await {
+            let page = match context.reads.history(row.id, None, after, BATCH).await {
                 Ok(page) => page,
                 Err(error) => return drop(sender.send(Err(status(error))).await),
             };
@@ -54,7 +54,7 @@ pub(crate) async fn watch(
                 continue;
             }
             // Nothing new: over if the history has its end already, else wait for more.
-            let ended = matches!(context.store.execution(row.id).await, Ok(Some(now)) if now.state.is_terminal() && now.sequence <= after);
+            let ended = matches!(context.reads.execution(row.id).await, Ok(Some(now)) if now.state.is_terminal() && now.sequence <= after);
             if ended {
                 return;
             }
@@ -85,7 +85,7 @@ pub(crate) async fn history(
         .plans
         .revision(&row.namespace, &row.workflow, row.revision)
         .await?;
-    let events = context.store.history(row.id, None, after, size).await.map_err(status)?;
+    let events = context.reads.history(row.id, None, after, size).await.map_err(status)?;
     let next_page_token = match events.last() {
         Some(last) if last.sequence < row.sequence => page::token(&query, &last.sequence.to_string()),
         _ => String::new(),
@@ -113,7 +113,7 @@ pub(crate) async fn attempts(
     let position = loaded.plan.index.get(&request.task).copied();
     let position = position.ok_or_else(|| task_not_found(&request.execution, &request.task))?;
     let events = context
-        .store
+        .reads
         .history(row.id, Some(position), 0, MAX_TASK_EVENTS)
         .await
         .map_err(status)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nexus_api::shard::v1::{WatchChangesRequest, WatchChangesResponse};
-use nexus_execution_owner::notify::{Notifier, Told};
+use nexus_execution_owner::notify::{Notifier, Progress};
 use nexus_execution_store::ExecutionId;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
@@ -52,7 +52,7 @@ impl Watched {
         };
         // An older replica does not tell ends apart.
         let over = !changes.tells_ends;
-        let told = |over| Told { sequence: 0, over };
+        let told = |over| Progress { sequence: 0, over };
         ids(changes.executions).for_each(|id| self.events.wake(id, told(over)));
         ids(changes.ended).for_each(|id| self.events.wake(id, told(true)));
         ids(changes.logs).for_each(|id| self.logs.wake(id, told(false)));

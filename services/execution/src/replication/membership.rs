@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_execution_owner::Reins;
+use nexus_execution_owner::Steering;
 use nexus_execution_owner::balance::{Moves, moves};
 use nexus_execution_owner::control::{Control, Handover};
 use nexus_execution_store::membership::{Replica, View, in_time};
@@ -31,7 +31,7 @@ const HANDOVER: Duration = Duration::from_secs(3);
 /// What the keeper steers, and what wakes it.
 pub(crate) struct Ways {
     pub(crate) router: Router,
-    pub(crate) reins: Reins,
+    pub(crate) steering: Steering,
     pub(crate) nudge: Nudge,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Ways {
 pub(crate) struct Keeper {
     replication: Replication,
     router: Router,
-    reins: Reins,
+    steering: Steering,
     nudge: Nudge,
     ids: Ids,
     me: Replica,
@@ -78,17 +78,21 @@ impl Keeper {
         ways: Ways,
         standing: watch::Sender<bool>,
     ) -> (Self, Trust) {
-        let Ways { router, reins, nudge } = ways;
+        let Ways {
+            router,
+            steering,
+            nudge,
+        } = ways;
         let (trusted_until, until) = watch::channel(Instant::now() + TRUST);
         let trust = Trust {
             until,
             standing,
-            control: reins.control.clone(),
+            control: steering.control.clone(),
         };
         let keeper = Self {
             replication,
             router,
-            reins,
+            steering,
             nudge,
             ids,
             me,
@@ -111,7 +115,7 @@ impl Keeper {
                 () = sleep_until(next) => {}
                 // Not more often than every so often, however many ask.
                 () = self.nudge.nudged() => sleep_until(looked + SOON).await,
-                Ok(()) = self.reins.lost.changed() => self.joined = false,
+                Ok(()) = self.steering.lost.changed() => self.joined = false,
             }
             looked = Instant::now();
             let again = match self.round().await {
@@ -196,7 +200,7 @@ impl Keeper {
         self.held.clear();
         self.tell(Control::Rejoin(fence)).await;
         // What was lost under the old name is no news any more.
-        self.reins.lost.mark_unchanged();
+        self.steering.lost.mark_unchanged();
         self.joined = true;
         Ok(())
     }
@@ -243,7 +247,7 @@ impl Keeper {
 
     async fn tell(&self, control: Control) {
         // Refused only when the loop has ended.
-        let _ended = self.reins.control.send(control).await;
+        let _ended = self.steering.control.send(control).await;
     }
 
     /// Leaves: gives every shard up, waits until others have them so that calls can be passed on, and goes.

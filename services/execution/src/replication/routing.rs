@@ -24,9 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// Here, in this stay.
-    Here(u64),
+    Local(u64),
     /// At another replica.
-    There(Peer),
+    Remote(Peer),
 }
 
 /// Finds owners.
@@ -97,10 +97,10 @@ impl Router {
     pub(crate) fn place(&self, shard: u16) -> Option<Place> {
         let stay = self.stays.stay(shard);
         if stay > 0 {
-            return Some(Place::Here(stay));
+            return Some(Place::Local(stay));
         }
         let owner = self.owners.read().get(shard as usize).copied().flatten()?;
-        self.peers.get(owner).map(Place::There)
+        self.peers.get(owner).map(Place::Remote)
     }
 
     /// What a replica that seemed to own a shard answers, unless the shard turns out to have gone to another one first:
@@ -123,7 +123,7 @@ impl Router {
         let (mut here, mut there) = (self.stays.changes(), self.changed.subscribe());
         loop {
             match self.place(shard) {
-                Some(Place::There(peer)) if peer.owner == from => {}
+                Some(Place::Remote(peer)) if peer.owner == from => {}
                 Some(_) => return,
                 None => {}
             }
@@ -207,7 +207,7 @@ pub(crate) fn not_owner(shard: u16) -> Status {
 
 /// Whether an answer means that another replica has to be asked: the asked one does not own the shard, is not there, or
 /// does not answer. What was asked for may have been done in the latter cases.
-pub(crate) fn is_elsewhere(status: &Status) -> bool {
+pub(crate) fn is_not_owner(status: &Status) -> bool {
     match reason_of(status) {
         Some(ErrorReason::NotOwner | ErrorReason::ShuttingDown | ErrorReason::DeadlineExceeded) => true,
         Some(_) => false,

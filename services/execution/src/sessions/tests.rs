@@ -19,7 +19,7 @@ fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
     let (stream, mut streamed) = mpsc::channel(4);
     sessions.attach(&here, stream);
     let (elsewhere, mut passed_on) = mpsc::channel(4);
-    sessions.set_elsewhere(elsewhere);
+    sessions.set_remote(elsewhere);
     sessions.direct(&here, "mine", &Verdict::Lost);
     sessions.direct("another", "theirs", &Verdict::Cancel("because".into()));
     assert!(streamed.try_recv().is_ok(), "told at once");

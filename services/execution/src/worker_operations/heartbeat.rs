@@ -39,7 +39,7 @@ pub(crate) async fn heartbeat(
         ask(peer, extend)
     });
     let (mut directives, others) = tokio::join!(
-        here(context, &session.session, session.generation, mine),
+        local(context, &session.session, session.generation, mine),
         join_all(asked)
     );
     kill_here("execution::heartbeat");
@@ -53,7 +53,7 @@ pub(crate) async fn heartbeat(
 }
 
 /// Extends leases that this replica can speak for.
-pub(crate) async fn here(context: &Context, session: &str, generation: u64, tokens: Vec<String>) -> Vec<Directive> {
+pub(crate) async fn local(context: &Context, session: &str, generation: u64, tokens: Vec<String>) -> Vec<Directive> {
     if tokens.is_empty() {
         return Vec::new();
     }

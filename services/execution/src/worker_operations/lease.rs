@@ -33,7 +33,7 @@ pub(super) async fn lease(
     let (own, theirs) = by_owner(context, taken);
     let asked = theirs
         .into_iter()
-        .map(|(peer, taken)| there(context, peer, taken, session));
+        .map(|(peer, taken)| remote(context, peer, taken, session));
     let (own, others) = tokio::join!(mine(context, own, session), join_all(asked));
     let mut tasks = own?;
     tasks.extend(others.into_iter().flatten());
@@ -55,24 +55,24 @@ pub(super) async fn mine(
         return Ok(Vec::new());
     }
     let pointers = taken.iter().map(|taken| taken.pointer).collect();
-    let (tasks, strangers) = here(context, pointers, session).await?;
+    let (tasks, foreign) = local(context, pointers, session).await?;
     kill_here("execution::grant");
-    settle(context, taken, &strangers);
+    settle(context, taken, &foreign);
     Ok(tasks)
 }
 
 /// Leases what this replica owns; also gives what it does not.
-pub(crate) async fn here(
+pub(crate) async fn local(
     context: &Context,
     pointers: Vec<Pointer>,
     session: &SessionRef,
 ) -> Result<(Vec<LeasedTask>, Vec<Pointer>), Status> {
     let grants = context.owner.grant(pointers, session.clone()).await.map_err(status)?;
-    Ok((prepare(context, grants.granted, session).await, grants.strangers))
+    Ok((prepare(context, grants.granted, session).await, grants.foreign))
 }
 
 /// Leases at another replica. What it does not answer for comes again.
-pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, session: &SessionRef) -> Vec<LeasedTask> {
+pub(super) async fn remote(context: &Context, peer: Peer, taken: Vec<Taken>, session: &SessionRef) -> Vec<LeasedTask> {
     let shard = taken.first().map_or(0, |taken| shard_of(&taken.pointer));
     let grant = GrantLeasesRequest {
         session: Some(shared(session)),
@@ -84,8 +84,8 @@ pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, sess
     match context.router.ask(shard, &peer, call).await {
         Ok(answer) => {
             let answer = answer.into_inner();
-            let strangers: Vec<Pointer> = answer.strangers.iter().filter_map(words::pointer_from).collect();
-            settle(context, taken, &strangers);
+            let foreign: Vec<Pointer> = answer.strangers.iter().filter_map(words::pointer_from).collect();
+            settle(context, taken, &foreign);
             answer.tasks
         }
         Err(error) => {
@@ -96,8 +96,8 @@ pub(super) async fn there(context: &Context, peer: Peer, taken: Vec<Taken>, sess
 }
 
 /// What an owner has answered need not come again; what it does not own must.
-fn settle(context: &Context, taken: Vec<Taken>, strangers: &[Pointer]) {
-    let answered = taken.into_iter().filter(|taken| !strangers.contains(&taken.pointer));
+fn settle(context: &Context, taken: Vec<Taken>, foreign: &[Pointer]) {
+    let answered = taken.into_iter().filter(|taken| !foreign.contains(&taken.pointer));
     context.dispatch.settle(answered.map(|taken| taken.receipt).collect());
 }
 

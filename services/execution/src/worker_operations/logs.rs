@@ -10,7 +10,7 @@ use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
 use nexus_execution_owner::Subject;
-use nexus_execution_owner::notify::Told;
+use nexus_execution_owner::notify::Progress;
 use nexus_execution_store::{ExecutionId, LogRow, shard_of_token};
 use nexus_failpoint::kill_here;
 use tonic::Status;
@@ -18,7 +18,7 @@ use tonic::Status;
 use super::{at_most, session, split};
 use crate::Context;
 use crate::error::status;
-use crate::replication::{Peer, is_elsewhere, request, words};
+use crate::replication::{Peer, is_not_owner, request, words};
 
 /// How long another replica may take, and how long an owner is looked for.
 const CALL: Duration = Duration::from_secs(5);
@@ -66,10 +66,10 @@ pub(crate) async fn append(
         }
         *touched.entry(subject.execution).or_default() += 1;
     }
-    context.store.append_logs(&rows).await.map_err(status)?;
+    context.lines.append_logs(&rows).await.map_err(status)?;
     kill_here("execution::logs");
     for (execution, sequence) in touched {
-        context.logs.notify(execution, Told { sequence, over: false });
+        context.logs.notify(execution, Progress { sequence, over: false });
     }
     Ok(AppendTaskLogsResponse {})
 }
@@ -98,7 +98,7 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
         let (mine, theirs) = split(context, waiting.clone(), |(_, (token, _))| shard_of_token(token));
         let (places, logs): (Vec<usize>, Vec<_>) = mine.into_iter().unzip();
         if !logs.is_empty() {
-            let told = here(context, session, logs).await?;
+            let told = local(context, session, logs).await?;
             places
                 .into_iter()
                 .zip(told)
@@ -109,13 +109,13 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
             let shard = logs
                 .first()
                 .and_then(|(token, _): &(String, u64)| shard_of_token(token));
-            let call = there(&peer, session, logs);
+            let call = remote(&peer, session, logs);
             match context.router.ask(shard.unwrap_or_default(), &peer, call).await {
                 Ok(told) => places
                     .into_iter()
                     .zip(told)
                     .for_each(|(place, subject)| subjects[place] = subject),
-                Err(status) if is_elsewhere(&status) => {}
+                Err(status) if is_not_owner(&status) => {}
                 Err(status) => return Err(status),
             }
         }
@@ -131,11 +131,11 @@ async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) ->
 }
 
 /// What leases are about whose shards this replica owns.
-pub(crate) async fn here(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+pub(crate) async fn local(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
     context.owner.subjects(session.to_owned(), logs).await.map_err(status)
 }
 
-async fn there(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+async fn remote(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
     let log = |(token, bytes)| GrowingLog { token, bytes };
     let describe = DescribeLeasesRequest {
         session: session.to_owned(),

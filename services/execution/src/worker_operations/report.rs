@@ -23,7 +23,7 @@ use super::{MAX_OUTPUT, at_most, lease, session, shared, split};
 use crate::Context;
 use crate::convert::failure_from;
 use crate::error::status;
-use crate::replication::{Peer, is_elsewhere, request};
+use crate::replication::{Peer, is_not_owner, request};
 use crate::results;
 
 /// How long another replica may take to record.
@@ -48,7 +48,7 @@ pub(crate) async fn report(
         return Err(ApiError::field("reports.outcome", "must say how the attempt ended").into());
     }
     kill_here("execution::report::received");
-    let mut told = Told {
+    let mut answers = Answers {
         results: vec![None; request.reports.len()],
         tasks: Vec::new(),
         free: request.free_slots.min(MOST_FREE),
@@ -56,8 +56,8 @@ pub(crate) async fn report(
     let mut waiting: Vec<(usize, TaskReport)> = request.reports.into_iter().enumerate().collect();
     let mut route = None;
     loop {
-        tell(context, waiting.clone(), &session, &mut told).await?;
-        waiting.retain(|(place, _)| told.results[*place].is_none());
+        send(context, waiting.clone(), &session, &mut answers).await?;
+        waiting.retain(|(place, _)| answers.results[*place].is_none());
         // What is left has to be told to whoever owns its shard next.
         let Some((_, report)) = waiting.first() else { break };
         let shard = shard_of_token(&report.token).unwrap_or_default();
@@ -65,8 +65,8 @@ pub(crate) async fn report(
     }
     kill_here("execution::report::committed");
     Ok(ReportTasksResponse {
-        results: told.results.into_iter().flatten().collect(),
-        tasks: told.tasks,
+        results: answers.results.into_iter().flatten().collect(),
+        tasks: answers.tasks,
     })
 }
 
@@ -84,18 +84,18 @@ pub(super) async fn give_back(context: &Context, session: &SessionRef, tokens: V
     if reports.is_empty() {
         return;
     }
-    let mut told = Told {
+    let mut answers = Answers {
         results: vec![None; reports.len()],
         tasks: Vec::new(),
         free: 0,
     };
-    if let Err(error) = tell(context, reports, session, &mut told).await {
+    if let Err(error) = send(context, reports, session, &mut answers).await {
         tracing::debug!(error = %error.message(), "leases that were not heard of were not taken back");
     }
 }
 
 /// What has become of reports so far.
-struct Told {
+struct Answers {
     /// By the report's place; none for those whose owner was not found yet.
     results: Vec<Option<ReportResult>>,
     tasks: Vec<LeasedTask>,
@@ -103,19 +103,23 @@ struct Told {
 }
 
 /// One round: tells each owner that is known.
-async fn tell(
+async fn send(
     context: &Context,
     reports: Vec<(usize, TaskReport)>,
     session: &SessionRef,
-    told: &mut Told,
+    answers: &mut Answers,
 ) -> Result<(), Status> {
     let (mine, theirs) = split(context, reports, |(_, report)| shard_of_token(&report.token));
     let groups = usize::from(!mine.is_empty()) + theirs.len();
     // One owner may fill every slot; several fill as many as their reports free.
     let mut slots = |reports: usize| {
         let some = u32::try_from(reports).unwrap_or(u32::MAX);
-        let share = if groups == 1 { told.free } else { told.free.min(some) };
-        told.free -= share;
+        let share = if groups == 1 {
+            answers.free
+        } else {
+            answers.free.min(some)
+        };
+        answers.free -= share;
         share
     };
     let shares: Vec<u32> = theirs.iter().map(|(_, group)| slots(group.len())).collect();
@@ -125,24 +129,24 @@ async fn tell(
         if mine.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        here(context, mine, session, share).await
+        local(context, mine, session, share).await
     };
     let asked = theirs.into_iter().zip(shares).map(|((peer, group), share)| async move {
         let (places, reports): (Vec<usize>, Vec<TaskReport>) = group.into_iter().unzip();
         let shard = reports.first().and_then(|report| shard_of_token(&report.token));
-        let call = there(&peer, reports, session, share);
+        let call = remote(&peer, reports, session, share);
         (places, context.router.ask(shard.unwrap_or_default(), &peer, call).await)
     });
     let (local, others) = tokio::join!(local, join_all(asked));
     for (places, answer) in std::iter::once((my_places, local)).chain(others) {
         match answer {
             Ok((results, tasks)) => {
-                told.tasks.extend(tasks);
+                answers.tasks.extend(tasks);
                 for (place, result) in places.into_iter().zip(results) {
-                    told.results[place] = result;
+                    answers.results[place] = result;
                 }
             }
-            Err(status) if is_elsewhere(&status) => {}
+            Err(status) if is_not_owner(&status) => {}
             Err(status) => return Err(status),
         }
     }
@@ -153,7 +157,7 @@ async fn tell(
 type Answer = (Vec<Option<ReportResult>>, Vec<LeasedTask>);
 
 /// Records reports of leases whose shards this replica owns.
-pub(crate) async fn here(
+pub(crate) async fn local(
     context: &Context,
     reports: Vec<TaskReport>,
     session: &SessionRef,
@@ -169,10 +173,10 @@ pub(crate) async fn here(
     }
     let reported = context.owner.report(outcomes, session.clone(), free_slots).await;
     let reported = reported.map_err(status)?;
-    for kept in reported.kept {
+    for cacheable in reported.cacheable {
         // Nobody waits for it.
         let results = Arc::clone(&context.results);
-        tokio::spawn(async move { results::keep(results.as_ref(), kept).await });
+        tokio::spawn(async move { results::keep(results.as_ref(), cacheable).await });
     }
     let results = problems.into_iter().zip(reported.accepted);
     let results = results.map(|((token, problem), accepted)| result(token, problem, accepted));
@@ -180,7 +184,12 @@ pub(crate) async fn here(
     Ok((results, lease::prepare(context, reported.granted, session).await))
 }
 
-async fn there(peer: &Peer, reports: Vec<TaskReport>, session: &SessionRef, free_slots: u32) -> Result<Answer, Status> {
+async fn remote(
+    peer: &Peer,
+    reports: Vec<TaskReport>,
+    session: &SessionRef,
+    free_slots: u32,
+) -> Result<Answer, Status> {
     let report = ReportLeasesRequest {
         session: Some(shared(session)),
         reports,
@@ -257,7 +266,10 @@ fn check_output(text: &str) -> Result<&str, Failure> {
     }
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(refuse("InvalidOutput", format!("the output is no JSON: {error}"))),
+        Err(error) => Err(refuse(
+            "InvalidOutput",
+            format!("the output is not valid JSON: {error}"),
+        )),
     }
 }
 

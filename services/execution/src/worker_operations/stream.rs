@@ -306,7 +306,7 @@ impl Feeder {
             // Nobody waits for another replica: what it leases is sent when it comes.
             others.spawn(async move {
                 let asked = taken.len();
-                let tasks = lease::there(&feeder.context, peer, taken, &feeder.session).await;
+                let tasks = lease::remote(&feeder.context, peer, taken, &feeder.session).await;
                 give_back(&feeder.credits, asked - tasks.len().min(asked));
                 feeder.send(tasks).await;
             });

@@ -1,5 +1,5 @@
 //! The port of the durable feed: who reads what was committed, what is kept for whom, and what of it is read. What a commit
-//! tells the feed is told by the commit itself, in its own transaction: [`told`] says what that is.
+//! tells the feed is told by the commit itself, in its own transaction: [`entries_of`] says what that is.
 //!
 //! A position is the number of an entry in its shard: from 1, without gaps, in the order of the commits. Whoever reads
 //! after a position misses nothing, whenever it reads. Why that holds stands in `docs/adr/0027-a-durable-feed.md`.
@@ -197,7 +197,7 @@ pub trait Feed: Send + Sync + std::fmt::Debug {
 
 /// An entry before it has its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct NewEntry {
     pub shard: u16,
     /// Which of the batch's entries of its shard it is, from 1.
     pub number: u32,
@@ -208,9 +208,9 @@ pub struct Told {
 }
 
 /// What a batch tells the feed: one entry for each execution of which it has events, several where there are many.
-pub fn told(changes: &[Change]) -> Vec<Told> {
+pub fn entries_of(changes: &[Change]) -> Vec<NewEntry> {
     let mut numbers = [0_u32; SHARDS as usize];
-    let mut told = Vec::with_capacity(changes.len());
+    let mut entries = Vec::with_capacity(changes.len());
     for change in changes {
         let shard = change.execution.id.shard();
         for events in change.events.chunks(EVENTS) {
@@ -219,7 +219,7 @@ pub fn told(changes: &[Change]) -> Vec<Told> {
             };
             let number = &mut numbers[usize::from(shard)];
             *number += 1;
-            told.push(Told {
+            entries.push(NewEntry {
                 shard,
                 number: *number,
                 execution: change.execution.id,
@@ -229,7 +229,7 @@ pub fn told(changes: &[Change]) -> Vec<Told> {
             });
         }
     }
-    told
+    entries
 }
 
 /// Why a page cannot be given as it was asked for.

@@ -12,7 +12,10 @@ use nexus_engine::{Event, TaskKey, TaskState};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Change, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Store, StoreError, TaskDuration, TaskRow};
+use super::{
+    Change, ExecutionRow, Fence, Journal, ListFilter, LogQuery, LogRow, Logs, Reads, Removal, StoreError, TaskDuration,
+    TaskRow,
+};
 use crate::ids::ExecutionId;
 
 /// An execution as it is stored.
@@ -183,7 +186,7 @@ fn fits(filter: &ListFilter, row: &ExecutionRow) -> bool {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Journal for MemoryStore {
     async fn claim(&self, owner: Uuid) -> Result<Fence, StoreError> {
         Ok(self.claim_now(owner))
     }
@@ -203,7 +206,10 @@ impl Store for MemoryStore {
         let page = open.filter(|(row, _)| wanted(row.id) && after.is_none_or(|after| row.id > after));
         Ok(page.take(limit as usize).collect())
     }
+}
 
+#[async_trait]
+impl Reads for MemoryStore {
     async fn request(&self, key: &str) -> Result<Option<(ExecutionId, String)>, StoreError> {
         Ok(self.request_now(key))
     }
@@ -310,23 +316,10 @@ impl Store for MemoryStore {
             });
         Ok((durations.collect(), looked_at))
     }
+}
 
-    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
-        let mut state = self.state.lock();
-        let old = |stored: &Stored| stored.row.finished_at.is_some_and(|at| at < finished_before);
-        let ids: Vec<ExecutionId> = state
-            .executions
-            .iter()
-            .filter(|(_, stored)| old(stored))
-            .map(|(id, _)| *id)
-            .collect();
-        let ids = &ids[..ids.len().min(limit as usize)];
-        state.executions.retain(|id, _| !ids.contains(id));
-        state.requests.retain(|_, (id, _)| !ids.contains(id));
-        state.logs.retain(|line| !ids.contains(&line.execution));
-        Ok(ids.len() as u64)
-    }
-
+#[async_trait]
+impl Logs for MemoryStore {
     async fn append_logs(&self, lines: &[LogRow]) -> Result<(), StoreError> {
         let logs = &mut self.state.lock().logs;
         for line in lines {
@@ -353,5 +346,24 @@ impl Store for MemoryStore {
                 && query.attempt.is_none_or(|attempt| attempt == line.attempt)
         });
         Ok(wanted.take(query.limit as usize).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Removal for MemoryStore {
+    async fn purge(&self, finished_before: i64, limit: u32) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let old = |stored: &Stored| stored.row.finished_at.is_some_and(|at| at < finished_before);
+        let ids: Vec<ExecutionId> = state
+            .executions
+            .iter()
+            .filter(|(_, stored)| old(stored))
+            .map(|(id, _)| *id)
+            .collect();
+        let ids = &ids[..ids.len().min(limit as usize)];
+        state.executions.retain(|id, _| !ids.contains(id));
+        state.requests.retain(|_, (id, _)| !ids.contains(id));
+        state.logs.retain(|line| !ids.contains(&line.execution));
+        Ok(ids.len() as u64)
     }
 }

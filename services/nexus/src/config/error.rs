@@ -15,7 +15,7 @@ pub(crate) enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("the configuration file {} is no TOML: {problem}", path.display())]
+    #[error("the configuration file {} is not valid TOML: {problem}", path.display())]
     Syntax { path: PathBuf, problem: String },
     /// Nobody knows the key.
     #[error("unknown key `{key}` ({origin}){}; `nexus config` shows all keys", suggestion(near))]

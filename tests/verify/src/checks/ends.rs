@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(
             found(well, skipped, n::SUCCEEDED, new.clone()),
             1,
-            "an alarm is no repair"
+            "an alarm is not a repair"
         );
         assert_eq!(found(well, skipped, n::SUCCEEDED, old), 0, "before, it was one");
         assert_eq!(found(skipped, well, n::SUCCEEDED, new.clone()), 0);

@@ -163,7 +163,7 @@ fn parse(line: &str) -> Result<Said, String> {
             ok: *how == "ok",
             nonce: field(more, "nonce="),
         }),
-        _ => Err(format!("this is no line: {line:?}")),
+        _ => Err(format!("this is not a line: {line:?}")),
     }
 }
 
@@ -173,9 +173,9 @@ fn run([execution, task, attempt, life, pid]: [&str; 5], more: &[&str]) -> Resul
         task: task.to_owned(),
         attempt: attempt
             .parse()
-            .map_err(|_| format!("{attempt:?} is no attempt's number"))?,
+            .map_err(|_| format!("{attempt:?} is not an attempt's number"))?,
         life: life.to_owned(),
-        pid: pid.parse().map_err(|_| format!("{pid:?} is no process id"))?,
+        pid: pid.parse().map_err(|_| format!("{pid:?} is not a process id"))?,
         token: field(more, "token="),
     })
 }

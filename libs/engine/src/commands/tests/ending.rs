@@ -15,7 +15,7 @@ fn cancel_stops_everything_and_waits_for_what_runs() {
     })
     .expect("cancel");
     run.send(Command::Cancel { reason: "again".into() })
-        .expect("cancelling twice is no error");
+        .expect("cancelling twice is not an error");
     assert_eq!(run.execution.state, X::Cancelling);
     for id in ["ready", "waiting", "retrying"] {
         assert_eq!(run.state(id), T::Cancelled, "{id}");

@@ -142,7 +142,7 @@ fn cycles_and_unknown_tasks_are_refused() {
         Plan::new(&cycle, 1)
             .expect_err("cycle")
             .to_string()
-            .contains("a, b wait for each other")
+            .contains("cycle between the tasks a, b")
     );
     let broken = workflow(json!({"a": {"noop": {"output": "{{ 1 + }}"}}}));
     assert!(Plan::new(&broken, 1).is_err());

@@ -12,7 +12,7 @@ use super::Core;
 use crate::admission::Size;
 use crate::live::Live;
 use crate::messages::{
-    Acceptance, Granted, Kept, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
+    Acceptance, Cacheable, Granted, NewExecution, OwnerError, Reported, SessionRef, Started, Subject, TokenSubject,
 };
 use crate::metrics;
 
@@ -132,10 +132,10 @@ impl Core {
                 reported.accepted.push(Acceptance::NotOwner);
                 continue;
             }
-            let kept = self.kept(&token, &outcome, session);
+            let cacheable = self.cacheable(&token, &outcome, session);
             let recorded = self.record_report(&token, outcome, session, &mut free, &mut reported.granted);
             if recorded.is_some() {
-                reported.kept.extend(kept);
+                reported.cacheable.extend(cacheable);
             }
             metrics::reported(recorded.is_some());
             about = about.or(recorded);
@@ -202,7 +202,7 @@ impl Core {
     }
 
     /// The output of a task that asks for it to be kept. What its expressions saw is known only as long as it runs.
-    fn kept(&mut self, token: &str, outcome: &Outcome, session: &SessionRef) -> Option<Kept> {
+    fn cacheable(&mut self, token: &str, outcome: &Outcome, session: &SessionRef) -> Option<Cacheable> {
         let Outcome::Succeeded(output) = outcome else {
             return None;
         };
@@ -210,7 +210,7 @@ impl Core {
         let live = self.executions.get(execution)?;
         let planned = live.execution.plan().task(task);
         planned.cache?;
-        Some(Kept {
+        Some(Cacheable {
             plan: Arc::clone(live.execution.plan()),
             task,
             scope: live.execution.scope(&planned.input.references().tasks, token),

@@ -26,14 +26,14 @@ impl Core {
             .lives(&session.session, session.generation, self.now.steady)
         {
             // Its worker has gone on elsewhere and would never hear of them; another one may.
-            grants.strangers.extend(pointers);
+            grants.foreign.extend(pointers);
             return drop(reply.send(grants));
         }
         let mut durable = None;
         for pointer in pointers {
             let id = ExecutionId::from_bytes(pointer.execution);
             if !self.shards.serves(id.shard()) {
-                grants.strangers.push(*pointer);
+                grants.foreign.push(*pointer);
                 continue;
             }
             // A late copy of a pointer may name an attempt that has been decided and is not stored yet. It gets its own
@@ -213,7 +213,7 @@ impl Core {
 /// An attempt of which its worker never heard: it has not begun.
 pub(super) fn given_back(task: TaskKey, attempt: u32) -> Command {
     let outcome = Outcome::Released {
-        reason: "the worker never heard of the task".to_owned(),
+        reason: "the task never reached the worker".to_owned(),
         not_started: true,
     };
     Command::Report { task, attempt, outcome }

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks, big};
 use super::database;
+use super::entries::FeedColumns;
 use super::statement::Shape;
-use super::told::Told;
 
 /// Bytes of outputs that go over in one statement; a message has at most a gigabyte.
 const OUTPUTS_AT_ONCE: usize = 64 << 20;
@@ -124,7 +124,7 @@ async fn write(
         .map(|change| i32::from(change.execution.id.shard()))
         .collect();
     let shards: Vec<i32> = shards.into_iter().collect();
-    let told = tells.then(|| Told::of(changes, &shards));
+    let told = tells.then(|| FeedColumns::of(changes, &shards));
     let (fresh, grown, requests) = (Fresh::of(changes)?, Grown::of(changes), Requests::of(changes));
     let shape = Shape {
         begins: !fresh.is_empty(),

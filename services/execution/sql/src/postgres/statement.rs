@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 
 use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks};
-use super::told::{ENDS, TELL, Told};
+use super::entries::{ENDS, FeedColumns, TELL};
 
 /// What a batch has.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +77,7 @@ impl Shape {
             );
         }
         if self.tells {
-            text.rows("told", Told::NAMES, Told::TYPES);
+            text.rows("told", FeedColumns::NAMES, FeedColumns::TYPES);
             text.part("ends", ENDS);
             text.also("said", TELL);
         }
@@ -200,7 +200,7 @@ mod tests {
                 (shape.asks, Requests::TYPES.len()),
                 (true, Tasks::TYPES.len() + Events::TYPES.len()),
                 (shape.gives, Outputs::TYPES.len()),
-                (shape.tells, Told::TYPES.len()),
+                (shape.tells, FeedColumns::TYPES.len()),
             ];
             let all: usize = columns
                 .iter()

@@ -113,7 +113,7 @@ async fn look(connection: &mut SqliteConnection, fence: Fence, changes: &[Change
         first: first.cast_unsigned(),
         conflict: conflict
             .transpose()
-            .map_err(|_| StoreError::Inconsistent("an id is no UUID".into()))?,
+            .map_err(|_| StoreError::Inconsistent("an id is not a UUID".into()))?,
         read: row.try_get(3).map_err(database)?,
     })
 }
@@ -255,11 +255,11 @@ fn tasks(changes: &[Change]) -> Vec<TaskColumns<'_>> {
 }
 
 fn told(changes: &[Change]) -> Vec<(u16, u32, Simple, u64, u64, i64)> {
-    let columns = |told: feed::Told| {
+    let columns = |told: feed::NewEntry| {
         let id = told.execution.0.simple();
         (told.shard, told.number, id, told.first, told.last, told.at)
     };
-    feed::told(changes).into_iter().map(columns).collect()
+    feed::entries_of(changes).into_iter().map(columns).collect()
 }
 
 #[derive(Serialize)]

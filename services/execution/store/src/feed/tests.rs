@@ -24,7 +24,7 @@ fn each_changed_execution_is_told_once_and_many_events_in_portions() {
     many.events = (1..=250).map(|number| event(number, Fact::ExecutionStarted)).collect();
     let mut silent = finished(ids.execution_in(&[7]));
     silent.events.clear();
-    let told = told(&[fresh(one), many, silent, finished(other)]);
+    let told = entries_of(&[fresh(one), many, silent, finished(other)]);
     let shape: Vec<_> = told
         .iter()
         .map(|told| (told.shard, told.number, told.first, told.last))

@@ -8,7 +8,8 @@ use nexus_engine::planted::{Bug, planted};
 
 use super::{MemoryStore, State};
 use crate::feed::{
-    Acknowledged, Entry, Extent, Feed, NewReader, Page, Position, READERS, Reader, Registered, Removed, Told, told,
+    Acknowledged, Entry, Extent, Feed, NewEntry, NewReader, Page, Position, READERS, Reader, Registered, Removed,
+    entries_of,
 };
 use crate::ids::SHARDS;
 use crate::{Change, ExecutionRow, Fence, StoreError};
@@ -23,11 +24,11 @@ struct Known {
 /// Entries, up to where they were removed, and readers.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    told: BTreeMap<Position, Told>,
+    told: BTreeMap<Position, NewEntry>,
     removed: BTreeMap<u16, u64>,
     readers: BTreeMap<String, Known>,
     /// Only of a planted bug: what is written by a step of its own after the commit.
-    apart: Option<(Fence, Vec<Told>)>,
+    apart: Option<(Fence, Vec<NewEntry>)>,
 }
 
 impl Entries {
@@ -55,13 +56,13 @@ impl Entries {
         }
         if planted(Bug::FeedAfterCommit) {
             self.catch_up(fence);
-            self.apart = Some((fence, told(changes)));
+            self.apart = Some((fence, entries_of(changes)));
             return;
         }
-        self.write(told(changes));
+        self.write(entries_of(changes));
     }
 
-    fn write(&mut self, told: Vec<Told>) {
+    fn write(&mut self, told: Vec<NewEntry>) {
         let mut ends: BTreeMap<u16, u64> = BTreeMap::new();
         for told in told {
             let end = *ends.entry(told.shard).or_insert_with(|| self.extent(told.shard).end);
@@ -98,7 +99,7 @@ impl Entries {
         Some(reader)
     }
 
-    fn goes(&self, position: Position, told: &Told, before: i64) -> bool {
+    fn goes(&self, position: Position, told: &NewEntry, before: i64) -> bool {
         let shard = position.shard;
         let acknowledged = self.readers.values().map(|known| known.acknowledged[&shard].0).min();
         told.at < before || acknowledged.is_none_or(|acknowledged| position.number <= acknowledged)
@@ -129,7 +130,7 @@ impl Entries {
 }
 
 impl State {
-    fn entry(&self, position: Position, told: &Told) -> Entry {
+    fn entry(&self, position: Position, told: &NewEntry) -> Entry {
         let bare = |row: &ExecutionRow| ExecutionRow {
             params: std::sync::Arc::default(),
             output: None,

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use nexus_engine::Fact;
 use nexus_execution_store::membership::{Membership, Replica};
 use nexus_execution_store::samples::{claimed, event, execution, fresh};
-use nexus_execution_store::{Change, ExecutionId, ExecutionRow, Fence, Ids, SHARDS, Store};
+use nexus_execution_store::{Change, ExecutionId, ExecutionRow, Fence, Ids, Journal, SHARDS};
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -82,7 +82,7 @@ async fn a_position_is_found_by_the_key_however_long_the_feed_is() {
         let batch: Vec<Change> = (0..100).map(|_| fresh(Ids::system().execution(None))).collect();
         store.commit(fence, &batch).await.expect("commit");
     }
-    let explained = format!("EXPLAIN {}", super::super::told::ENDS).replace("$3", "'{1,2,3}'::integer[]");
+    let explained = format!("EXPLAIN {}", super::super::entries::ENDS).replace("$3", "'{1,2,3}'::integer[]");
     let rows = sqlx::query(AssertSqlSafe(explained))
         .fetch_all(store.database.writer())
         .await

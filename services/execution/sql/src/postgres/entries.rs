@@ -7,7 +7,7 @@ use super::columns::{Statement, big};
 
 /// Entries of the feed, before they have their positions.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct FeedColumns {
     /// Which of the batch's shards, from 1, in their order.
     places: Vec<i32>,
     numbers: Vec<i64>,
@@ -17,7 +17,7 @@ pub(super) struct Told {
     at: Vec<i64>,
 }
 
-impl Told {
+impl FeedColumns {
     pub(super) const TYPES: &'static [&'static str] = &["integer", "bigint", "uuid", "bigint", "bigint", "bigint"];
 
     pub(super) const NAMES: &'static str = "place, number, execution, first, last, at";
@@ -25,7 +25,7 @@ impl Told {
     /// `shards` are those of the batch, in ascending order.
     pub(super) fn of(changes: &[Change], shards: &[i32]) -> Self {
         let mut columns = Self::default();
-        for told in feed::told(changes) {
+        for told in feed::entries_of(changes) {
             let place = shards.partition_point(|shard| *shard <= i32::from(told.shard));
             columns.places.push(i32::try_from(place).unwrap_or(i32::MAX));
             columns.numbers.push(i64::from(told.number));
