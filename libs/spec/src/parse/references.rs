@@ -96,7 +96,10 @@ fn unknown(used: &Use, tasks: &[(String, RawTask)], except: &str, brief: bool) -
             if names.len() > 12 {
                 names[12] = "…";
             }
-            finding.fix(format!("the tasks are {}", names.join(", ")))
+            finding.fix(match names.as_slice() {
+                [] => "there is no other task".to_owned(),
+                names => format!("the other tasks are {}", names.join(", ")),
+            })
         }
     }
 }
