@@ -10,45 +10,14 @@ use serde_json::Value;
 
 use crate::backlog::{Backlog, SLICE};
 use crate::event::{Event, EventKind, Fact};
-use crate::key::{TaskKey, Tasks};
-use crate::plan::{Plan, TaskPlan};
+use crate::key::TaskKey;
+use crate::plan::Plan;
 use crate::planted::{Bug, planted};
 use crate::record::{ExecutionRecord, TaskRecord};
 use crate::rules::{Tally, Verdict, judge};
 use crate::state::{ExecutionState, Output, TaskState};
+use crate::task::{Task, Tasks};
 use crate::transitions::{execution_may, task_may};
-
-/// A task of an execution; reads as its record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Task {
-    record: TaskRecord,
-    /// How the tasks that it needs have ended. Derived, never stored.
-    pub(crate) tally: Tally,
-}
-
-impl Task {
-    /// A task as its record says; nothing of what it needs has ended yet.
-    fn of(plan: &TaskPlan, record: TaskRecord) -> Self {
-        Self {
-            record,
-            tally: Tally::before(plan),
-        }
-    }
-
-    /// How the tasks that it needs have ended.
-    #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
-}
-
-impl Deref for Task {
-    type Target = TaskRecord;
-
-    fn deref(&self) -> &TaskRecord {
-        &self.record
-    }
-}
 
 /// A change that no table of transitions lists, or an event out of its turn. It is a bug of whoever decided it, and is
 /// refused.
@@ -369,42 +338,6 @@ impl Execution {
         for handler in plan.handlers(key) {
             let tally = &mut self.tasks[handler].tally;
             tally.awaited = tally.awaited.saturating_sub(1);
-        }
-    }
-}
-
-impl TaskRecord {
-    /// Changes as a fact says that moves the task `to` a state.
-    fn change(&mut self, fact: &Fact, to: TaskState, at: i64) {
-        self.state = to;
-        self.next_at = None;
-        match fact {
-            Fact::TaskScheduled { .. } => {
-                self.scheduled_at.get_or_insert(at);
-                self.ready_at = Some(at);
-            }
-            Fact::TaskStarted { worker, .. } => {
-                self.leases += 1;
-                self.started_at.get_or_insert(at);
-                self.attempt_started_at = Some(at);
-                self.worker = Some(Arc::clone(worker));
-            }
-            Fact::TaskRetrying { failure, next_at, .. } => {
-                self.failure = Some(failure.clone());
-                self.next_at = Some(*next_at);
-            }
-            Fact::TaskLost { failure, counted, .. } => {
-                self.returned += u32::from(!planted(Bug::LossSpendsAttempt));
-                self.infra_losses += u32::from(*counted);
-                self.failure = Some(failure.clone());
-                self.ready_at = Some(at);
-            }
-            Fact::TaskFinished { output, failure, .. } => {
-                self.finished_at = Some(at);
-                self.output.clone_from(output);
-                self.failure.clone_from(failure);
-            }
-            _ => {}
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
             }
         });
         let forward = Forward::<Definitions>::new(BoxCloneSyncService::new(far));
-        let request = |path: &str| Request::post(path).body(crate::respond::full("abc")).expect("request");
+        let request = |path: &str| Request::post(path).body(crate::body::full("abc")).expect("request");
         let path = "/nexus.definitions.v1.DefinitionsService/GetWorkflow";
         let answer = forward.clone().oneshot(request(path)).await.expect("answer");
         let body = http_body_util::BodyExt::collect(answer.into_body())

@@ -6,6 +6,7 @@
 //! (calls of any method by its bytes), [`forward`] (gRPC for other processes), [`serve`] (a request from its arrival to its answer), [`stream`].
 
 pub mod accept;
+mod body;
 pub mod call;
 pub mod catalog;
 pub mod forward;

@@ -100,7 +100,7 @@ async fn read(mut body: Body, most: usize, mut beyond: bool) -> Result<Option<By
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::respond::full;
+    use crate::body::full;
 
     fn status(request: http::request::Builder) -> u16 {
         let checked = check(&request.body(()).expect("request"));

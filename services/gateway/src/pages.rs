@@ -6,7 +6,8 @@ use nexus_mesh::health::Readiness;
 use serde_json::json;
 use tonic::body::Body;
 
-use crate::respond::{JSON, full};
+use crate::body::full;
+use crate::respond::JSON;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const REFERENCE: &str = include_str!("../assets/docs.html");

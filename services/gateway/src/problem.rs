@@ -206,7 +206,7 @@ impl Problem {
     pub fn answer(self) -> Response<Body> {
         let mut text = self.json();
         text.push(b'\n');
-        let mut answer = Response::new(crate::respond::full(text));
+        let mut answer = Response::new(crate::body::full(text));
         *answer.status_mut() = self.status;
         answer
             .headers_mut()

@@ -1,23 +1,16 @@
 //! Answers from a service's messages: what of them is shown, and the headers that say the same in HTTP's words. Pure.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use tonic::body::Body;
 
+use crate::body::full;
 use crate::catalog::Operation;
 use crate::json;
 use crate::request::entity_tag;
 
 /// The media type of answers.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// A body that is there as a whole.
-#[must_use]
-pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Body::new(Full::new(bytes.into()))
-}
 
 /// The answer to a call, from the message that the service gave.
 #[must_use]
