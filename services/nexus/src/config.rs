@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod deploy;
 mod error;
-mod keys;
+pub(crate) mod keys;
 mod layers;
 mod origin;
 mod show;
@@ -16,7 +16,6 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
-pub(crate) use keys::is_secret;
 use layers::Sources;
 pub(crate) use layers::{Effective, missing};
 pub(crate) use show::toml;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use nexus_tasks::SecretStore;
 
-use crate::config::is_secret;
+use crate::config::keys::is_secret;
 
 /// Names the descriptor of the file with what was taken out.
 const DESCRIPTOR: &str = "SEALED_BY_NEXUS";
