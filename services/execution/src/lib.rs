@@ -15,6 +15,7 @@ mod feed_service;
 pub mod metrics;
 mod operations;
 mod plans;
+pub mod redis_namespace;
 mod replication;
 pub mod results;
 mod retention;

@@ -6,7 +6,6 @@ mod definitions;
 mod execution;
 mod frame;
 mod gateway;
-mod namespace;
 mod worker;
 
 use futures::future::{BoxFuture, LocalBoxFuture};

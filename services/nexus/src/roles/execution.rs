@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_execution::redis_namespace::{self, RedisNamespace};
 use nexus_execution::results::{MemoryResults, Results};
 use nexus_execution::{
     Always, Connect, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
@@ -26,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
 
 use super::frame::{Backends, Close, Frame, Local};
-use super::namespace::{self, Namespace};
 use super::{Entry, Schema, StartError};
 use crate::config::{Config, RoleName};
 
@@ -80,7 +80,7 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
 
 /// One of several replicas, on Postgres and Redis. It is ready while its membership is fresh.
 async fn shared(frame: &Frame, readiness: RoleReadiness) -> Result<Running, StartError> {
-    namespace::describe();
+    redis_namespace::describe();
     let config = frame.config();
     let (store, mesh) = open(frame, &readiness).await?;
     let background = Background::new(CancellationToken::new());
@@ -157,7 +157,7 @@ async fn embedded(frame: &Frame, readiness: RoleReadiness, folder: &Path) -> Res
     let started = Execution::start(dependencies, &background).await;
     let (service, recovered, finished) = started.map_err(|error| StartError::of(ROLE, "what it has stored", error))?;
     frame.offer_executions(service.clone(), recovered);
-    let tell = namespace::tell_condition(readiness, service.condition());
+    let tell = redis_namespace::tell_condition(readiness, service.condition());
     background.spawn_dropped("readiness", tell);
     Ok(Running {
         service,
@@ -234,7 +234,7 @@ fn watch(
     background: &Background,
 ) -> Result<(), StartError> {
     let (clash, clashes) = watch::channel(None);
-    let namespace = Namespace {
+    let namespace = RedisNamespace {
         name: frame.config().redis.namespace.clone(),
         mesh,
         link: dispatch.link(),
@@ -242,7 +242,7 @@ fn watch(
     let shutdown = background.shutdown().clone();
     background.spawn("watch over the namespace", namespace.watch(clash, shutdown));
     let answered = definitions_answer(frame, &readiness, background)?;
-    let tell = namespace::tell(readiness, service.condition(), answered, clashes);
+    let tell = redis_namespace::tell(readiness, service.condition(), answered, clashes);
     background.spawn_dropped("readiness", tell);
     Ok(())
 }

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const HOLDS: Duration = Duration::from_secs(30);
 
 /// Describes the metric.
-pub(super) fn describe() {
+pub fn describe() {
     metrics::describe_gauge!(
         CLASHES,
         "Whether another mesh uses the same Redis and namespace: 1 or 0."
@@ -24,16 +24,28 @@ pub(super) fn describe() {
 }
 
 /// The mark of this mesh in Redis.
-pub(super) struct Namespace {
-    pub(super) name: String,
-    pub(super) mesh: String,
-    pub(super) link: Link,
+pub struct RedisNamespace {
+    /// The namespace.
+    pub name: String,
+    /// What the mesh is known by: its database.
+    pub mesh: String,
+    /// The way to Redis.
+    pub link: Link,
 }
 
-impl Namespace {
+impl std::fmt::Debug for RedisNamespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisNamespace")
+            .field("name", &self.name)
+            .field("mesh", &self.mesh)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisNamespace {
     /// Holds the mark until the shutdown; `clash` says when another mesh has it. While Redis is away nothing is known,
     /// and nothing clashes either.
-    pub(super) async fn watch(self, clash: watch::Sender<Option<String>>, shutdown: CancellationToken) {
+    pub async fn watch(self, clash: watch::Sender<Option<String>>, shutdown: CancellationToken) {
         let key = format!("nexus:{{{}}}:mesh", self.name);
         let mark = Mark::new(self.link, key, self.mesh);
         loop {
@@ -69,7 +81,7 @@ impl Namespace {
 }
 
 /// Keeps a role's readiness what it says itself.
-pub(super) async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver<Option<String>>) {
+pub async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver<Option<String>>) {
     let (answered, answers) = watch::channel(true);
     let (clash, clashes) = watch::channel(None);
     tell(readiness, condition, answers, clashes).await;
@@ -78,7 +90,7 @@ pub(super) async fn tell_condition(readiness: RoleReadiness, condition: watch::R
 
 /// Keeps a role's readiness what three things are together: what it says itself, whether what it depends on has answered,
 /// and whether nobody else uses its namespace.
-pub(super) async fn tell(
+pub async fn tell(
     readiness: RoleReadiness,
     mut condition: watch::Receiver<Option<String>>,
     mut answered: watch::Receiver<bool>,
