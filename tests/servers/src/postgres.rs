@@ -31,7 +31,8 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             fsync: false,
-            max_connections: 200,
+            // Connections that a test let vanish stay open here until the server ends: some ten for each time.
+            max_connections: 600,
             settings: Vec::new(),
             port: None,
         }
