@@ -24,7 +24,8 @@ pub(crate) type Client = ShardServiceClient<Transport>;
 
 /// How long a word to another replica may take that nobody waits for.
 const WORD: Duration = Duration::from_secs(2);
-/// The wait before a word that did not reach a replica is said again.
+/// The longest wait before a word that did not reach a replica is said again, and half of it the shortest. It is said until the
+/// replica has heard it or is taken out, which is a matter of seconds.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Directives that wait to be passed on at most; also those of one message.
 pub(crate) const DIRECTIVES: usize = 1_000;
@@ -162,7 +163,7 @@ impl Peers {
                     Ok(_) => peers.words.lock().heard(peer.owner, &session, generation),
                     Err(error) => {
                         tracing::warn!(peer = %peer.address, error = %error.message(), "a replica did not hear of a session; it is told again");
-                        sleep(AGAIN).await;
+                        sleep(AGAIN.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                     }
                 }
             }
