@@ -145,10 +145,12 @@ impl<'a> Session<'a> {
                     }
                 }
                 // Not only at a heartbeat: three seconds more would leave too little of a lease for going on elsewhere. A
-                // worker that was frozen itself has not listened; its next heartbeat begins anew.
+                // worker that was frozen itself has not listened, which shows only now; its next heartbeat begins anew.
                 () = sleep_until(self.heard + DEAF), if self.beaten.elapsed() <= FROZEN => {
-                    let silent = format!("the server has not answered for {:?}", self.heard.elapsed());
-                    return Ended::Broken(silent);
+                    if self.beaten.elapsed() <= FROZEN {
+                        let silent = format!("the server has not answered for {:?}", self.heard.elapsed());
+                        return Ended::Broken(silent);
+                    }
                 }
                 () = ask.notified() => {
                     if !self.heartbeat().await {

@@ -140,7 +140,7 @@ impl Core {
 
     /// Takes one message. What it leads to waits for the next commit, or stands among the outputs.
     pub fn handle(&mut self, message: Message, now: Now) {
-        self.now = now;
+        self.see(now);
         match message {
             Message::Start { new, reply } => self.begin(*new, reply),
             Message::Cancel { id, reason, reply } => self.cancel(id, reason, reply),
@@ -177,11 +177,7 @@ impl Core {
 
     /// Does what has become due.
     pub fn tick(&mut self, now: Now) {
-        self.now = now;
-        if now.steady.saturating_sub(self.wanted) > FROZEN {
-            self.stats.frozen += 1;
-            self.leases.extend_all(now.steady.saturating_add(LEASE));
-        }
+        self.see(now);
         while let Some((id, timer)) = self.timers.take_due(now.steady) {
             self.fire(id, timer);
         }
@@ -191,6 +187,17 @@ impl Core {
             self.next_patrol = now.steady + PATROL;
             self.patrol();
         }
+    }
+
+    /// Takes the time, and notes whether the owner was frozen. It may be at any moment, between two steps of a round as
+    /// well as in its wait, so each step looks.
+    fn see(&mut self, now: Now) {
+        let expected = self.wanted.max(self.now.steady);
+        if now.steady.saturating_sub(expected) > FROZEN {
+            self.stats.frozen += 1;
+            self.leases.extend_all(now.steady.saturating_add(LEASE));
+        }
+        self.now = now;
     }
 
     fn patrol(&mut self) {
@@ -268,7 +275,7 @@ impl Core {
     /// Whether the membership was renewed in time. While it was not, somebody else may own the shards: commits are
     /// refused then, and no worker is told to go on.
     pub fn trust(&mut self, trusted: bool, now: Now) {
-        self.now = now;
+        self.see(now);
         if self.shards.trust(trusted) {
             // Workers may have asked meanwhile and were told nothing.
             self.leases.extend_all(now.steady.saturating_add(LEASE));
@@ -278,6 +285,7 @@ impl Core {
     /// When [`Core::tick`] or [`Core::begin_commit`] has something to do next, on the steady clock.
     #[must_use]
     pub fn next_wake(&mut self, now: Now) -> i64 {
+        self.see(now);
         let mut wake = now.steady + IDLE;
         if !self.executions.is_empty() || !self.leases.is_empty() || !self.backlogs.is_quiet() {
             wake = self.next_patrol.max(now.steady);

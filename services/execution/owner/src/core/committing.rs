@@ -10,7 +10,7 @@ impl Core {
     /// Takes what waits as one batch, if there is any and no other is under way. The caller writes it and says how that
     /// ended: [`Core::committed`] or [`Core::start_over`].
     pub fn begin_commit(&mut self, now: Now) -> Option<(Fence, Vec<Change>)> {
-        self.now = now;
+        self.see(now);
         (self.broken.news().is_none() && self.commits.is_due(now.steady)).then(|| self.gather())
     }
 
@@ -34,7 +34,7 @@ impl Core {
 
     /// The batch is stored: now everybody may know, and its effects are brought about.
     pub fn committed(&mut self, now: Now) {
-        self.now = now;
+        self.see(now);
         let Some((executions, releases)) = self.commits.end() else {
             return;
         };

@@ -17,7 +17,7 @@ impl Core {
 
     /// Takes in what the owner before had noted of silent workers in shards that are being loaded.
     pub fn know_silences(&mut self, silences: Vec<Silence>, now: Now) {
-        self.now = now;
+        self.see(now);
         self.silences.know(silences, now.steady);
     }
 

@@ -43,7 +43,7 @@ impl Core {
         recovered: &mut Recovered,
         now: Now,
     ) -> Result<(), String> {
-        self.now = now;
+        self.see(now);
         if let Some(why) = self.broken.reason(row.id) {
             return Err(why.to_owned());
         }

@@ -257,3 +257,37 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
         .any(|output| matches!(output, crate::outputs::Output::Heard(tokens) if *tokens == [Arc::clone(&token)]));
     assert!(heard && running(&core, id), "{outputs:?}");
 }
+
+#[test]
+fn an_owner_that_was_frozen_at_any_step_of_its_round_blames_no_worker() {
+    const SECOND: i64 = 1_000_000;
+    let at = |steady| Now { wall: steady, steady };
+    let steps: [(&str, fn(&mut Core, Now)); 4] = [
+        ("tick", Core::tick),
+        ("begin_commit", |core, now| drop(core.begin_commit(now))),
+        ("committed", Core::committed),
+        ("next_wake", |core, now| assert!(core.next_wake(now) > 0)),
+    ];
+    let ids = Ids::system();
+    for frozen in 0..steps.len() {
+        let (id, plan, left) = left_behind(&ids, "s");
+        let mut core = owner(2, &ids, id.shard());
+        assert_eq!(taken_over(&mut core, &plan, left), 1);
+        core.serve(id.shard());
+        for round in 0..4 {
+            for (number, (_, step)) in steps.iter().enumerate() {
+                // Frozen for 22 s in the third round, right before that step.
+                let late = (round, number) >= (2, frozen);
+                step(&mut core, at(round * SECOND + if late { 22 * SECOND } else { 0 }));
+            }
+        }
+        let task = &core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)];
+        let (state, stats) = (task.state, core.stats());
+        assert_eq!(
+            (state, stats.frozen),
+            (TaskState::Running, 1),
+            "frozen before {}",
+            steps[frozen].0
+        );
+    }
+}
