@@ -13,6 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build/methods.rs");
     let files = [
+        "nexus/access/v1/access_service.proto",
+        "nexus/access/v1/authentication_service.proto",
+        "nexus/access/v1/identity.proto",
         "nexus/common/v1/diagnostic.proto",
         "nexus/common/v1/error_reason.proto",
         "nexus/common/v1/failure.proto",

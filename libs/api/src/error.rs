@@ -80,15 +80,27 @@ impl ApiError {
             | R::InvalidPageToken
             | R::InvalidFilter
             | R::PayloadTooLarge => Code::InvalidArgument,
-            R::WorkflowNotFound | R::RevisionNotFound | R::ExecutionNotFound | R::TaskNotFound | R::ReaderNotFound => {
-                Code::NotFound
-            }
-            R::WorkflowExists | R::RequestIdReused => Code::AlreadyExists,
+            R::WorkflowNotFound
+            | R::RevisionNotFound
+            | R::ExecutionNotFound
+            | R::TaskNotFound
+            | R::ReaderNotFound
+            | R::UserNotFound
+            | R::RoleNotFound
+            | R::ApiKeyNotFound
+            | R::SessionNotFound => Code::NotFound,
+            R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists => Code::AlreadyExists,
+            R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
+            R::PermissionMissing => Code::PermissionDenied,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,
-            R::ExecutionClosed | R::WorkerUnknown | R::FeedIncomplete => Code::FailedPrecondition,
-            R::Overloaded | R::TooManyReaders => Code::ResourceExhausted,
+            R::ExecutionClosed | R::WorkerUnknown | R::FeedIncomplete | R::RoleInUse | R::LastAdministrator => {
+                Code::FailedPrecondition
+            }
+            R::Overloaded | R::TooManyReaders | R::TooMany => Code::ResourceExhausted,
             R::FeedEntriesLost | R::FeedPositionAhead => Code::OutOfRange,
-            R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted => Code::Unavailable,
+            R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted | R::AccessUnavailable => {
+                Code::Unavailable
+            }
             R::DeadlineExceeded => Code::DeadlineExceeded,
             R::Internal | R::Unspecified => Code::Internal,
         }

@@ -15,6 +15,14 @@ pub mod common {
     }
 }
 
+/// Who calls and what they may do: users, roles, API keys, sessions.
+pub mod access {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.access.v1");
+    }
+}
+
 /// Workflows and their revisions.
 pub mod definitions {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

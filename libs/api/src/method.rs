@@ -71,6 +71,15 @@ impl Permission {
             Self::WorkersLease => "workers.lease",
             Self::ReplicasSpeak => "replicas.speak",
             Self::FeedRead => "feed.read",
+            Self::Public => "public",
+            Self::Authenticated => "authenticated",
+            Self::CredentialsVerify => "credentials.verify",
+            Self::AccessRead => "access.read",
+            Self::AccessWrite => "access.write",
+            Self::AuditRead => "audit.read",
+            Self::SecretsRead => "secrets.read",
+            Self::SecretsWrite => "secrets.write",
+            Self::SecretsResolve => "secrets.resolve",
         }
     }
 }
