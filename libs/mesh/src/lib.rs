@@ -1,5 +1,5 @@
 //! The frame that every service of NEXUS stands in: how it is reached ([`transport`]), how it is served
-//! ([`server`]), with which certificates ([`tls`]), how it says that it is ready ([`health`]), how long a call may take
+//! ([`server`]), who is let in ([`gate`]), with which certificates ([`tls`]), how it says that it is ready ([`health`]), how long a call may take
 //! ([`deadline`]) and how a trace travels with it ([`trace`]).
 //!
 //! A generated client runs over a [`Transport`], which is either a network channel or the other service's routes in
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod deadline;
 mod dial;
 pub mod front;
+pub mod gate;
 pub mod health;
 mod incoming;
 mod measure;

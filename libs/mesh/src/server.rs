@@ -2,6 +2,7 @@
 //! somebody answers plain HTTP, the same port takes that too, over HTTP/1.1 and HTTP/2.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use crate::answers::AnswerLayer;
 use crate::deadline::DeadlineLayer;
 use crate::dial::KEEPALIVE;
 use crate::front::{FrontLayer, Http};
+use crate::gate::{Gate, GateLayer};
 use crate::incoming;
 use crate::measure::MeasureLayer;
 use crate::shed::ShedLayer;
@@ -21,7 +23,7 @@ use crate::tls::ServerTls;
 use crate::trace::ServerSpanLayer;
 
 /// How a server serves, and how much.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// Certificates; without them connections are plain.
     pub tls: Option<ServerTls>,
@@ -38,6 +40,17 @@ pub struct ServerOptions {
     pub max_metadata_bytes: u32,
     /// After how long a silent connection is asked for a sign of life, and how long that may take.
     pub keepalive: (Duration, Duration),
+    /// Who is let in; everybody without one.
+    pub gate: Option<Arc<dyn Gate>>,
+}
+
+impl std::fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("tls", &self.tls.is_some())
+            .field("gate", &self.gate.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ServerOptions {
@@ -50,6 +63,7 @@ impl Default for ServerOptions {
             max_in_flight: 10_000,
             max_metadata_bytes: 16 << 10,
             keepalive: KEEPALIVE,
+            gate: None,
         }
     }
 }
@@ -170,6 +184,8 @@ impl Listener {
             .layer(ServerSpanLayer)
             .layer(MeasureLayer)
             .layer(AnswerLayer)
+            // Before calls are counted: whoever is not let in takes nobody's place.
+            .layer(GateLayer::new(options.gate.clone()))
             .layer(ShedLayer::new(options.max_in_flight))
             .layer(DeadlineLayer::server())
             .add_routes(services.routes())

@@ -1,5 +1,6 @@
 //! How a generated client reaches a service: over the network or within the process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
@@ -15,6 +16,7 @@ pub use crate::balance::Fresh;
 use crate::balance::{Balanced, Target};
 use crate::deadline::DeadlineLayer;
 use crate::dial::{Dialer, KEEPALIVE};
+use crate::gate::{self, Gate};
 use crate::retry::{Retry, told};
 use crate::tls::{ClientTls, TlsError};
 use crate::trace::{InjectTraceLayer, ServerSpanLayer};
@@ -101,6 +103,12 @@ pub fn connect_one(addresses: &str, options: &ClientOptions) -> Result<Transport
 #[must_use]
 pub fn in_process(routes: Routes) -> Transport {
     framed(ServerSpanLayer.layer(routes))
+}
+
+/// A way to a service of the same process that is let in as over the network.
+#[must_use]
+pub fn in_process_behind(routes: Routes, gate: Arc<dyn Gate>) -> Transport {
+    framed(ServerSpanLayer.layer(gate::behind(routes, gate)))
 }
 
 /// A way whose calls are all about one namespace.
