@@ -100,6 +100,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-tasks",
         ],
     ),
+    // The client: it transcodes by itself what the gateway would, and checks files without a server.
+    (
+        "nexus-cli",
+        &["nexus-api", "nexus-gateway", "nexus-mesh", "nexus-spec", "nexus-telemetry"],
+    ),
 ];
 
 /// Lines of a crate at most, its tests included: what one person can hold in mind.

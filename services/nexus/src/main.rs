@@ -1,8 +1,9 @@
 //! The one binary of NEXUS: `nexus dev`, `nexus serve` and the command line.
 
-mod cli;
+mod commands;
 mod config;
 mod dev;
+mod health;
 mod migrate;
 mod roles;
 mod sealed;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         eprintln!("error: the secrets cannot be taken out of the environment: {error}");
         return ExitCode::FAILURE;
     }
-    let cli = match cli::parse() {
+    let cli = match commands::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(cli::run(cli));
+    let code = runtime.block_on(commands::run(cli));
     // Threads that are blocked, such as a read of standard input, do not hold up the end.
     runtime.shutdown_background();
     code

@@ -10,7 +10,7 @@ const VARIABLE: &str = "NEXUS_NAMESPACE";
 
 impl Global {
     /// The namespaces that were said: with the flag, else in the environment, else `default`. At least one.
-    pub(super) fn namespaces(&self) -> Result<Vec<Namespace>, CliError> {
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, CliError> {
         if !self.namespaces.is_empty() {
             return Ok(self.namespaces.clone());
         }
@@ -21,7 +21,7 @@ impl Global {
     }
 
     /// The one that was said.
-    pub(super) fn namespace(&self) -> Result<Namespace, CliError> {
+    pub fn namespace(&self) -> Result<Namespace, CliError> {
         match self.namespaces()?.as_slice() {
             [one] => Ok(one.clone()),
             several => Err(CliError::Usage(format!(
@@ -32,7 +32,7 @@ impl Global {
     }
 
     /// The one that the flag says, for the configuration, which reads the environment itself.
-    pub(super) fn namespace_flag(&self) -> Result<Option<String>, CliError> {
+    pub fn namespace_flag(&self) -> Result<Option<String>, CliError> {
         if self.namespaces.is_empty() {
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use nexus_api::execution::v1::execution::State;
 
 /// How a command ended. Numbers are a promise to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exit {
+pub enum Exit {
     /// It did what it should.
     Ok,
     /// It did not, for a reason without a number of its own.
@@ -27,7 +27,8 @@ pub(super) enum Exit {
 
 impl Exit {
     /// The number. 2 belongs to the argument parser.
-    pub(super) fn number(self) -> u8 {
+    #[must_use]
+    pub fn number(self) -> u8 {
         match self {
             Self::Ok => 0,
             Self::Error => 1,
@@ -40,7 +41,9 @@ impl Exit {
         }
     }
 
-    pub(super) fn code(self) -> ExitCode {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn code(self) -> ExitCode {
         ExitCode::from(self.number())
     }
 

@@ -4,7 +4,7 @@
 use nexus_api::execution::v1::{execution, task};
 
 use super::state::{TaskView, View, has_ended};
-use crate::cli::time::span;
+use crate::time::span;
 
 const BAR: usize = 24;
 /// Levels that are drawn further to the right than the one before.
@@ -174,7 +174,7 @@ fn paint(text: &str, color: &str, frame: &Frame) -> String {
 /// A text that fits; control characters would move the cursor and are left out.
 fn cut(text: &str, width: usize) -> String {
     let clean: String = text.chars().filter(|c| !c.is_control()).collect();
-    crate::cli::table::cut(&clean, width)
+    crate::table::cut(&clean, width)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub(super) fn span(micros: i64) -> String {
 }
 
 /// Reads a span such as `90s`, `10m` or `1h30m`.
-pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+pub fn parse_span(text: &str) -> Result<Duration, String> {
     let problem = || format!("`{text}` is not a span such as 90s, 10m or 1h30m");
     let mut total = Duration::ZERO;
     let mut rest = text.trim();

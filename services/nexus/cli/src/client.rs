@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// The way to a server. Over TLS with the certificates that the variables of `nexus serve` name (`NEXUS_TLS__CA`, and
 /// `NEXUS_TLS__CERT` with `NEXUS_TLS__KEY` for mutual TLS); with the public roots when there are none.
-pub(super) fn transport(address: &str) -> Result<Transport, CliError> {
+pub fn transport(address: &str) -> Result<Transport, CliError> {
     if address.contains(',') && !address.contains("https://") {
         let connected = connect_balanced(address, &ClientOptions::default());
         return connected.map_err(|error| CliError::Usage(error.to_string()));

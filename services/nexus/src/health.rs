@@ -1,7 +1,10 @@
 //! `nexus health`: whether a server can serve, for probes and people.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use clap::Args;
+use nexus_cli::{CliError, Exit, Global, Output};
 use nexus_mesh::Transport;
 use nexus_mesh::tls::ClientTls;
 use nexus_mesh::transport::{self, ClientOptions};
@@ -9,12 +12,25 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::args::{Global, HealthArgs};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
+use crate::config::ConfigArgs;
 
-pub(super) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
+/// What `nexus health` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Ask about one gRPC service, such as nexus.execution.v1.ExecutionService; the whole process when not said
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    service: String,
+    /// Ask the process on this machine that runs with this configuration, with its certificates, instead of --address
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Wait at most this long for the answer
+    #[arg(long, value_parser = nexus_cli::parse_span, value_name = "SPAN", default_value = "3s")]
+    timeout: Duration,
+}
+
+pub(crate) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let (address, way) = way(args, global)?;
     let request = HealthCheckRequest {
         service: args.service.clone(),
@@ -36,7 +52,7 @@ pub(super) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> 
 /// The way to the server that is asked for, and its address.
 fn way(args: &HealthArgs, global: &Global) -> Result<(String, Transport), CliError> {
     if !args.local {
-        return Ok((global.address.clone(), super::client::transport(&global.address)?));
+        return Ok((global.address.clone(), nexus_cli::transport(&global.address)?));
     }
     let usage = |error: &dyn std::fmt::Display| CliError::Usage(error.to_string());
     let config = args.config.load().map_err(|error| usage(&error))?.config;

@@ -1,43 +1,48 @@
-//! The command line: what can be typed ([`args`]), one module for each group of commands, and how they end ([`exit`]).
-//!
-//! Data goes to stdout and everything else to stderr, so that every command can stand in a pipe.
-
-mod api;
-mod apply;
-mod args;
-mod client;
-mod error;
-mod events;
-mod execution;
-mod executions;
-mod exit;
-mod files;
-mod filter;
-mod health;
-mod ids;
-mod import;
-mod logs;
-mod namespace;
-mod output;
-mod params;
-mod run;
-mod table;
-mod time;
-mod validate;
-mod watch;
-mod workflows;
+//! What can be typed: the commands that serve, and those of the client (`nexus-cli`), and where each of them goes.
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
-pub(crate) use args::Cli;
-use args::{Command, Format};
-use error::CliError;
-use exit::Exit;
-use output::Output;
+use clap::{CommandFactory, Parser, Subcommand};
+use nexus_cli::{CliError, Exit, Format, Global, Output};
 
 use crate::config::ConfigArgs;
+use crate::dev::{self, DevArgs};
+use crate::health::{self, HealthArgs};
+use crate::migrate;
+use crate::serve::{self, ServeArgs};
+
+/// NEXUS runs workflows: graphs of tasks, carried to their end whatever dies on the way.
+#[derive(Debug, Parser)]
+#[command(name = "nexus", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole mesh in this process, for development
+    Dev(DevArgs),
+    /// Run a process of the mesh, with one or several roles
+    Serve(ServeArgs),
+    /// Bring the database to the version that this program needs
+    Migrate(ConfigArgs),
+    /// Show the configuration that holds, and where each value came from
+    Config(ConfigArgs),
+    /// Ask a server whether it can serve; ends with 0 when it can, otherwise with 1
+    Health(HealthArgs),
+    #[command(flatten)]
+    Client(nexus_cli::Command),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
 
 /// Reads what was typed. Help and the version are printed and end the program well; a mistake is printed and ends it
 /// with 2.
@@ -61,23 +66,14 @@ pub(crate) async fn run(mut cli: Cli) -> ExitCode {
     let output = Output::new(cli.global.output);
     let result = match cli.command {
         Command::Dev(args) => match cli.global.namespaces() {
-            Ok(namespaces) => return crate::dev::run(args, namespaces).await,
+            Ok(namespaces) => return dev::run(args, namespaces).await,
             Err(error) => Err(error),
         },
-        Command::Serve(args) => return crate::serve::run(args).await,
-        Command::Migrate(args) => migrate(&args, &output).await,
+        Command::Serve(args) => return serve::run(args).await,
+        Command::Migrate(args) => migrated(&args, &output).await,
         Command::Config(args) => config(&args, &output),
         Command::Health(args) => health::run(&args, &cli.global, &output).await,
-        Command::Validate(args) => validate::run(&args, &output),
-        Command::Apply(args) => apply::run(&args, &cli.global, &output).await,
-        Command::Run(args) => run::run(&args, &cli.global, &output).await,
-        Command::Workflows(command) => workflows::run(command, &cli.global, &output).await,
-        Command::Executions(command) => executions::run(command, &cli.global, &output).await,
-        Command::Logs(args) => logs::run(&args, &cli.global, &output).await,
-        Command::Api(args) => api::run(&args, &cli.global, &output).await,
-        Command::Events(args) => events::run(&args, &cli.global, &output).await,
-        Command::Readers(command) => events::readers(command, &cli.global, &output).await,
-        Command::Import(args) => import::run(&args, &cli.global, &output).await,
+        Command::Client(command) => nexus_cli::run(command, &cli.global, &output).await,
         Command::Completion { shell } => completion(shell, &output),
         Command::Version => version(&output),
     };
@@ -103,9 +99,9 @@ impl Cli {
     }
 }
 
-async fn migrate(args: &ConfigArgs, output: &Output) -> Result<Exit, CliError> {
+async fn migrated(args: &ConfigArgs, output: &Output) -> Result<Exit, CliError> {
     let effective = args.load().map_err(|error| CliError::Usage(error.to_string()))?;
-    let done = crate::migrate::run(&effective).await;
+    let done = migrate::run(&effective).await;
     let done = done.map_err(|error| CliError::Other(error.to_string()))?;
     done.iter().try_for_each(|line| output.line(line))?;
     Ok(Exit::Ok)
@@ -136,3 +132,6 @@ fn version(output: &Output) -> Result<Exit, CliError> {
     }
     Ok(Exit::Ok)
 }
+
+#[cfg(test)]
+mod tests;

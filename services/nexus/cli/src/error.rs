@@ -9,7 +9,7 @@ use super::exit::Exit;
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CliError {
+pub enum CliError {
     /// The server said no.
     #[error("{}", .0.message())]
     Server(Box<Status>),
@@ -44,7 +44,8 @@ impl From<Status> for CliError {
 
 impl CliError {
     /// The exit code that the error stands for.
-    pub(super) fn exit(&self) -> Exit {
+    #[must_use]
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Server(status) => of_status(status),
             Self::Unreachable { .. } => Exit::Unavailable,
@@ -56,7 +57,8 @@ impl CliError {
     }
 
     /// The whole message, several lines when there is more to say.
-    pub(super) fn report(&self) -> String {
+    #[must_use]
+    pub fn report(&self) -> String {
         let mut lines = vec![format!("error: {self}")];
         match self {
             Self::Server(status) => {

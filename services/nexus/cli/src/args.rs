@@ -3,26 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use nexus_api::Namespace;
-
-use crate::config::ConfigArgs;
-use crate::dev::DevArgs;
-use crate::serve::ServeArgs;
-
-/// NEXUS runs workflows: graphs of tasks, carried to their end whatever dies on the way.
-#[derive(Debug, Parser)]
-#[command(name = "nexus", version, propagate_version = true, disable_help_subcommand = true)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(super) global: Global,
-    #[command(subcommand)]
-    pub(super) command: Command,
-}
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Global {
+pub struct Global {
     /// Address of the server; of a mesh without a common one, that of its execution service. A host with several
     /// addresses, or several URLs with commas, are balanced over
     #[arg(
@@ -32,7 +18,7 @@ pub(super) struct Global {
         default_value = "http://127.0.0.1:7070",
         value_name = "URL"
     )]
-    pub(super) address: String,
+    pub address: String,
     /// Address of the definitions service, where it is another one
     #[arg(long, global = true, env = "NEXUS_DEFINITIONS_ADDRESS", value_name = "URL")]
     pub(super) definitions_address: Option<String>,
@@ -42,12 +28,12 @@ pub(super) struct Global {
     pub(super) namespaces: Vec<Namespace>,
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(super) output: Format,
+    pub output: Format,
 }
 
 /// Form of the data on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people
     Table,
     /// The message of the API as JSON
@@ -56,18 +42,9 @@ pub(super) enum Format {
     Yaml,
 }
 
+/// The commands of a client.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Run the whole mesh in this process, for development
-    Dev(DevArgs),
-    /// Run a process of the mesh, with one or several roles
-    Serve(ServeArgs),
-    /// Bring the database to the version that this program needs
-    Migrate(ConfigArgs),
-    /// Show the configuration that holds, and where each value came from
-    Config(ConfigArgs),
-    /// Ask a server whether it can serve; ends with 0 when it can, otherwise with 1
-    Health(HealthArgs),
+pub enum Command {
     /// Check workflow files without a server
     Validate(ValidateArgs),
     /// Make workflows be what their files say
@@ -91,39 +68,17 @@ pub(super) enum Command {
     Readers(Readers),
     /// Turn a workflow of the earlier Python system into a workflow file
     Import(ImportArgs),
-    /// Print a completion script for a shell
-    Completion {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Print the version
-    Version,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct HealthArgs {
-    /// Ask about one gRPC service, such as nexus.execution.v1.ExecutionService; the whole process when not said
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    pub(super) service: String,
-    /// Ask the process on this machine that runs with this configuration, with its certificates, instead of --address
-    #[arg(long)]
-    pub(super) local: bool,
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Wait at most this long for the answer
-    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN", default_value = "3s")]
-    pub(super) timeout: Duration,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ValidateArgs {
+pub struct ValidateArgs {
     /// Files, or folders with .yaml, .yml and .json files; `-` for stdin
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ApplyArgs {
+pub struct ApplyArgs {
     /// A file, a folder with .yaml, .yml and .json files, or `-` for stdin; may be repeated
     #[arg(short, long = "file", required = true, value_name = "PATH")]
     pub(super) files: Vec<PathBuf>,
@@ -136,7 +91,7 @@ pub(super) struct ApplyArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
+pub struct RunArgs {
     /// Name of the workflow
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     pub(super) workflow: Option<String>,
@@ -170,7 +125,7 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Workflows {
+pub enum Workflows {
     /// List workflows
     List {
         /// Only those with this label
@@ -233,7 +188,7 @@ pub(super) enum Workflows {
 
 /// A picture of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum GraphForm {
+pub enum GraphForm {
     Json,
     Mermaid,
     Dot,
@@ -242,14 +197,14 @@ pub(super) enum GraphForm {
 
 /// A form of a workflow file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ExportForm {
+pub enum ExportForm {
     Source,
     Yaml,
     Json,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Page {
+pub struct Page {
     /// At most this many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub(super) limit: i32,
@@ -259,7 +214,7 @@ pub(super) struct Page {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Executions {
+pub enum Executions {
     /// List executions, newest first
     List {
         /// Only of this workflow
@@ -311,7 +266,7 @@ pub(super) enum Executions {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LogsArgs {
+pub struct LogsArgs {
     /// The execution's id, the beginning of it, or @last
     pub(super) execution: String,
     /// Only this task
@@ -331,7 +286,7 @@ pub(super) struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ApiArgs {
+pub struct ApiArgs {
     /// GET, POST, PUT, PATCH or DELETE
     #[arg(value_name = "METHOD")]
     pub(super) verb: String,
@@ -349,14 +304,14 @@ pub(super) struct ApiArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct EventsArgs {
+pub struct EventsArgs {
     /// Stop after this time, such as 90s or 10m; at Ctrl-C when not said
     #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
     pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Readers {
+pub enum Readers {
     /// List readers and how far they are behind
     List {
         #[command(flatten)]
@@ -370,7 +325,7 @@ pub(super) enum Readers {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ImportArgs {
+pub struct ImportArgs {
     /// The earlier system's JSON; `-` for stdin
     pub(super) file: PathBuf,
     /// The name to give the workflow; the document's own when not said
@@ -380,6 +335,3 @@ pub(super) struct ImportArgs {
     #[arg(long)]
     pub(super) apply: bool,
 }
-
-#[cfg(test)]
-mod tests;

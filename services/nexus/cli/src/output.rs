@@ -9,27 +9,27 @@ use super::args::Format;
 use super::error::CliError;
 
 /// Where data goes.
-pub(super) struct Output {
+pub struct Output {
     format: Format,
 }
 
 impl Output {
-    pub(super) fn new(format: Format) -> Self {
+    pub fn new(format: Format) -> Self {
         Self { format }
     }
 
-    pub(super) fn format(&self) -> Format {
+    pub fn format(&self) -> Format {
         self.format
     }
 
     /// True when people read it.
-    pub(super) fn is_table(&self) -> bool {
+    pub fn is_table(&self) -> bool {
         self.format == Format::Table
     }
 
     /// Text as it is.
     #[expect(clippy::unused_self, reason = "one way to stdout for every command")]
-    pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
+    pub fn raw(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(()),
@@ -39,12 +39,12 @@ impl Output {
     }
 
     /// One line.
-    pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
+    pub fn line(&self, text: &str) -> Result<(), CliError> {
         self.raw(&format!("{text}\n"))
     }
 
     /// A value in the form asked for.
-    pub(super) fn value(&self, value: &Value) -> Result<(), CliError> {
+    pub fn value(&self, value: &Value) -> Result<(), CliError> {
         let text = match self.format {
             Format::Yaml => serde_saphyr::to_string(value).map_err(|error| CliError::Other(error.to_string()))?,
             Format::Json | Format::Table => format!("{value:#}"),
@@ -53,7 +53,7 @@ impl Output {
     }
 
     /// A message in the form asked for.
-    pub(super) fn message<M: Message>(&self, message: &M, full_name: &str) -> Result<(), CliError> {
+    pub fn message<M: Message>(&self, message: &M, full_name: &str) -> Result<(), CliError> {
         self.value(&json(message, full_name)?)
     }
 }

@@ -4,10 +4,10 @@ use nexus_api::common::v1::Failure;
 use nexus_api::execution::v1::Event;
 use nexus_api::execution::v1::event::Type;
 
-use crate::cli::{table, time};
+use crate::{table, time};
 
 /// An event as one line: when, what, how, why.
-pub(in crate::cli) fn event(event: &Event) -> String {
+pub(crate) fn event(event: &Event) -> String {
     let mut line = time::point(event.time.as_ref());
     let subject = if event.task.is_empty() {
         "execution"
@@ -53,7 +53,7 @@ fn what(event: &Event) -> &'static str {
 }
 
 /// A failure as one line.
-pub(in crate::cli) fn failure(failure: &Failure) -> String {
+pub(crate) fn failure(failure: &Failure) -> String {
     let message = failure.message.lines().next().unwrap_or_default();
     match (failure.r#type.is_empty(), message.is_empty()) {
         (true, _) => message.to_owned(),
