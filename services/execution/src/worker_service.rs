@@ -3,6 +3,7 @@
 use nexus_api::Namespace;
 use nexus_api::worker::v1 as api;
 use nexus_api::worker::v1::worker_service_server::WorkerService;
+use nexus_auth::Caller;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
@@ -29,7 +30,9 @@ impl WorkerService for Service {
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
         let peer = request.remote_addr().map(|address| address.ip().to_canonical());
+        let caller = Caller::of(&request).ok();
         let (namespace, request) = Namespace::split(request)?;
+        register::check_queues(caller.as_ref(), &namespace, &request.queues)?;
         register::register(&self.0, &namespace, request, peer)
             .await
             .map(Response::new)

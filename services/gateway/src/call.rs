@@ -118,16 +118,18 @@ pub fn read(descriptor: MessageDescriptor, bytes: Bytes) -> Result<DynamicMessag
         .map_err(|error| Status::internal(format!("a service's answer cannot be read: {error}")))
 }
 
-/// The metadata that a request's headers are: namespace, trace, and the time that it may take.
+/// The metadata that a request's headers are: namespace, trace, credential, and the time that it may take.
 ///
 /// # Errors
 /// Which header cannot be read, and why.
 pub fn metadata(headers: &HeaderMap) -> Result<MetadataMap, (HeaderName, String)> {
     let mut passed = HeaderMap::new();
-    for name in [namespace::METADATA, TRACEPARENT] {
+    for name in [namespace::METADATA, TRACEPARENT, http::header::AUTHORIZATION.as_str()] {
         // More than one namespace is for the service to refuse.
         for value in headers.get_all(name) {
-            passed.append(HeaderName::from_static(name), value.clone());
+            if let Ok(name) = HeaderName::try_from(name) {
+                passed.append(name, value.clone());
+            }
         }
     }
     if let Some(text) = headers.get(TIMEOUT) {

@@ -35,6 +35,22 @@ impl Named for Executions {
     const NAME: &'static str = "nexus.execution.v1.ExecutionService";
 }
 
+/// Who somebody is, and logging in.
+#[derive(Debug, Clone, Copy)]
+pub struct Authentication;
+
+impl Named for Authentication {
+    const NAME: &'static str = "nexus.access.v1.AuthenticationService";
+}
+
+/// Users, roles, keys and sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Access;
+
+impl Named for Access {
+    const NAME: &'static str = "nexus.access.v1.AccessService";
+}
+
 /// Passes a service's calls on.
 #[derive(Clone)]
 pub struct Forward<N> {

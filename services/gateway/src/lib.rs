@@ -2,7 +2,7 @@
 //! has a `google.api.http` annotation, from the descriptors that the build makes.
 //!
 //! Pure: [`catalog`] (what is served), [`template`] (paths), [`json`] (messages as JSON), [`query`], [`request`] (a
-//! request's message), [`respond`], [`problem`] (errors), [`guard`] (who may ask), [`openapi`]. At the edge: [`call`]
+//! request's message), [`respond`], [`problem`] (errors), [`origins`] (from where one may ask), [`openapi`]. At the edge: [`call`]
 //! (calls of any method by its bytes), [`forward`] (gRPC for other processes), [`serve`] (a request from its arrival to its answer), [`stream`].
 
 pub mod accept;
@@ -10,11 +10,11 @@ mod body;
 pub mod call;
 pub mod catalog;
 pub mod forward;
-pub mod guard;
 pub mod json;
 mod limits;
 mod near;
 pub mod openapi;
+pub mod origins;
 mod pages;
 pub mod problem;
 pub mod query;
@@ -26,7 +26,7 @@ pub mod template;
 pub mod wait;
 
 pub use catalog::CatalogError;
-pub use guard::Guard;
+pub use origins::Origins;
 pub use serve::{Gateway, Options, Ways};
 
 /// Describes the metrics; to be called once at the start.

@@ -45,14 +45,21 @@ pub fn describe(catalog: &Catalog) -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "Where this page comes from."}],
-        // There is no login yet.
-        "security": [],
+        // Or none, where no credentials are asked for, as in `nexus dev`.
+        "security": [{"credential": []}, {}],
         "tags": tags,
         "paths": paths,
         "components": {
             "schemas": schemas.finish(),
             "parameters": operation::parameters(),
             "responses": operation::responses(),
+            "securitySchemes": {
+                "credential": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, a session's token, or a token of the configured OpenID provider.",
+                },
+            },
         },
     })
 }

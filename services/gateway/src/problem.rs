@@ -164,6 +164,11 @@ impl Problem {
             None if problem.status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(Duration::from_secs(1)),
             None => {}
         }
+        if problem.status == StatusCode::UNAUTHORIZED {
+            // How to come in (RFC 6750, 3).
+            let bearer = HeaderValue::from_static("Bearer realm=\"nexus\"");
+            problem.headers.insert(header::WWW_AUTHENTICATE, bearer);
+        }
         problem
     }
 

@@ -12,6 +12,7 @@ use nexus_api::ErrorReason;
 use nexus_api::method::{LoadClass, method};
 use nexus_mesh::Transport;
 use nexus_mesh::front::Http;
+use nexus_mesh::gate::Gate as _;
 use nexus_mesh::health::Readiness;
 use nexus_mesh::trace::{http_span, trace_id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +23,7 @@ use tracing::Instrument;
 
 use crate::call::{self, Call};
 use crate::catalog::{Catalog, CatalogError, Found, Operation};
-use crate::guard::Guard;
+use crate::origins::Origins;
 use crate::problem::Problem;
 use crate::request::{Asked, assemble};
 use crate::template::Bindings;
@@ -44,8 +45,10 @@ pub(crate) fn describe() {
 /// How much is served, and to whom.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who may ask.
-    pub guard: Guard,
+    /// From where one may ask.
+    pub origins: Origins,
+    /// Who may ask for what.
+    pub door: nexus_auth::Guard,
     /// Bytes of a body at most.
     pub max_body_bytes: usize,
     /// Streams that are open at a time.
@@ -57,7 +60,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            guard: Guard::default(),
+            origins: Origins::default(),
+            door: nexus_auth::Guard::open(),
             max_body_bytes: 16 << 20,
             max_streams: 1_000,
             max_in_flight: 10_000,
@@ -116,7 +120,7 @@ impl Gateway {
     /// As a port wants it.
     #[must_use]
     pub fn http(&self) -> Http {
-        let (answers, guard) = (Arc::clone(&self.inner), self.inner.options.guard.clone());
+        let (answers, origins) = (Arc::clone(&self.inner), self.inner.options.origins.clone());
         let service = tower::service_fn(move |request: Request<Body>| {
             let inner = Arc::clone(&answers);
             async move { Ok::<_, Infallible>(inner.answer(request).await) }.boxed()
@@ -125,7 +129,7 @@ impl Gateway {
             answers: BoxCloneSyncService::new(service),
             admit: Arc::new(move |request| {
                 let path = request.uri().path();
-                guard
+                origins
                     .admit(request)
                     .map_err(|problem| Box::new(problem.about(path, None).answer()))
             }),
@@ -162,7 +166,7 @@ impl Inner {
         let begun = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let trace = request.headers().clone();
-        let admitted = limits::check(&request).and_then(|()| self.options.guard.admit(&request));
+        let admitted = limits::check(&request).and_then(|()| self.options.origins.admit(&request));
         let (mut answer, name) = match admitted {
             Err(problem) => (problem.about(&path, trace_id(&trace)).answer(), "refused"),
             Ok(headers) => {
@@ -193,7 +197,7 @@ impl Inner {
         if let Some(page) = reads.then(|| pages::find(&path, &self.readiness, describe)).flatten() {
             return (page, "page");
         }
-        let preflight = Guard::is_preflight(&request);
+        let preflight = Origins::is_preflight(&request);
         let failed = |problem: Problem| problem.about(&path, trace_id(&headers)).answer();
         match self.catalog.find(&verb, &path) {
             Found::Operation(operation, bindings) => {
@@ -230,8 +234,13 @@ impl Inner {
         &self,
         operation: &Operation,
         bindings: Bindings,
-        arrived: Arrived,
+        mut arrived: Arrived,
     ) -> Result<Response<Body>, Problem> {
+        // Before anything is read of it; the service asks again at its own door.
+        let contract =
+            method(&operation.rpc_path).ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND, "nobody serves this"))?;
+        let admitted = self.options.door.admit(contract, &mut arrived.parts).await;
+        admitted.map_err(|refusal| Problem::of_status(&refusal))?;
         let offers: &[&str] = match operation.streams() {
             true => &stream::FORMS,
             false => &["application/json"],
@@ -368,7 +377,7 @@ fn not_allowed(verb: &Method, allow: &str, preflight: bool) -> Result<Response<B
         if preflight {
             answer
                 .headers_mut()
-                .extend(Guard::allowed(&allowed).map(|(name, value)| (Some(name), value)));
+                .extend(Origins::allowed(&allowed).map(|(name, value)| (Some(name), value)));
         }
         answer.headers_mut().insert(header::ALLOW, allowed);
         return Ok(answer);

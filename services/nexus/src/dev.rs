@@ -8,6 +8,7 @@ mod progress;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexus_api::Namespace;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Effective, RoleName};
-use crate::roles::{self, Backends, Frame, Offered, StartError};
+use crate::roles::{self, Backends, Frame, Local, Offered, StartError};
 use crate::signals::Signals;
 use crate::telemetry;
 
@@ -134,7 +135,7 @@ async fn serve_until_asked(
     readiness: Readiness,
     begun: Instant,
 ) -> Result<(), DevError> {
-    let options = roles::server_options(&config)?;
+    let mut options = roles::server_options(&config)?;
     let effective = Effective::made(config).map_err(StartError::from)?;
     // Held until everything is closed.
     let _lock = DirectoryLock::take(&args.data)?;
@@ -149,8 +150,10 @@ async fn serve_until_asked(
     )?
     .also_serving(namespaces);
     let roles = roles::start(&frame).await?;
+    options.gate = Some(Arc::new(frame.guard()?));
     let mut running = Process::serve(listener, options, readiness.clone(), roles);
-    let (definitions, executions) = (frame.definitions()?, frame.executions()?);
+    let own = |service| frame.own_way(service, "dev");
+    let (definitions, executions) = (own(Local::Definitions)?, own(Local::Execution)?);
     let ways: Vec<Ways> = frame
         .served()?
         .iter()

@@ -2,6 +2,7 @@
 //! [`nexus_service::process`]. A second signal ends it at once.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_mesh::health::Readiness;
@@ -73,7 +74,7 @@ async fn serve_until_asked(
     signals: &mut Signals,
 ) -> Result<(), ServeError> {
     let config = &effective.config;
-    let options = roles::server_options(config)?;
+    let mut options = roles::server_options(config)?;
     warn_of_strangers(config);
     // The port is taken before anything runs: a start that fails has done nothing.
     let listener = Listener::bind(config.listen).await?;
@@ -84,6 +85,7 @@ async fn serve_until_asked(
         roles = roles::start(&frame) => roles?,
         () = signals.next() => return Ok(()),
     };
+    options.gate = Some(Arc::new(frame.guard()?));
     let (address, advertise) = (listener.address(), frame.advertise.clone());
     let mut running = Process::serve(listener, options, readiness.clone(), roles);
     process.ready();
@@ -117,10 +119,11 @@ async fn serve_until_asked(
 
 /// Nobody is asked who they are, except by mutual TLS: that is said where others can reach the port.
 fn warn_of_strangers(config: &Config) {
-    if !config.listen.ip().is_loopback() && !config.tls.require_client_cert {
+    let open = !config.auth.is_required(config.listen);
+    if open && !config.listen.ip().is_loopback() && !config.tls.require_client_cert {
         tracing::warn!(
             listen = %config.listen,
-            "whoever reaches this address may do everything: keep it on a private network, or set tls.require_client_cert"
+            "auth.mode is off: whoever reaches this address may do everything; keep it on a private network"
         );
     }
 }

@@ -41,5 +41,6 @@ pub(crate) fn start(
         probe: Some(probe),
     })?;
     nexus_mesh::describe_metrics();
+    nexus_auth::describe_metrics();
     Ok(telemetry)
 }

@@ -10,6 +10,7 @@ use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
 use nexus_api::{ErrorReason, Namespace};
+use nexus_auth::Caller;
 use nexus_execution_owner::{LEASE, MAX_LOG};
 use nexus_execution_store::membership::in_time;
 use tonic::Status;
@@ -28,6 +29,23 @@ const MAX_LABELS: usize = 64;
 /// Most slots of one worker.
 pub(super) const MAX_SLOTS: u32 = 10_000;
 const MAX_TOKENS: usize = 10_000;
+
+/// Whether a worker's credential may take from the queues that it asks for. Calls that passed no door are the process's own.
+pub(crate) fn check_queues(caller: Option<&Caller>, namespace: &Namespace, queues: &[String]) -> Result<(), ApiError> {
+    let Some((caller, queue)) = caller.and_then(|caller| {
+        let beyond = queues.iter().find(|queue| !caller.may_take_from(queue));
+        beyond.map(|queue| (caller, queue))
+    }) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} may not take tasks from the queue {queue:?}; its credential is for {}",
+        caller.subject(),
+        caller.identity().queues.join(", ")
+    );
+    let refusal = ApiError::new(ErrorReason::PermissionMissing, message);
+    Err(refusal.with("namespace", namespace.as_str()).with("queue", queue))
+}
 
 pub(crate) async fn register(
     context: &Context,

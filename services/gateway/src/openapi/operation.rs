@@ -31,6 +31,9 @@ pub(super) fn describe(one: &Operation, comments: &Comments, schemas: &mut Schem
     described["responses"] = Value::Object(responses_of(one, schemas));
     if let Some(method) = method(&one.rpc_path) {
         described["x-nexus-permission"] = method.permission.name().into();
+        if method.permission == Permission::Public {
+            described["security"] = json!([]);
+        }
     }
     described
 }
@@ -228,12 +231,19 @@ fn statuses(one: &Operation) -> Vec<&'static str> {
     let permission = method(&one.rpc_path).map(|method| method.permission);
     let reads = matches!(
         permission,
-        Some(Permission::WorkflowsRead | Permission::ExecutionsRead | Permission::LogsRead | Permission::FeedRead)
+        Some(
+            Permission::WorkflowsRead
+                | Permission::ExecutionsRead
+                | Permission::LogsRead
+                | Permission::FeedRead
+                | Permission::AccessRead
+        )
     );
     let with_body = one.body != BodyRule::None;
     let identified = one.template.fields().next().is_some();
     let all = [
         ("400", true),
+        ("401", true),
         ("403", true),
         ("404", identified),
         ("406", true),
@@ -298,9 +308,10 @@ pub(super) fn responses() -> Value {
     let mut responses = Map::new();
     for (status, description) in [
         ("400", "Something in the request is wrong; `errors` says what."),
+        ("401", "There is no credential, or it is none (any more)."),
         (
             "403",
-            "The request is for another host, or from a web page of another origin.",
+            "The credential does not allow it (`x-nexus-permission`), the request is for another host, or from a web page of another origin.",
         ),
         ("404", "There is no such thing."),
         ("406", "`Accept` wants what is not given."),

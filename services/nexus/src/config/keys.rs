@@ -158,6 +158,26 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("redis.key", Text, "The key of that certificate, PEM."),
     key(
+        "auth.mode",
+        Text,
+        "Whether callers are asked for a credential: `required`, `off`, or `auto`: where `listen` is reached from other machines (docs/access.md).",
+    ),
+    key(
+        "auth.service_key",
+        Secret,
+        "By which the processes of one NEXUS know each other, the same at all of them; at least 32 characters. Several with commas: the first is shown, all are accepted.",
+    ),
+    key(
+        "auth.api_key",
+        Secret,
+        "The API key that a worker shows to the execution service in the place of `auth.service_key`.",
+    ),
+    key(
+        "access.address",
+        Text,
+        "The access service, which says whose a credential is; written like the one below.",
+    ),
+    key(
         "definitions.address",
         Text,
         "The definitions service, `http://host:7070`; a host with several addresses, or several URIs with commas, are balanced over.",

@@ -96,6 +96,7 @@ impl Effective {
     fn check(&self) -> Result<(), ConfigError> {
         let config = &self.config;
         for (key, address) in [
+            ("access.address", &config.access.address),
             ("definitions.address", &config.definitions.address),
             ("execution.address", &config.execution.address),
             ("advertise", &config.advertise),

@@ -83,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) otlp: Otlp,
     pub(crate) database: Database,
     pub(crate) redis: Redis,
+    pub(crate) auth: Auth,
+    pub(crate) access: Service,
     pub(crate) definitions: Service,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
@@ -144,6 +146,35 @@ impl Redis {
             ca: self.ca.clone(),
             cert: self.cert.clone(),
             key: self.key.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    pub(crate) mode: AuthMode,
+    pub(crate) service_key: Option<Secret>,
+    pub(crate) api_key: Option<Secret>,
+}
+
+/// Whether callers are asked for a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthMode {
+    /// Where others than this machine can reach the port.
+    Auto,
+    Required,
+    Off,
+}
+
+impl Auth {
+    /// Whether callers of a port at this address are asked for a credential.
+    pub(crate) fn is_required(&self, listen: SocketAddr) -> bool {
+        match self.mode {
+            AuthMode::Auto => !listen.ip().is_loopback(),
+            AuthMode::Required => true,
+            AuthMode::Off => false,
         }
     }
 }
@@ -263,6 +294,12 @@ impl Default for Config {
                 cert: None,
                 key: None,
             },
+            auth: Auth {
+                mode: AuthMode::Auto,
+                service_key: None,
+                api_key: None,
+            },
+            access: Service { address: None },
             definitions: Service { address: None },
             execution: Execution {
                 address: None,

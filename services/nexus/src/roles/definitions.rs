@@ -9,7 +9,7 @@ use nexus_definitions::store::postgres::PostgresStore;
 use nexus_definitions::store::sqlite::SqliteStore;
 use nexus_definitions::store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
-use nexus_mesh::{system_clock, transport};
+use nexus_mesh::system_clock;
 use nexus_service::Role;
 use nexus_service::startup::{passes, until_there};
 use tonic::service::{Routes, RoutesBuilder};
@@ -46,7 +46,7 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         Backends::Embedded(folder) => embedded(folder).await?,
     };
     let service = Definitions::new(store, system_clock());
-    frame.offer(Local::Definitions, transport::in_process(Routes::new(service.server())));
+    frame.offer(Local::Definitions, Routes::new(service.server()));
     readiness.ready();
     Ok(Box::new(Running { service, close }))
 }

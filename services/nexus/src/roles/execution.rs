@@ -8,12 +8,12 @@ use futures::FutureExt;
 use nexus_execution::redis_namespace::{self, RedisNamespace};
 use nexus_execution::results::{MemoryResults, Results};
 use nexus_execution::{
-    Always, Connect, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
+    Always, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
 };
 use nexus_execution_sql::{PostgresStore, SqliteStore};
 use nexus_execution_store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
-use nexus_mesh::{steady_clock, system_clock, transport};
+use nexus_mesh::{steady_clock, system_clock};
 use nexus_service::dependency::{self, Dependency};
 use nexus_service::startup::{passes, until_there};
 use nexus_service::{Background, Role};
@@ -74,7 +74,7 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         .add_service(running.service.execution_server())
         .add_service(running.service.feed_server())
         .add_service(running.service.worker_server());
-    frame.offer(Local::Execution, transport::in_process(routes.routes()));
+    frame.offer(Local::Execution, routes.routes());
     Ok(Box::new(running))
 }
 
@@ -103,7 +103,7 @@ async fn shared(frame: &Frame, readiness: RoleReadiness) -> Result<Running, Star
     let replication = Replication {
         membership: Arc::new(store.clone()),
         address: frame.advertise.clone(),
-        connect: connect(frame),
+        connect: frame.replica_ways(),
         lending: dispatch.clone(),
         drain: config.execution.drain_timeout.0,
     };
@@ -180,7 +180,7 @@ fn dependencies(
     Ok(Dependencies {
         store,
         dispatch,
-        definitions: frame.definitions()?,
+        definitions: frame.own_way(Local::Definitions, ROLE)?,
         clock: system_clock(),
         steady: steady_clock(),
         ids: Ids::system(),
@@ -286,12 +286,6 @@ impl Turn for InTurn {
     }
 }
 
-/// How other replicas are reached, each by the address that it advertises.
-fn connect(frame: &Frame) -> Connect {
-    let client = frame.client().clone();
-    Arc::new(move |address| transport::connect_one(address, &client).map_err(|error| error.to_string()))
-}
-
 /// Whether the definitions service has answered; at once where it is a role of this process.
 fn definitions_answer(
     frame: &Frame,
@@ -306,7 +300,7 @@ fn definitions_answer(
     let definitions = Dependency {
         name: "definitions",
         address: frame.config().definitions.address.clone().unwrap_or_default(),
-        transport: frame.definitions()?,
+        transport: frame.own_way(Local::Definitions, ROLE)?,
     };
     let shutdown = background.shutdown().clone();
     background.spawn(

@@ -1,5 +1,7 @@
 //! What a role is started from: the configuration, the ways to other services, and a word about readiness.
 
+mod ways;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -7,24 +9,22 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use nexus_api::Namespace;
-use nexus_execution::{Execution, Recovered};
+use nexus_auth::Guard;
+use nexus_execution::{Connect, Execution, Recovered};
 use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
 use nexus_mesh::server::ServerOptions;
 use nexus_mesh::tls::{ClientTls, ServerTls};
 use nexus_mesh::transport::{self, ClientOptions};
 use nexus_storage::postgres::Options;
+use tonic::service::Routes;
 
 use crate::config::{Config, Effective, RoleName, missing};
 
 use super::StartError;
+use ways::Ways;
 
-/// Services that a role of the same process may offer to the others without a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Local {
-    Definitions,
-    Execution,
-}
+pub(crate) use ways::Local;
 
 /// Where state is kept and tasks are offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,7 @@ pub(crate) struct Frame {
     /// The address at which other replicas reach this one.
     pub(crate) advertise: String,
     readiness: Readiness,
-    client: ClientOptions,
-    local: Mutex<Vec<(Local, Transport)>>,
+    ways: Ways,
     offered: Mutex<Offered>,
     /// Namespaces that the worker serves beside that of its configuration.
     also_served: Vec<Namespace>,
@@ -74,16 +73,17 @@ impl Frame {
             (None, None) => None,
             _ => Some(ClientTls::load(&files)?),
         };
+        let client = ClientOptions {
+            tls,
+            ..ClientOptions::default()
+        };
+        let ways = Ways::new(effective, listen, client)?;
         Ok(Self {
             advertise: config.advertise.clone().unwrap_or_else(|| advertised(config, listen)),
             effective: effective.clone(),
             backends,
             readiness,
-            client: ClientOptions {
-                tls,
-                ..ClientOptions::default()
-            },
-            local: Mutex::default(),
+            ways,
             offered: Mutex::default(),
             also_served: Vec::new(),
         })
@@ -111,11 +111,6 @@ impl Frame {
     /// What roles have told of themselves.
     pub(crate) fn offered(&self) -> Offered {
         std::mem::take(&mut *self.offered.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// How other processes of the mesh are reached, with this process's certificates.
-    pub(crate) fn client(&self) -> &ClientOptions {
-        &self.client
     }
 
     /// The database's address, and how a role uses it.
@@ -152,15 +147,13 @@ impl Frame {
     }
 
     /// Offers a service of this process to the roles that start after it.
-    pub(crate) fn offer(&self, service: Local, transport: Transport) {
-        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        local.push((service, transport));
+    pub(crate) fn offer(&self, service: Local, routes: Routes) {
+        self.ways.offer(service, routes);
     }
 
     /// Whether a role of this process offers a service.
     pub(crate) fn is_local(&self, service: Local) -> bool {
-        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        local.iter().any(|(offered, _)| *offered == service)
+        self.ways.is_local(service)
     }
 
     /// Lets the worker serve more namespaces than that of its configuration, each with as many slots.
@@ -182,38 +175,31 @@ impl Frame {
         Ok(served)
     }
 
-    /// The way to the definitions service: in this process, or over all replicas.
-    pub(crate) fn definitions(&self) -> Result<Transport, StartError> {
-        self.way("definitions.address", Local::Definitions, false)
+    /// The way to a service on which a role calls for itself: in this process, or over all replicas.
+    pub(crate) fn own_way(&self, service: Local, role: &'static str) -> Result<Transport, StartError> {
+        self.ways
+            .own(&self.effective, service, role, transport::connect_balanced)
     }
 
-    /// The way to the execution service: in this process, or over all replicas.
-    pub(crate) fn executions(&self) -> Result<Transport, StartError> {
-        self.way("execution.address", Local::Execution, false)
+    /// The same to one replica of the execution service, which is kept: for workers.
+    pub(crate) fn worker_way(&self) -> Result<Transport, StartError> {
+        self.ways
+            .own(&self.effective, Local::Execution, "worker", transport::connect_one)
     }
 
-    /// The way to one replica of the execution service, which is kept: for workers.
-    pub(crate) fn one_execution(&self) -> Result<Transport, StartError> {
-        self.way("execution.address", Local::Execution, true)
+    /// The way to a service on which calls of others are passed on, with the credentials that they show.
+    pub(crate) fn callers_way(&self, service: Local) -> Result<Transport, StartError> {
+        self.ways.callers(&self.effective, service)
     }
 
-    fn way(&self, key: &'static str, service: Local, one: bool) -> Result<Transport, StartError> {
-        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, transport)) = local.iter().find(|(offered, _)| *offered == service) {
-            return Ok(transport.clone());
-        }
-        let address = match service {
-            Local::Definitions => &self.config().definitions.address,
-            Local::Execution => &self.config().execution.address,
-        };
-        let address = address.as_deref().unwrap_or_default();
-        let connect = if one {
-            transport::connect_one
-        } else {
-            transport::connect_balanced
-        };
-        let connected = connect(address, &self.client);
-        connected.map_err(|error| StartError::Config(self.effective.wrong(key, format!("is wrong: {error}"))))
+    /// How other replicas are reached, each by the address that it advertises.
+    pub(crate) fn replica_ways(&self) -> Connect {
+        self.ways.replicas()
+    }
+
+    /// Who asks at this process's doors whose a credential is.
+    pub(crate) fn guard(&self) -> Result<Guard, StartError> {
+        self.ways.guard(&self.effective)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The role gateway: REST over the contracts of the other services, on the same port as gRPC.
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Definitions, Executions, Forward};
-use nexus_gateway::{Gateway, Guard, Options};
+use nexus_gateway::forward::{Access, Authentication, Definitions, Executions, Forward};
+use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
 use tonic::service::RoutesBuilder;
@@ -23,15 +23,20 @@ pub(super) const ENTRY: Entry = Entry {
 fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     nexus_gateway::describe_metrics();
     let readiness = frame.readiness(ROLE, &[]);
-    let ways = vec![
-        ("nexus.definitions.", frame.definitions()?),
-        ("nexus.execution.", frame.executions()?),
-        // A session of a worker is with one replica.
-        ("nexus.worker.", frame.one_execution()?),
+    let mut ways = vec![
+        ("nexus.definitions.", frame.callers_way(Local::Definitions)?),
+        ("nexus.execution.", frame.callers_way(Local::Execution)?),
+        // Not for workers, whose sessions are each with one replica: what is served of it is one call apart.
+        ("nexus.worker.", frame.callers_way(Local::Execution)?),
     ];
+    let has_access = frame.is_local(Local::Access) || frame.config().access.address.is_some();
+    if has_access {
+        ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
+    }
     let set = &frame.config().gateway;
     let options = Options {
-        guard: Guard {
+        door: frame.guard()?,
+        origins: Origins {
             hosts: set.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             origins: set.cors_origins.clone(),
         },
@@ -43,13 +48,18 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         .map_err(|error| StartError::of(ROLE, "the contracts", error))?;
     // What a role of this process answers needs nobody to pass it on.
     let apart = |service, way| (!frame.is_local(service)).then_some(way);
-    let definitions = apart(Local::Definitions, frame.definitions()?).map(Forward::new);
-    let executions = apart(Local::Execution, frame.executions()?).map(Forward::new);
+    let definitions = apart(Local::Definitions, frame.callers_way(Local::Definitions)?).map(Forward::new);
+    let executions = apart(Local::Execution, frame.callers_way(Local::Execution)?).map(Forward::new);
+    let access = match has_access {
+        true => apart(Local::Access, frame.callers_way(Local::Access)?),
+        false => None,
+    };
     readiness.ready();
     Ok(Box::new(Running {
         gateway,
         definitions,
         executions,
+        access: access.map(|way| (Forward::new(way.clone()), Forward::new(way))),
     }))
 }
 
@@ -57,6 +67,7 @@ struct Running {
     gateway: Gateway,
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
+    access: Option<(Forward<Authentication>, Forward<Access>)>,
 }
 
 #[tonic::async_trait]
@@ -71,6 +82,9 @@ impl Role for Running {
         }
         if let Some(executions) = &self.executions {
             routes.add_service(executions.clone());
+        }
+        if let Some((authentication, access)) = &self.access {
+            routes.add_service(authentication.clone()).add_service(access.clone());
         }
     }
 

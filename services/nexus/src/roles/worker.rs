@@ -63,7 +63,7 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
 
 /// A worker of one namespace.
 fn worker(frame: &Frame, options: &nexus_worker::Options, namespace: Namespace) -> Result<Worker, StartError> {
-    let client = WorkerServiceClient::new(in_namespace(frame.one_execution()?, &namespace))
+    let client = WorkerServiceClient::new(in_namespace(frame.worker_way()?, &namespace))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let options = nexus_worker::Options {

@@ -12,21 +12,21 @@ const KEPT: HeaderValue = HeaderValue::from_static("600");
 /// What a page of another origin may send and read, where it may ask at all.
 const MAY_SEND: HeaderValue = HeaderValue::from_static(
     "accept, content-type, idempotency-key, if-match, if-none-match, last-event-id, nexus-namespace, nexus-timeout, \
-     traceparent, x-grpc-web, x-user-agent, grpc-timeout",
+     traceparent, authorization, x-grpc-web, x-user-agent, grpc-timeout",
 );
 const MAY_READ: HeaderValue =
     HeaderValue::from_static("etag, link, location, retry-after, grpc-status, grpc-message, grpc-status-details-bin");
 
 /// Who may be answered.
 #[derive(Debug, Clone, Default)]
-pub struct Guard {
+pub struct Origins {
     /// Hosts that may be asked for; any when empty.
     pub hosts: Vec<String>,
     /// Origins of web pages that may ask, such as `https://console.example.com`.
     pub origins: Vec<String>,
 }
 
-impl Guard {
+impl Origins {
     /// Lets a request in, with the headers that its answer gets.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ fn is_same(origin: &Uri, ours: &Authority) -> bool {
 mod tests {
     use super::*;
 
-    fn ask(guard: &Guard, host: &str, origin: Option<&str>) -> Result<HeaderMap, u16> {
+    fn ask(guard: &Origins, host: &str, origin: Option<&str>) -> Result<HeaderMap, u16> {
         let mut request = Request::post("/api/v1/workflows").header("host", host);
         if let Some(origin) = origin {
             request = request.header("origin", origin);
@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn only_the_hosts_that_are_named_are_answered_for() {
-        let guard = Guard {
+        let guard = Origins {
             hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
-            ..Guard::default()
+            ..Origins::default()
         };
         for host in [
             "localhost",
@@ -168,14 +168,14 @@ mod tests {
         let refused = guard.admit(&twice.expect("request")).expect_err("one of them is a lie");
         assert_eq!(refused.status.as_u16(), 403);
         assert_eq!(guard.admit(&Request::new(())).expect_err("none").status.as_u16(), 400);
-        assert!(ask(&Guard::default(), "anything", None).is_ok());
+        assert!(ask(&Origins::default(), "anything", None).is_ok());
     }
 
     #[test]
     fn pages_of_other_origins_are_refused_unless_they_are_named() {
-        let guard = Guard {
+        let guard = Origins {
             origins: vec!["https://console.example".to_owned()],
-            ..Guard::default()
+            ..Origins::default()
         };
         for (origin, fits) in [
             ("http://api.example:7070", true),
