@@ -96,7 +96,7 @@ impl ApiError {
             R::ExecutionClosed | R::WorkerUnknown | R::FeedIncomplete | R::RoleInUse | R::LastAdministrator => {
                 Code::FailedPrecondition
             }
-            R::Overloaded | R::TooManyReaders | R::TooMany => Code::ResourceExhausted,
+            R::Overloaded | R::TooManyReaders | R::TooMany | R::RateLimited => Code::ResourceExhausted,
             R::FeedEntriesLost | R::FeedPositionAhead => Code::OutOfRange,
             R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted | R::AccessUnavailable => {
                 Code::Unavailable

@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::Caller;
 use crate::authorize::{authorize, is_public};
 use crate::credential::{invalid, shown};
+use crate::rates::Rates;
 use crate::service_key::{PREFIX, ServiceKey};
 use crate::verify::{Known, Verify};
 
@@ -40,6 +41,7 @@ enum Mode {
         key: Option<ServiceKey>,
         known: Arc<Known>,
         clock: Clock,
+        rates: Rates,
     },
 }
 
@@ -56,11 +58,17 @@ impl Guard {
         Self(Arc::new(Mode::Open(Caller::local())))
     }
 
-    /// Lets in who shows a credential that `verify` knows, and processes that have the service key.
+    /// Lets in who shows a credential that `verify` knows, and processes that have the service key, as often as `rates`
+    /// say.
     #[must_use]
-    pub fn checked(key: Option<ServiceKey>, verify: Arc<dyn Verify>, clock: Clock) -> Self {
+    pub fn checked(key: Option<ServiceKey>, verify: Arc<dyn Verify>, rates: Rates, clock: Clock) -> Self {
         let known = Arc::new(Known::new(verify));
-        Self(Arc::new(Mode::Checked { key, known, clock }))
+        Self(Arc::new(Mode::Checked {
+            key,
+            known,
+            clock,
+            rates,
+        }))
     }
 
     /// Whether it lets everybody in.
@@ -70,39 +78,46 @@ impl Guard {
     }
 
     async fn look(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, ApiError> {
-        let (key, known, clock) = match &*self.0 {
+        let (key, known, clock, rates) = match &*self.0 {
             Mode::Open(local) => {
                 call.extensions.insert(local.clone());
                 return Ok(None);
             }
-            Mode::Checked { key, known, clock } => (key, known, clock),
+            Mode::Checked {
+                key,
+                known,
+                clock,
+                rates,
+            } => (key, known, clock, rates),
         };
         if is_public(method) {
             call.extensions.remove::<Caller>();
             return Ok(None);
         }
         let critical = method.load_class == LoadClass::Critical;
-        let (caller, credential) = match call.extensions.get::<Caller>() {
-            // Only code of this process can have put it there: it has been asked already.
-            Some(caller) => (caller.clone(), None),
-            None => {
-                let credential = shown(&call.headers)?.ok_or_else(none)?;
-                if credential.starts_with(PREFIX) {
-                    (of_service(key.as_ref(), credential, clock)?, None)
-                } else {
-                    (known.who(credential, critical).await?, Some(credential.to_owned()))
-                }
-            }
+        let credential = shown(&call.headers)?;
+        let asked = call.extensions.get::<Caller>().cloned();
+        let is_new = asked.is_none();
+        let caller = match (asked, credential) {
+            // Only code of this process can have put it there: it has been let in already, and counted.
+            (Some(caller), _) => caller,
+            (None, None) => return Err(none()),
+            (None, Some(token)) if token.starts_with(PREFIX) => of_service(key.as_ref(), token, clock)?,
+            (None, Some(credential)) => known.who(credential, critical).await?,
         };
         let named = named(call)?;
         let namespace = authorize(method, &caller, named.as_ref())?;
+        if is_new {
+            rates.check(method, &caller, &namespace)?;
+        }
         if named.is_none() && namespace != namespace::DEFAULT {
             let header = HeaderValue::from_str(&namespace).map_err(|_| invalid("its namespace is none".to_owned()))?;
             call.headers.insert(METADATA, header);
         }
-        let ended = credential.filter(|_| !method.unary).map(|credential| {
+        let lasting = |token: &&str| !method.unary && !token.starts_with(PREFIX);
+        let ended = shown(&call.headers)?.filter(lasting).map(|credential| {
             let (known, namespace) = (Arc::clone(known), namespace.parse().ok());
-            let ended: Ended = Box::pin(ended(known, method, credential, namespace));
+            let ended: Ended = Box::pin(ended(known, method, credential.to_owned(), namespace));
             ended
         });
         drop(namespace);
@@ -120,6 +135,7 @@ impl Gate for Guard {
             Err(ErrorReason::CredentialInvalid) => "credential_invalid",
             Err(ErrorReason::PermissionMissing) => "permission_missing",
             Err(ErrorReason::AccessUnavailable) => "access_unavailable",
+            Err(ErrorReason::RateLimited) => "rate_limited",
             Err(_) => "malformed",
         };
         metrics::counter!(CALLS, "outcome" => outcome).increment(1);

@@ -1,6 +1,6 @@
 //! The door of every service. A credential is what a call shows as `authorization: Bearer …`; [`Guard`] finds out whose it
 //! is ([`verify`]), whether they may do what the method's contract asks for ([`authorize`]), and lets the call in with its
-//! [`Caller`] or not. What a process shows when it calls others is in [`outgoing`]; the tokens by which processes of one
+//! [`Caller`] or not, as often as it may ([`rates`]). What a process shows when it calls others is in [`outgoing`]; the tokens by which processes of one
 //! NEXUS know each other are in [`service_key`].
 
 pub mod authorize;
@@ -8,6 +8,7 @@ pub mod caller;
 mod credential;
 pub mod guard;
 pub mod outgoing;
+pub mod rates;
 pub mod service_key;
 pub mod verify;
 

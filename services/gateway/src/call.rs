@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName};
 use nexus_api::namespace;
+use nexus_auth::Caller;
 use nexus_mesh::Transport;
 use nexus_mesh::trace::TRACEPARENT;
 use prost::Message as _;
@@ -65,6 +66,8 @@ pub struct Call {
     pub path: String,
     /// What the caller said beside the message.
     pub metadata: MetadataMap,
+    /// Who they are, for doors of the same process, which need not ask again.
+    pub caller: Option<Caller>,
 }
 
 impl Call {
@@ -75,6 +78,9 @@ impl Call {
             .map_err(|_| Status::internal("the method has no path"))?;
         let mut request = Request::new(Bytes::from(message.encode_to_vec()));
         *request.metadata_mut() = self.metadata.clone();
+        if let Some(caller) = &self.caller {
+            request.extensions_mut().insert(caller.clone());
+        }
         Ok((request, path))
     }
 

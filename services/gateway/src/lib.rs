@@ -9,6 +9,7 @@ pub mod accept;
 mod body;
 pub mod call;
 pub mod catalog;
+mod compress;
 pub mod forward;
 pub mod json;
 mod limits;

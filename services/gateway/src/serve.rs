@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use nexus_api::ErrorReason;
 use nexus_api::method::{LoadClass, method};
+use nexus_auth::Caller;
 use nexus_mesh::Transport;
 use nexus_mesh::front::Http;
 use nexus_mesh::gate::Gate as _;
@@ -27,7 +28,7 @@ use crate::origins::Origins;
 use crate::problem::Problem;
 use crate::request::{Asked, assemble};
 use crate::template::Bindings;
-use crate::{accept, limits, openapi, pages, respond, stream, wait};
+use crate::{accept, compress, limits, openapi, pages, respond, stream, wait};
 
 const SECONDS: &str = "nexus_http_server_duration_seconds";
 /// What is left of the most that a wait lasts for the call itself.
@@ -126,7 +127,7 @@ impl Gateway {
             async move { Ok::<_, Infallible>(inner.answer(request).await) }.boxed()
         });
         Http {
-            answers: BoxCloneSyncService::new(service),
+            answers: BoxCloneSyncService::new(compress::answers(service)),
             admit: Arc::new(move |request| {
                 let path = request.uri().path();
                 origins
@@ -262,6 +263,7 @@ impl Inner {
             way: way.clone(),
             path: operation.rpc_path.clone(),
             metadata,
+            caller: arrived.parts.extensions.get::<Caller>().cloned(),
         };
         if operation.streams() {
             return self.stream(operation, call, &asked, form, path).await;

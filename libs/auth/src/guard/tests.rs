@@ -44,7 +44,8 @@ impl Verify for One {
 fn guard() -> (Guard, Arc<One>) {
     let one = Arc::new(One::default());
     let key = ServiceKey::read(KEY).expect("a key");
-    (Guard::checked(Some(key), one.clone(), system_clock()), one)
+    let rates = Rates::new(1_000, 0);
+    (Guard::checked(Some(key), one.clone(), rates, system_clock()), one)
 }
 
 fn call(path: &str, headers: &[(&str, &str)]) -> Parts {

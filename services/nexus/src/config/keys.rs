@@ -346,6 +346,18 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .from(1, 1_000_000),
     key(
+        "limits.calls_per_credential",
+        Count,
+        "Calls a second of one credential at each process, twice as many at once after a pause; more are answered RATE_LIMITED with a delay. No limit when 0. What workers would lose by it is not counted.",
+    )
+    .from(0, 1_000_000),
+    key(
+        "limits.calls_per_namespace",
+        Count,
+        "The same for all calls about one namespace.",
+    )
+    .from(0, 1_000_000),
+    key(
         "drain.notice",
         Span,
         "How long a server that ends still accepts, saying NOT_SERVING, so that balancers notice.",

@@ -259,6 +259,8 @@ pub(crate) struct Limits {
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_peer: usize,
     pub(crate) max_in_flight: usize,
+    pub(crate) calls_per_credential: u32,
+    pub(crate) calls_per_namespace: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -327,6 +329,8 @@ impl Default for Config {
                 max_connections: 10_000,
                 max_connections_per_peer: 2_500,
                 max_in_flight: 10_000,
+                calls_per_credential: 1_000,
+                calls_per_namespace: 0,
             },
             drain: Drain {
                 notice: Span::seconds(3),

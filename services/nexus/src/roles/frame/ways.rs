@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nexus_auth::outgoing::{Shown, showing};
+use nexus_auth::rates::Rates;
 use nexus_auth::verify::{AccessService, Verify, VerifyError};
 use nexus_auth::{Caller, Guard, ServiceKey};
 use nexus_mesh::transport::{self, AddressError, ClientOptions};
@@ -146,7 +147,9 @@ impl Ways {
                     }
                     false => Arc::new(Nobody),
                 };
-                Guard::checked(self.key.clone(), verify, system_clock())
+                let limits = &effective.config.limits;
+                let rates = Rates::new(limits.calls_per_credential, limits.calls_per_namespace);
+                Guard::checked(self.key.clone(), verify, rates, system_clock())
             }
         };
         Ok(self.guard.get_or_init(|| guard).clone())
