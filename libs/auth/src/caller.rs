@@ -34,10 +34,23 @@ impl Caller {
         Self::mighty(&format!("service:{role}"), role, IdentityKind::Service)
     }
 
+    /// A worker of this NEXUS, of any namespace and for any queue.
+    #[must_use]
+    pub fn worker() -> Self {
+        let permissions = [Permission::WorkersLease, Permission::SecretsResolve];
+        Self::with("service:worker", "worker", IdentityKind::Service, &permissions)
+    }
+
     fn mighty(subject: &str, display_name: &str, kind: IdentityKind) -> Self {
-        let all = nexus_api::method::METHODS.iter().map(|method| method.permission);
-        let mut permissions: Vec<String> = all.map(|permission| permission.name().to_owned()).collect();
-        permissions.extend(ASKED_FOR_WITHIN.map(|permission| permission.name().to_owned()));
+        let asked_for = nexus_api::method::METHODS.iter().map(|method| method.permission);
+        let all: Vec<_> = asked_for.chain(ASKED_FOR_WITHIN).collect();
+        Self::with(subject, display_name, kind, &all)
+    }
+
+    /// Somebody who may do something in every namespace.
+    fn with(subject: &str, display_name: &str, kind: IdentityKind, permissions: &[Permission]) -> Self {
+        let names = permissions.iter().map(|permission| permission.name().to_owned());
+        let mut permissions: Vec<String> = names.collect();
         permissions.sort_unstable();
         permissions.dedup();
         Self::new(Identity {

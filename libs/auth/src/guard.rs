@@ -17,7 +17,7 @@ use crate::Caller;
 use crate::authorize::{authorize, is_public};
 use crate::credential::{invalid, shown};
 use crate::rates::Rates;
-use crate::service_key::{PREFIX, ServiceKey};
+use crate::service_key::{PREFIX, ServiceKeys};
 use crate::verify::{Known, Verify};
 
 /// How often it is looked whether the caller of a stream may still have it; what was revoked ends within a minute.
@@ -37,12 +37,15 @@ pub struct Guard(Arc<Mode>);
 enum Mode {
     /// Everybody is, as whoever uses this machine.
     Open(Caller),
-    Checked {
-        key: Option<ServiceKey>,
-        known: Arc<Known>,
-        clock: Clock,
-        rates: Rates,
-    },
+    Checked(Box<Checked>),
+}
+
+/// What it takes to find out who calls.
+struct Checked {
+    keys: ServiceKeys,
+    known: Arc<Known>,
+    clock: Clock,
+    rates: Rates,
 }
 
 impl std::fmt::Debug for Guard {
@@ -58,17 +61,17 @@ impl Guard {
         Self(Arc::new(Mode::Open(Caller::local())))
     }
 
-    /// Lets in who shows a credential that `verify` knows, and processes that have the service key, as often as `rates`
+    /// Lets in who shows a credential that `verify` knows, and processes that have one of the keys, as often as `rates`
     /// say.
     #[must_use]
-    pub fn checked(key: Option<ServiceKey>, verify: Arc<dyn Verify>, rates: Rates, clock: Clock) -> Self {
-        let known = Arc::new(Known::new(verify));
-        Self(Arc::new(Mode::Checked {
-            key,
-            known,
+    pub fn checked(keys: ServiceKeys, verify: Arc<dyn Verify>, rates: Rates, clock: Clock) -> Self {
+        let checked = Checked {
+            keys,
+            known: Arc::new(Known::new(verify)),
             clock,
             rates,
-        }))
+        };
+        Self(Arc::new(Mode::Checked(Box::new(checked))))
     }
 
     /// Whether it lets everybody in.
@@ -78,17 +81,17 @@ impl Guard {
     }
 
     async fn look(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, ApiError> {
-        let (key, known, clock, rates) = match &*self.0 {
+        let Checked {
+            keys,
+            known,
+            clock,
+            rates,
+        } = match &*self.0 {
             Mode::Open(local) => {
                 call.extensions.insert(local.clone());
                 return Ok(None);
             }
-            Mode::Checked {
-                key,
-                known,
-                clock,
-                rates,
-            } => (key, known, clock, rates),
+            Mode::Checked(checked) => checked.as_ref(),
         };
         if is_public(method) {
             call.extensions.remove::<Caller>();
@@ -102,7 +105,7 @@ impl Guard {
             // Only code of this process can have put it there: it has been let in already, and counted.
             (Some(caller), _) => caller,
             (None, None) => return Err(none()),
-            (None, Some(token)) if token.starts_with(PREFIX) => of_service(key.as_ref(), token, clock)?,
+            (None, Some(token)) if token.starts_with(PREFIX) => of_service(keys, token, clock)?,
             (None, Some(credential)) => known.who(credential, critical).await?,
         };
         let named = named(call)?;
@@ -161,13 +164,11 @@ fn named(call: &Parts) -> Result<Option<Namespace>, ApiError> {
 }
 
 /// A process of this NEXUS, by its token.
-fn of_service(key: Option<&ServiceKey>, token: &str, clock: &Clock) -> Result<Caller, ApiError> {
+fn of_service(keys: &ServiceKeys, token: &str, clock: &Clock) -> Result<Caller, ApiError> {
     let now = u64::try_from(clock() / 1_000_000).unwrap_or_default();
-    let role = key.and_then(|key| key.verify(token, now)).map(|(role, _)| role);
-    let role = role.ok_or_else(|| {
-        invalid("the token of a service is not made with this NEXUS's auth.service_key, or has ended".to_owned())
-    })?;
-    Ok(Caller::service(role))
+    let unknown = "the token of a service is not made with auth.service_key, or a worker's with auth.worker_key, as they \
+                   are set here, or it has ended";
+    keys.verify(token, now).ok_or_else(|| invalid(unknown.to_owned()))
 }
 
 fn none() -> ApiError {

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::Caller;
+
 /// What such a token begins with.
 pub const PREFIX: &str = "nxm_";
 /// Characters of a key at least.
@@ -20,6 +22,31 @@ const CONTEXT: &str = "nexus service token 1";
 #[derive(Clone)]
 pub struct ServiceKey {
     keys: Vec<Hmac<Sha256>>,
+}
+
+/// What the processes of one NEXUS verify each other with. Workers have a key of their own: whoever breaks out of a task
+/// into its worker can then be a worker and nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceKeys {
+    /// Of every process but workers.
+    pub service: Option<ServiceKey>,
+    /// Of workers.
+    pub worker: Option<ServiceKey>,
+}
+
+/// The role of workers.
+const WORKER: &str = "worker";
+
+impl ServiceKeys {
+    /// Who made a token.
+    #[must_use]
+    pub fn verify(&self, token: &str, now: u64) -> Option<Caller> {
+        let by = |key: &Option<ServiceKey>| key.as_ref()?.verify(token, now).map(|(role, _)| role.to_owned());
+        if let Some(role) = by(&self.service) {
+            return Some(Caller::service(&role));
+        }
+        by(&self.worker).filter(|role| role == WORKER).map(|_| Caller::worker())
+    }
 }
 
 /// A key that cannot be used.
@@ -94,6 +121,8 @@ fn said(key: &Hmac<Sha256>, role: &str, until: u64) -> Hmac<Sha256> {
 
 #[cfg(test)]
 mod tests {
+    use nexus_api::method::Permission;
+
     use super::*;
 
     const OLD: &str = "0123456789abcdef0123456789abcdef";
@@ -128,6 +157,23 @@ mod tests {
         let both = ServiceKey::read(&both).expect("keys");
         assert!(both.verify(&old.sign("worker", 5), 5).is_some());
         assert!(old.verify(&both.sign("worker", 5), 5).is_none(), "the first signs");
+    }
+
+    #[test]
+    fn a_worker_s_key_makes_a_worker_and_nothing_else() {
+        let (service, worker) = (ServiceKey::read(OLD).ok(), ServiceKey::read(NEW).ok());
+        let keys = ServiceKeys { service, worker };
+        let made = |key: &str, role| {
+            let token = ServiceKey::read(key).expect("a key").sign(role, 5);
+            keys.verify(&token, 5)
+        };
+        assert!(made(NEW, "execution").is_none());
+        let worker = made(NEW, "worker").expect("a worker");
+        assert!(worker.may_everywhere(Permission::WorkersLease) && worker.may_everywhere(Permission::SecretsResolve));
+        assert!(
+            !worker.may_everywhere(Permission::ReplicasSpeak) && !worker.may_everywhere(Permission::ExecutionsRead)
+        );
+        assert!(made(OLD, "execution").is_some_and(|caller| caller.may_everywhere(Permission::ReplicasSpeak)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) use error::ConfigError;
 use layers::Sources;
 pub(crate) use layers::{Effective, missing};
 pub(crate) use show::toml;
-pub(crate) use types::{Config, LogFormat, RoleName};
+pub(crate) use types::{Config, LogFormat, RoleName, Secret};
 pub(crate) use values::bounded_span;
 
 /// Flags that say where the configuration comes from, for every command that reads it.

@@ -9,6 +9,7 @@ use tonic::Code;
 use tower::ServiceExt;
 
 use super::*;
+use crate::ServiceKey;
 use crate::verify::VerifyError;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -43,9 +44,12 @@ impl Verify for One {
 
 fn guard() -> (Guard, Arc<One>) {
     let one = Arc::new(One::default());
-    let key = ServiceKey::read(KEY).expect("a key");
+    let keys = ServiceKeys {
+        service: ServiceKey::read(KEY).ok(),
+        worker: None,
+    };
     let rates = Rates::new(1_000, 0);
-    (Guard::checked(Some(key), one.clone(), rates, system_clock()), one)
+    (Guard::checked(keys, one.clone(), rates, system_clock()), one)
 }
 
 fn call(path: &str, headers: &[(&str, &str)]) -> Parts {

@@ -168,9 +168,14 @@ pub(crate) const KEYS: &[Key] = &[
         "By which the processes of one NEXUS know each other, the same at all of them; at least 32 characters. Several with commas: the first is shown, all are accepted.",
     ),
     key(
+        "auth.worker_key",
+        Secret,
+        "The same for workers, which then do without `auth.service_key`: it makes a worker and nothing else. Set at workers and at those whom they call.",
+    ),
+    key(
         "auth.api_key",
         Secret,
-        "The API key that a worker shows to the execution service in the place of `auth.service_key`.",
+        "The API key that a worker shows in the place of those, when it is not run by whoever runs the mesh.",
     ),
     key(
         "access.address",

@@ -155,6 +155,7 @@ impl Redis {
 pub(crate) struct Auth {
     pub(crate) mode: AuthMode,
     pub(crate) service_key: Option<Secret>,
+    pub(crate) worker_key: Option<Secret>,
     pub(crate) api_key: Option<Secret>,
 }
 
@@ -299,6 +300,7 @@ impl Default for Config {
             auth: Auth {
                 mode: AuthMode::Auto,
                 service_key: None,
+                worker_key: None,
                 api_key: None,
             },
             access: Service { address: None },

@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use nexus_auth::outgoing::{Shown, showing};
 use nexus_auth::rates::Rates;
+use nexus_auth::service_key::{ServiceKey, ServiceKeys};
 use nexus_auth::verify::{AccessService, Verify, VerifyError};
-use nexus_auth::{Caller, Guard, ServiceKey};
+use nexus_auth::{Caller, Guard};
 use nexus_mesh::transport::{self, AddressError, ClientOptions};
 use nexus_mesh::{Transport, system_clock};
 use tonic::service::Routes;
 
 use super::super::StartError;
-use crate::config::{Config, Effective};
+use crate::config::{Config, Effective, Secret};
+
+/// The role that has a key of its own.
+const WORKER: &str = "worker";
 
 /// Services that a role of the same process may offer to the others without a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,7 @@ type Connect = fn(&str, &ClientOptions) -> Result<Transport, AddressError>;
 /// How services are reached from this process, and who is let in to its own.
 pub(super) struct Ways {
     client: ClientOptions,
-    key: Option<ServiceKey>,
+    keys: ServiceKeys,
     /// What the worker shows in the place of a service's token.
     api_key: Option<Shown>,
     /// Whether credentials are asked for.
@@ -53,17 +57,22 @@ impl Ways {
     pub(super) fn new(effective: &Effective, listen: SocketAddr, client: ClientOptions) -> Result<Self, StartError> {
         let auth = &effective.config.auth;
         let wrong = |key, problem: String| StartError::Config(effective.wrong(key, problem));
-        let key = auth.service_key.as_ref().map(|key| ServiceKey::read(key.expose()));
-        let key = key
-            .transpose()
-            .map_err(|error| wrong("auth.service_key", format!("cannot be used: {error}")))?;
+        let read = |name, key: &Option<_>| {
+            let key = key.as_ref().map(|key: &Secret| ServiceKey::read(key.expose()));
+            key.transpose()
+                .map_err(|error| wrong(name, format!("cannot be used: {error}")))
+        };
+        let keys = ServiceKeys {
+            service: read("auth.service_key", &auth.service_key)?,
+            worker: read("auth.worker_key", &auth.worker_key)?,
+        };
         let api_key = auth.api_key.as_ref().map(|key| {
             let unusable = || wrong("auth.api_key", "is not ASCII text".to_owned());
             Shown::key(key.expose()).ok_or_else(unusable)
         });
         Ok(Self {
             client,
-            key,
+            keys,
             api_key: api_key.transpose()?,
             guarded: auth.is_required(listen),
             local: Mutex::default(),
@@ -88,10 +97,12 @@ impl Ways {
 
     /// What a role shows to others.
     fn shown(&self, role: &'static str) -> Shown {
-        Shown::Service {
-            role,
-            key: self.key.clone(),
-        }
+        let own = match role {
+            WORKER => self.keys.worker.clone(),
+            _ => None,
+        };
+        let key = own.or_else(|| self.keys.service.clone());
+        Shown::Service { role, key }
     }
 
     pub(super) fn own(
@@ -106,7 +117,7 @@ impl Ways {
         }
         let way = self.connect(effective, service, connect)?;
         // A worker may be run by others than the mesh, who have been given a key.
-        let key = self.api_key.clone().filter(|_| role == "worker");
+        let key = self.api_key.clone().filter(|_| role == WORKER);
         Ok(showing(way, key.unwrap_or_else(|| self.shown(role))))
     }
 
@@ -149,7 +160,7 @@ impl Ways {
                 };
                 let limits = &effective.config.limits;
                 let rates = Rates::new(limits.calls_per_credential, limits.calls_per_namespace);
-                Guard::checked(self.key.clone(), verify, rates, system_clock())
+                Guard::checked(self.keys.clone(), verify, rates, system_clock())
             }
         };
         Ok(self.guard.get_or_init(|| guard).clone())
