@@ -13,11 +13,12 @@ use nexus_mesh::Transport;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
-use super::args::{EventsArgs, Global, Readers};
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause, transport};
+use super::args::{EventsArgs, Readers};
+use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{self, Output, more};
+use super::target::Target;
 use super::{table, time, watch};
 
 /// After so much silence the server forgets a reader that was ended without a word.
@@ -29,14 +30,14 @@ const MAX_ANSWER: usize = 64 << 20;
 
 type Client = FeedServiceClient<Transport>;
 
-fn client(global: &Global) -> Result<Client, CliError> {
-    Ok(FeedServiceClient::new(transport(&global.address)?).max_decoding_message_size(MAX_ANSWER))
+fn client(target: &Target) -> Result<Client, CliError> {
+    Ok(FeedServiceClient::new(target.way()?).max_decoding_message_size(MAX_ANSWER))
 }
 
 /// Shows what is committed from now on, until Ctrl-C or the end of the time.
-pub(super) async fn run(args: &EventsArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
-    let mut feed = client(global)?;
+pub(super) async fn run(args: &EventsArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
+    let mut feed = client(target)?;
     let reader = format!("cli-{}", uuid::Uuid::new_v4().simple());
     let request = RegisterReaderRequest {
         reader: reader.clone(),
@@ -46,7 +47,7 @@ pub(super) async fn run(args: &EventsArgs, global: &Global, output: &Output) -> 
     let registered = feed.register_reader(request).await;
     let registered = registered.map_err(|status| clients.error(status))?.into_inner();
     let shown = Shown {
-        namespace: global.namespace()?,
+        namespace: target.namespace().clone(),
         output,
     };
     let mut after = registered.reader.unwrap_or_default().acknowledged;
@@ -144,9 +145,9 @@ impl Shown<'_> {
 }
 
 /// Shows or forgets readers of the feed.
-pub(super) async fn readers(command: Readers, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
-    let mut feed = client(global)?;
+pub(super) async fn readers(command: Readers, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
+    let mut feed = client(target)?;
     match command {
         Readers::List { page } => {
             let request = ListReadersRequest {
