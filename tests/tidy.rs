@@ -103,7 +103,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The client: it transcodes by itself what the gateway would, and checks files without a server.
     (
         "nexus-cli",
-        &["nexus-api", "nexus-gateway", "nexus-mesh", "nexus-spec", "nexus-telemetry"],
+        &[
+            "nexus-api",
+            "nexus-gateway",
+            "nexus-mesh",
+            "nexus-spec",
+            "nexus-telemetry",
+        ],
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod context;
+mod events;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use secrecy::SecretString;
 
 pub use access::{CreateKey, CreateUser, Keys, LoginArgs, Roles, Sessions, UpdateUser, Users};
 pub use context::{ContextValue, Contexts, SetContext};
+pub use events::{EventsArgs, Readers};
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
@@ -76,7 +78,7 @@ pub enum Command {
     Logs(LogsArgs),
     /// Make any call of REST (docs/rest.md), without a gateway
     Api(ApiArgs),
-    /// Show what happens, as it is committed, from now on
+    /// Show what happens, as it is committed
     Events(EventsArgs),
     /// Look at who reads the feed of events, and forget those that do not come any more
     #[command(subcommand, visible_alias = "reader")]
@@ -337,27 +339,6 @@ pub struct ApiArgs {
     /// Show the status and the headers on stderr
     #[arg(short, long)]
     pub(super) include: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// Stop after this time, such as 90s or 10m; at Ctrl-C when not said
-    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
-    pub(super) timeout: Option<Duration>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Readers {
-    /// List readers and how far they are behind
-    List {
-        #[command(flatten)]
-        page: Page,
-    },
-    /// Forget a reader; nothing is kept for it any more
-    Delete {
-        /// Its name
-        reader: String,
-    },
 }
 
 #[derive(Debug, Args)]

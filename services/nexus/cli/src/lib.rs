@@ -60,7 +60,7 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
         Command::Logs(args) => logs::run(&args, &target, output).await,
         Command::Api(args) => api::run(&args, &target, output).await,
         Command::Events(args) => events::run(&args, &target, output).await,
-        Command::Readers(command) => events::readers(command, &target, output).await,
+        Command::Readers(command) => events::readers::run(command, &target, output).await,
         Command::Import(args) => import::run(&args, &target, output).await,
         Command::Logout => access::logout(&target, output).await,
         Command::Whoami => access::whoami(&target, output).await,
