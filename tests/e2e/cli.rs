@@ -10,6 +10,7 @@ fn nexus(dev: &Dev, args: &[&str]) -> Output {
     Command::new(binary())
         .args(args)
         .env("NEXUS_ADDRESS", dev.address())
+        .env("XDG_CONFIG_HOME", dev.folder())
         .env("NO_COLOR", "1")
         .current_dir(dev.folder())
         .stdin(Stdio::null())

@@ -8,6 +8,7 @@ mod crash;
 mod data;
 mod definitions;
 mod dev;
+mod events;
 mod executions;
 mod feed;
 mod frozen;

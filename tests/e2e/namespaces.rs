@@ -225,6 +225,7 @@ fn nexus(dev: &Dev, namespace: &str, args: &[&str]) -> Output {
     Command::new(binary())
         .args(args)
         .env("NEXUS_ADDRESS", dev.address())
+        .env("XDG_CONFIG_HOME", dev.folder())
         .env("NEXUS_NAMESPACE", namespace)
         .current_dir(dev.folder())
         .output()

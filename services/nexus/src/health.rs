@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use nexus_cli::{CliError, Exit, Global, Output};
+use nexus_cli::{CliError, Exit, Global, Output, Target};
 use nexus_mesh::Transport;
 use nexus_mesh::tls::ClientTls;
 use nexus_mesh::transport::{self, ClientOptions};
@@ -52,7 +52,8 @@ pub(crate) async fn run(args: &HealthArgs, global: &Global, output: &Output) -> 
 /// The way to the server that is asked for, and its address.
 fn way(args: &HealthArgs, global: &Global) -> Result<(String, Transport), CliError> {
     if !args.local {
-        return Ok((global.address.clone(), nexus_cli::transport(&global.address)?));
+        let target = Target::open(global)?;
+        return Ok((target.address().to_owned(), target.anonymous()?));
     }
     let usage = |error: &dyn std::fmt::Display| CliError::Usage(error.to_string());
     let config = args.config.load().map_err(|error| usage(&error))?.config;

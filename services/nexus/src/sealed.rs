@@ -28,6 +28,8 @@ use crate::config::keys::is_secret;
 const DESCRIPTOR: &str = "SEALED_BY_NEXUS";
 /// What secrets of tasks and addresses of their databases are called.
 const PREFIXES: &[&str] = &["NEXUS_SECRET_", "NEXUS_CONNECTION_"];
+/// The key of whoever types commands.
+const KEY: &str = "NEXUS_API_KEY";
 
 /// What was taken out.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,7 +78,9 @@ pub(crate) fn enter() -> io::Result<()> {
 /// Whether a variable holds a secret.
 fn is_sealed(name: &str) -> bool {
     let of_a_key = |rest: &str| is_secret(&rest.replace("__", ".").to_ascii_lowercase());
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || name.strip_prefix("NEXUS_").is_some_and(of_a_key)
+    name == KEY
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.strip_prefix("NEXUS_").is_some_and(of_a_key)
 }
 
 /// Parts the arguments from those of `--set` that hold a secret.
@@ -163,6 +167,7 @@ mod tests {
         for name in [
             "NEXUS_SECRET_X",
             "NEXUS_CONNECTION_DB",
+            "NEXUS_API_KEY",
             "NEXUS_DATABASE__URL",
             "NEXUS_REDIS__URL",
         ] {

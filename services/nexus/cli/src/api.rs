@@ -9,16 +9,17 @@ use nexus_mesh::health::Readiness;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use super::args::{ApiArgs, Global};
-use super::client::ways;
+use super::args::ApiArgs;
 use super::error::CliError;
 use super::exit::Exit;
 use super::files;
 use super::output::Output;
+use super::target::Target;
 
-pub(super) async fn run(args: &ApiArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let (definitions, executions) = ways(global)?;
+pub(super) async fn run(args: &ApiArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let (definitions, executions) = target.ways()?;
     let ways = vec![
+        ("nexus.access.", executions.clone()),
         ("nexus.definitions.", definitions),
         ("nexus.execution.", executions.clone()),
         ("nexus.worker.", executions),
@@ -29,7 +30,12 @@ pub(super) async fn run(args: &ApiArgs, global: &Global, output: &Output) -> Res
         Ok(answer) => answer,
         Err(never) => match never {},
     };
-    show(args, answer, output).await
+    let unknown = answer.status() == StatusCode::UNAUTHORIZED;
+    let shown = show(args, answer, output).await;
+    if unknown {
+        eprintln!("hint: {}", target.advice());
+    }
+    shown
 }
 
 /// The request that was typed.
@@ -105,6 +111,7 @@ async fn show(args: &ApiArgs, answer: Response<Body>, output: &Output) -> Result
 fn exit(status: StatusCode, problem: &str) -> Exit {
     let problem: serde_json::Value = serde_json::from_str(problem).unwrap_or_default();
     match (status, problem["reason"].as_str()) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Exit::Denied,
         (StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, _) => Exit::Unavailable,
         (_, Some("INVALID_WORKFLOW" | "INVALID_PARAMS")) => Exit::Invalid,
         _ => Exit::Error,

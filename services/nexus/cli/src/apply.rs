@@ -4,16 +4,17 @@ use nexus_api::common::v1::{Diagnostic, Severity};
 use nexus_api::definitions::v1::{ApplyOutcome, ApplyWorkflowRequest, ApplyWorkflowResponse};
 use serde_json::json;
 
-use super::args::{ApplyArgs, Global};
+use super::args::ApplyArgs;
 use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
 use super::files::{self, Source};
 use super::output::{self, Output};
+use super::target::Target;
 use super::validate::{Finding, line};
 
-pub(super) async fn run(args: &ApplyArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
+pub(super) async fn run(args: &ApplyArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
     let sources = files::read_all(&args.files)?;
     let (mut applied, mut broken) = (Vec::new(), 0);
     for source in &sources {

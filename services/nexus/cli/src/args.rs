@@ -1,34 +1,51 @@
 //! What can be typed.
 
+mod access;
+mod context;
+mod events;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use nexus_api::Namespace;
+use secrecy::SecretString;
+
+pub use access::{CreateKey, CreateUser, Keys, LoginArgs, Roles, Sessions, UpdateUser, Users};
+pub use context::{ContextValue, Contexts, SetContext};
+pub use events::{EventsArgs, Readers};
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Address of the server; of a mesh without a common one, that of its execution service. A host with several
-    /// addresses, or several URLs with commas, are balanced over
-    #[arg(
-        long,
-        global = true,
-        env = "NEXUS_ADDRESS",
-        default_value = "http://127.0.0.1:7070",
-        value_name = "URL"
-    )]
-    pub address: String,
-    /// Address of the definitions service, where it is another one
-    #[arg(long, global = true, env = "NEXUS_DEFINITIONS_ADDRESS", value_name = "URL")]
+    /// Address of the server, else NEXUS_ADDRESS, else the context's, else http://127.0.0.1:7070; of a mesh without a
+    /// common one, that of its execution service. A host with several addresses, or several URLs with commas, are
+    /// balanced over
+    #[arg(long, visible_alias = "server", global = true, value_name = "URL")]
+    pub(super) address: Option<String>,
+    /// Address of the definitions service, where it is another one; else NEXUS_DEFINITIONS_ADDRESS, else the context's
+    #[arg(long, global = true, value_name = "URL")]
     pub(super) definitions_address: Option<String>,
-    /// The namespace that the command is about; NEXUS_NAMESPACE says it for all commands, `default` holds without both.
-    /// `nexus dev` takes several: its folder is of the first, and its worker serves all
+    /// The namespace that the command is about, else NEXUS_NAMESPACE, else the context's, else `default`. `nexus dev` takes
+    /// several: its folder is of the first, and its worker serves all
     #[arg(long = "namespace", global = true, value_name = "NAME")]
     pub(super) namespaces: Vec<Namespace>,
+    /// The context whose server, namespace and credential hold where nothing else is said; else NEXUS_CONTEXT, else the one
+    /// of `nexus context use`
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// An API key; NEXUS_API_KEY does not show it to whoever lists processes
+    #[arg(long = "key", global = true, value_name = "KEY", value_parser = secret)]
+    pub(super) api_key: Option<SecretString>,
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
+}
+
+/// Takes what was typed without ever showing it.
+#[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
+fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(SecretString::from(text.to_owned()))
 }
 
 /// Form of the data on stdout.
@@ -61,13 +78,34 @@ pub enum Command {
     Logs(LogsArgs),
     /// Make any call of REST (docs/rest.md), without a gateway
     Api(ApiArgs),
-    /// Show what happens, as it is committed, from now on
+    /// Show what happens, as it is committed
     Events(EventsArgs),
     /// Look at who reads the feed of events, and forget those that do not come any more
     #[command(subcommand, visible_alias = "reader")]
     Readers(Readers),
     /// Turn a workflow of the earlier Python system into a workflow file
     Import(ImportArgs),
+    /// Name the systems that commands can be about
+    #[command(subcommand, visible_alias = "contexts")]
+    Context(Contexts),
+    /// Log in; what is left of it is a session, which the context keeps
+    Login(LoginArgs),
+    /// End the session, and forget it
+    Logout,
+    /// Show who you are to the server, and what you may do
+    Whoami,
+    /// Create, show and revoke API keys
+    #[command(subcommand, visible_alias = "key")]
+    Keys(Keys),
+    /// Create, show and change users
+    #[command(subcommand, visible_alias = "user")]
+    Users(Users),
+    /// Create, show and change roles
+    #[command(subcommand, visible_alias = "role")]
+    Roles(Roles),
+    /// Show and end sessions
+    #[command(subcommand, visible_alias = "session")]
+    Sessions(Sessions),
 }
 
 #[derive(Debug, Args)]
@@ -301,27 +339,6 @@ pub struct ApiArgs {
     /// Show the status and the headers on stderr
     #[arg(short, long)]
     pub(super) include: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// Stop after this time, such as 90s or 10m; at Ctrl-C when not said
-    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
-    pub(super) timeout: Option<Duration>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Readers {
-    /// List readers and how far they are behind
-    List {
-        #[command(flatten)]
-        page: Page,
-    },
-    /// Forget a reader; nothing is kept for it any more
-    Delete {
-        /// Its name
-        reader: String,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use nexus_api::ErrorReason;
 use nexus_api::error::reason_of;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::exit::Exit;
 
@@ -13,6 +13,15 @@ pub enum CliError {
     /// The server said no.
     #[error("{}", .0.message())]
     Server(Box<Status>),
+    /// The server does not take the caller for anybody.
+    #[error("{}", status.message())]
+    Unauthenticated { status: Box<Status>, advice: String },
+    /// Somebody else than the server does not agree.
+    #[error("{0}")]
+    Denied(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// The server cannot be reached.
     #[error("the server at {address} cannot be reached: {problem}")]
     Unreachable { address: String, problem: String },
@@ -48,6 +57,8 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Server(status) => of_status(status),
+            Self::Unauthenticated { .. } | Self::Denied(_) => Exit::Denied,
+            Self::Interrupted => Exit::Interrupted,
             Self::Unreachable { .. } => Exit::Unavailable,
             Self::Invalid(_) => Exit::Invalid,
             Self::StillRunning(_) => Exit::StillRunning,
@@ -74,6 +85,7 @@ impl CliError {
                     lines.push(format!("hint: {hint}"));
                 }
             }
+            Self::Unauthenticated { advice, .. } => lines.push(format!("hint: {advice}")),
             Self::Unreachable { .. } => {
                 lines.push("hint: start one with `nexus dev`, or name another with --address or NEXUS_ADDRESS".into());
             }
@@ -86,21 +98,51 @@ impl CliError {
 fn of_status(status: &Status) -> Exit {
     match (reason_of(status), status.code()) {
         (Some(ErrorReason::InvalidWorkflow | ErrorReason::InvalidParams), _) => Exit::Invalid,
+        (_, Code::Unauthenticated | Code::PermissionDenied) => Exit::Denied,
         (_, Code::Unavailable | Code::DeadlineExceeded) => Exit::Unavailable,
         _ => Exit::Error,
     }
 }
 
 /// What to do about an error of the server, where its message does not say so.
-fn hint(status: &Status) -> Option<&'static str> {
-    match (reason_of(status)?, status.message()) {
-        (ErrorReason::ExecutionNotFound, _) => Some("`nexus executions list` shows those that are there"),
-        (ErrorReason::Overloaded | ErrorReason::StorageUnavailable | ErrorReason::ShuttingDown, _) => {
-            Some("the call may be repeated in a moment")
+fn hint(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    let fixed = match reason_of(status)? {
+        ErrorReason::ExecutionNotFound => "`nexus executions list` shows those that are there",
+        ErrorReason::Overloaded | ErrorReason::StorageUnavailable | ErrorReason::ShuttingDown => {
+            "the call may be repeated in a moment"
         }
-        (ErrorReason::RequestIdReused, _) => Some("choose another --request-id for another start"),
-        _ => None,
-    }
+        ErrorReason::RequestIdReused => "choose another --request-id for another start",
+        ErrorReason::CredentialInvalid => "log in with `nexus login`, or give an API key with NEXUS_API_KEY",
+        ErrorReason::AccessUnavailable => "who calls cannot be found out at present; try again in a moment",
+        ErrorReason::PermissionMissing => return Some(missing(&details)),
+        ErrorReason::LoginRefused => {
+            let delay = details.retry_info()?.retry_delay?;
+            return Some(format!("the next try is possible in {} s", delay.as_secs().max(1)));
+        }
+        _ => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+/// Which permission is missing, and how one comes by it.
+fn missing(details: &ErrorDetails) -> String {
+    let about = details.error_info();
+    let told = |key: &str| {
+        about
+            .and_then(|about| about.metadata.get(key))
+            .filter(|value| !value.is_empty())
+    };
+    let place = match told("namespace").map(String::as_str) {
+        Some("*") => " in every namespace".to_owned(),
+        Some(namespace) => format!(" in the namespace {namespace}"),
+        None => String::new(),
+    };
+    let what = match told("permission") {
+        Some(permission) => format!("it takes the permission {permission}{place}"),
+        None => "a permission is missing".to_owned(),
+    };
+    format!("{what}; `nexus whoami` shows what you may do, and who has access.write can give you a role that has it")
 }
 
 #[cfg(test)]
@@ -124,6 +166,17 @@ mod tests {
         );
         assert_eq!(CliError::from(Status::unavailable("x")).exit(), Exit::Unavailable);
         assert_eq!(CliError::from(Status::not_found("x")).exit(), Exit::Error);
+        let denied = ApiError::new(ErrorReason::PermissionMissing, "not allowed").with("permission", "workflows.write");
+        let denied = CliError::from(Status::from(denied.with("namespace", "team-a")));
+        assert_eq!(denied.exit(), Exit::Denied);
+        let said = denied.report();
+        assert!(
+            said.contains("workflows.write in the namespace team-a") && said.contains("nexus whoami"),
+            "{said}"
+        );
+        let refused = ApiError::new(ErrorReason::LoginRefused, "no").retry_after(std::time::Duration::from_secs(60));
+        let refused = CliError::from(Status::from(refused));
+        assert!(refused.report().contains("in 60 s"), "{}", refused.report());
         let away = CliError::Unreachable {
             address: "http://h:1".into(),
             problem: "connection refused".into(),

@@ -7,21 +7,22 @@ use nexus_api::execution::v1::{
 };
 use tokio::time::Instant;
 
-use super::args::{Executions, Global, Page};
+use super::args::{Executions, Page};
 use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
 use super::execution::{PAGE, fetch, still_running};
 use super::exit::Exit;
 use super::filter::filter;
 use super::output::{self, Output};
+use super::target::Target;
 use super::watch::plain;
 use super::{ids, table, time, watch};
 
 /// One call waits at most this long; the server allows no more than a minute.
 const WAIT_STEP: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(command: Executions, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
+pub(super) async fn run(command: Executions, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
     match command {
         Executions::List {
             workflow,

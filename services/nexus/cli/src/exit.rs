@@ -13,6 +13,8 @@ pub enum Exit {
     Error,
     /// The execution failed or timed out.
     Failed,
+    /// The server does not know who calls, or does not allow it.
+    Denied,
     /// The execution was cancelled.
     Cancelled,
     /// The wait was over before the execution.
@@ -33,6 +35,7 @@ impl Exit {
             Self::Ok => 0,
             Self::Error => 1,
             Self::Failed => 3,
+            Self::Denied => 4,
             Self::Cancelled => 5,
             Self::StillRunning => 6,
             Self::Unavailable => 7,
@@ -70,13 +73,14 @@ mod tests {
             Exit::Ok,
             Exit::Error,
             Exit::Failed,
+            Exit::Denied,
             Exit::Cancelled,
             Exit::StillRunning,
             Exit::Unavailable,
             Exit::Invalid,
             Exit::Interrupted,
         ];
-        assert_eq!(numbers.map(Exit::number), [0, 1, 3, 5, 6, 7, 8, 130]);
+        assert_eq!(numbers.map(Exit::number), [0, 1, 3, 4, 5, 6, 7, 8, 130]);
         assert_eq!(Exit::of_state(State::TimedOut), Exit::Failed);
         assert_eq!(Exit::of_state(State::Cancelling), Exit::StillRunning);
     }

@@ -2,15 +2,16 @@
 
 use nexus_api::definitions::v1::ImportWorkflowRequest;
 
-use super::args::{Global, ImportArgs};
+use super::args::ImportArgs;
 use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
+use super::target::Target;
 use super::{apply, files};
 
-pub(super) async fn run(args: &ImportArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
+pub(super) async fn run(args: &ImportArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
     let source = files::read(&args.file)?;
     let request = ImportWorkflowRequest {
         source: source.text,

@@ -3,10 +3,12 @@
 //!
 //! Data goes to stdout and everything else to stderr, so that every command can stand in a pipe.
 
+mod access;
 mod api;
 mod apply;
 mod args;
 mod client;
+mod context;
 mod error;
 mod events;
 mod execution;
@@ -21,17 +23,19 @@ mod namespace;
 mod output;
 mod params;
 mod run;
+mod settings;
 mod table;
+mod target;
 mod time;
 mod validate;
 mod watch;
 mod workflows;
 
 pub use args::{Command, Format, Global};
-pub use client::transport;
 pub use error::CliError;
 pub use exit::Exit;
 pub use output::Output;
+pub use target::Target;
 pub use time::parse_span;
 
 /// Runs a command.
@@ -39,16 +43,30 @@ pub use time::parse_span;
 /// # Errors
 /// When it cannot do what it should; the error says why, and how the process ends.
 pub async fn run(command: Command, global: &Global, output: &Output) -> Result<Exit, CliError> {
+    let command = match command {
+        Command::Validate(args) => return validate::run(&args, output),
+        Command::Context(command) => return context::run(command, global, output),
+        Command::Login(args) => return access::login(&args, &Target::open(global)?, output).await,
+        command => command,
+    };
+    let target = Target::resolve(global)?;
     match command {
-        Command::Validate(args) => validate::run(&args, output),
-        Command::Apply(args) => apply::run(&args, global, output).await,
-        Command::Run(args) => run::run(&args, global, output).await,
-        Command::Workflows(command) => workflows::run(command, global, output).await,
-        Command::Executions(command) => executions::run(command, global, output).await,
-        Command::Logs(args) => logs::run(&args, global, output).await,
-        Command::Api(args) => api::run(&args, global, output).await,
-        Command::Events(args) => events::run(&args, global, output).await,
-        Command::Readers(command) => events::readers(command, global, output).await,
-        Command::Import(args) => import::run(&args, global, output).await,
+        // Gone before: they need no server.
+        Command::Validate(_) | Command::Context(_) | Command::Login(_) => Ok(Exit::Ok),
+        Command::Apply(args) => apply::run(&args, &target, output).await,
+        Command::Run(args) => run::run(&args, &target, output).await,
+        Command::Workflows(command) => workflows::run(command, &target, output).await,
+        Command::Executions(command) => executions::run(command, &target, output).await,
+        Command::Logs(args) => logs::run(&args, &target, output).await,
+        Command::Api(args) => api::run(&args, &target, output).await,
+        Command::Events(args) => events::run(&args, &target, output).await,
+        Command::Readers(command) => events::readers::run(command, &target, output).await,
+        Command::Import(args) => import::run(&args, &target, output).await,
+        Command::Logout => access::logout(&target, output).await,
+        Command::Whoami => access::whoami(&target, output).await,
+        Command::Keys(command) => access::keys(command, &target, output).await,
+        Command::Users(command) => access::users(command, &target, output).await,
+        Command::Roles(command) => access::roles(command, &target, output).await,
+        Command::Sessions(command) => access::sessions(command, &target, output).await,
     }
 }

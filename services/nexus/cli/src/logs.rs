@@ -2,15 +2,16 @@
 
 use nexus_api::execution::v1::{LogLine, TailLogsRequest, log_line};
 
-use super::args::{Global, LogsArgs};
+use super::args::LogsArgs;
 use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{self, Output};
+use super::target::Target;
 use super::{ids, time};
 
-pub(super) async fn run(args: &LogsArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
+pub(super) async fn run(args: &LogsArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
     let mut request = TailLogsRequest {
         execution: ids::resolve(&clients, &args.execution).await?,
         task: args.task.clone().unwrap_or_default(),

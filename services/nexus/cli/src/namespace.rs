@@ -6,10 +6,13 @@ use super::args::Global;
 use super::error::CliError;
 
 /// Says it for all commands; several, for `nexus dev`, with commas.
-const VARIABLE: &str = "NEXUS_NAMESPACE";
+pub(crate) const VARIABLE: &str = "NEXUS_NAMESPACE";
 
 impl Global {
-    /// The namespaces that were said: with the flag, else in the environment, else `default`. At least one.
+    /// The namespaces of a process that serves: with the flag, else in the environment, else `default`. At least one.
+    ///
+    /// # Errors
+    /// When the environment names what is no namespace.
     pub fn namespaces(&self) -> Result<Vec<Namespace>, CliError> {
         if !self.namespaces.is_empty() {
             return Ok(self.namespaces.clone());
@@ -20,27 +23,31 @@ impl Global {
         }
     }
 
-    /// The one that was said.
-    pub fn namespace(&self) -> Result<Namespace, CliError> {
-        match self.namespaces()?.as_slice() {
-            [one] => Ok(one.clone()),
-            several => Err(CliError::Usage(format!(
-                "the command is about one namespace, and {} are named; only `nexus dev` takes several",
-                several.len()
-            ))),
-        }
-    }
-
     /// The one that the flag says, for the configuration, which reads the environment itself.
+    ///
+    /// # Errors
+    /// When it says several.
     pub fn namespace_flag(&self) -> Result<Option<String>, CliError> {
         if self.namespaces.is_empty() {
             return Ok(None);
         }
-        self.namespace().map(|one| Some(one.to_string()))
+        one(&self.namespaces).map(|one| Some(one.to_string()))
     }
 }
 
-fn read(text: &str) -> Result<Vec<Namespace>, CliError> {
+/// The one of which a command is.
+pub(crate) fn one(named: &[Namespace]) -> Result<Namespace, CliError> {
+    match named {
+        [one] => Ok(one.clone()),
+        several => Err(CliError::Usage(format!(
+            "the command is about one namespace, and {} are named; only `nexus dev` takes several",
+            several.len()
+        ))),
+    }
+}
+
+/// Reads the variable.
+pub(crate) fn read(text: &str) -> Result<Vec<Namespace>, CliError> {
     let named = text.split(',').map(|name| name.trim().parse());
     let named: Result<_, _> = named.collect();
     named.map_err(|error| CliError::Usage(format!("{VARIABLE}: {error}")))

@@ -4,23 +4,24 @@ use nexus_api::definitions::v1::GetRevisionRequest;
 use nexus_api::execution::v1::{Execution, StartExecutionRequest};
 use serde_json::Value;
 
-use super::args::{Global, RunArgs};
+use super::args::RunArgs;
 use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
+use super::target::Target;
 use super::{apply, execution, executions, files, params, watch};
 
-pub(super) async fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
-    let target = target(args, &clients).await?;
+pub(super) async fn run(args: &RunArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
+    let wanted = wanted(args, &clients).await?;
     let base = args.params_file.as_deref().map(read_params).transpose()?;
-    let given = params::parse(base, &args.params, target.schema.as_ref(), |path| {
+    let given = params::parse(base, &args.params, wanted.schema.as_ref(), |path| {
         files::read(path.as_ref()).map(|source| source.text)
     })?;
     let request = StartExecutionRequest {
-        workflow: target.workflow,
-        revision: target.revision,
+        workflow: wanted.workflow,
+        revision: wanted.revision,
         params: Value::Object(given).to_string(),
         labels: params::labels(&args.labels)?,
         // An id of our own makes it safe to repeat the call.
@@ -79,13 +80,13 @@ async fn stay(args: &RunArgs, clients: &Clients, output: &Output, execution: Exe
 }
 
 /// What to start, and what its parameters look like.
-struct Target {
+struct Wanted {
     workflow: String,
     revision: u32,
     schema: Option<Value>,
 }
 
-async fn target(args: &RunArgs, clients: &Clients) -> Result<Target, CliError> {
+async fn wanted(args: &RunArgs, clients: &Clients) -> Result<Wanted, CliError> {
     if let Some(path) = &args.file {
         let source = files::read(path)?;
         let applied = apply::apply(clients, &source, false, "")
@@ -98,7 +99,7 @@ async fn target(args: &RunArgs, clients: &Clients) -> Result<Target, CliError> {
 }
 
 /// The revision's schema. Asking for it also finds a misspelt name, with the one that was meant.
-async fn schema(clients: &Clients, workflow: String, revision: u32) -> Result<Target, CliError> {
+async fn schema(clients: &Clients, workflow: String, revision: u32) -> Result<Wanted, CliError> {
     let request = GetRevisionRequest {
         workflow: workflow.clone(),
         revision,
@@ -111,7 +112,7 @@ async fn schema(clients: &Clients, workflow: String, revision: u32) -> Result<Ta
         .map_err(|status| clients.error(status))?;
     let document = response.into_inner().revision.unwrap_or_default().document;
     let document: Value = serde_json::from_str(&document).unwrap_or_default();
-    Ok(Target {
+    Ok(Wanted {
         workflow,
         revision,
         schema: document.get("params").cloned(),

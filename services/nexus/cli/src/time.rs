@@ -89,9 +89,49 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Where something in the past begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// At this time, in microseconds since the Unix epoch.
+    At(i64),
+}
+
+impl Since {
+    /// Reads a span, or a time in RFC 3339.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if !text.contains('T') {
+            return parse_span(text).map(Self::Ago);
+        }
+        let time: Result<Timestamp, _> = text.parse();
+        let time = time.map_err(|_| format!("`{text}` is not a time such as 2026-01-31T06:00:00Z"))?;
+        Ok(Self::At(nexus_api::time::micros(&time)))
+    }
+
+    /// The time itself.
+    pub(super) fn micros(self, now: i64) -> i64 {
+        match self {
+            Self::Ago(span) => now.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+            Self::At(time) => time,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beginning_is_a_span_or_a_time() {
+        let micros = |text: &str| Since::parse(text).map(|since| since.micros(100_000_000));
+        assert_eq!(micros("10s"), Ok(90_000_000));
+        assert_eq!(micros("1970-01-01T00:01:00Z"), Ok(60_000_000));
+        assert_eq!(micros("1970-01-01T01:01:00+01:00"), Ok(60_000_000));
+        for bad in ["", "yesterday", "1970-01-01", "Today"] {
+            assert!(micros(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn spans_are_read_and_shown() {

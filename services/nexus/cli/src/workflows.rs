@@ -6,16 +6,17 @@ use nexus_api::definitions::v1::{
 };
 use nexus_api::execution::v1::GetTaskDurationsRequest;
 
-use super::args::{ExportForm, Global, GraphForm, Page, Workflows};
+use super::args::{ExportForm, GraphForm, Page, Workflows};
 use super::client::Clients;
 use super::error::CliError;
 use super::exit::Exit;
 use super::filter::filter;
 use super::output::{self, Output};
+use super::target::Target;
 use super::{table, time};
 
-pub(super) async fn run(command: Workflows, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let clients = Clients::new(global)?;
+pub(super) async fn run(command: Workflows, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    let clients = Clients::new(target)?;
     match command {
         Workflows::List { labels, page } => list(&clients, &labels, page, output).await?,
         Workflows::Get { workflow } => get(&clients, workflow, output).await?,
