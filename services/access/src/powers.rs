@@ -156,7 +156,7 @@ impl Powers {
     /// What may be given to others: what one has, and for an administrator the role of workers too. No person has that one,
     /// so nobody could make a worker's key otherwise.
     #[must_use]
-    pub fn to_give(self) -> Self {
+    pub fn givable(&self) -> Self {
         let role = |name| {
             Self::everywhere(
                 roles::built_in(name)
@@ -165,10 +165,10 @@ impl Powers {
                     .copied(),
             )
         };
-        if role(roles::ADMIN).beyond(&self).is_some() {
-            return self;
+        if role(roles::ADMIN).beyond(self).is_some() {
+            return self.clone();
         }
-        self.and(&role(roles::WORKER))
+        self.clone().and(&role(roles::WORKER))
     }
 
     /// As the contract writes it: permissions that hold in the same namespaces stand together.
@@ -271,9 +271,9 @@ mod tests {
         let worker = of(&[grant("worker", &["*"])]);
         let administrator = of(&[grant("admin", &["*"])]);
         assert!(worker.beyond(&administrator).is_some(), "they have it not");
-        assert_eq!(worker.beyond(&administrator.to_give()), None);
+        assert_eq!(worker.beyond(&administrator.givable()), None);
         for less in [grant("admin", &["a"]), grant("editor", &["*"])] {
-            assert!(worker.beyond(&of(&[less]).to_give()).is_some());
+            assert!(worker.beyond(&of(&[less]).givable()).is_some());
         }
     }
 

@@ -190,7 +190,7 @@ pub struct OidcLogin {
 pub struct Wanted {
     /// Only those of this user.
     pub user: Option<String>,
-    /// Also those that ended before this moment; all that have not, otherwise.
+    /// Only those that have not ended at this moment.
     pub alive_at: Option<i64>,
     /// Only those before this id.
     pub before: Option<String>,
@@ -326,8 +326,8 @@ pub trait Sessions: Send + Sync {
     /// A page of them.
     async fn sessions(&self, wanted: &Wanted, limit: u32) -> Result<Vec<SessionRow>, StoreError>;
 
-    /// Ends one; whether it was there.
-    async fn end_session(&self, id: &str) -> Result<bool, StoreError>;
+    /// Ends one now, if it has not ended yet; whether it was there.
+    async fn end_session(&self, id: &str, at: i64) -> Result<bool, StoreError>;
 }
 
 /// Logging in.
@@ -353,8 +353,8 @@ pub trait Upkeep: Send + Sync {
     /// administrator: then there is none.
     async fn offer_claim(&self, token: &Digest) -> Result<bool, StoreError>;
 
-    /// Whether there is such a token.
-    async fn claimable(&self) -> Result<bool, StoreError>;
+    /// That token, while there is no administrator.
+    async fn offered_claim(&self) -> Result<Option<Digest>, StoreError>;
 
     /// Makes the first administrator and begins their session, once.
     async fn claim(&self, token: &Digest, user: &NewUser, session: &SessionRow) -> Result<UserRow, StoreError>;

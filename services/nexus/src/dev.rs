@@ -201,6 +201,7 @@ async fn serve_until_asked(
 fn config(args: &DevArgs) -> Config {
     let mut config = Config {
         roles: vec![
+            RoleName::Access,
             RoleName::Definitions,
             RoleName::Execution,
             RoleName::Worker,

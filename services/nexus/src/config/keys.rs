@@ -86,7 +86,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "roles",
         List,
-        "What this process does: `definitions`, `execution`, `worker`, `gateway`.",
+        "What this process does: `access`, `definitions`, `execution`, `worker`, `gateway`.",
     ),
     key("listen", Text, "Address for gRPC, health and reflection, and with the role gateway for REST."),
     key(
@@ -117,7 +117,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "database.url",
         Secret,
-        "Address of Postgres, `postgres://user:password@host/database`; needed by definitions and execution.",
+        "Address of Postgres, `postgres://user:password@host/database`; needed by access, definitions and execution.",
     ),
     key(
         "database.max_connections",
@@ -157,6 +157,47 @@ pub(crate) const KEYS: &[Key] = &[
         "The certificate that Redis is shown, PEM, with `redis.key`.",
     ),
     key("redis.key", Text, "The key of that certificate, PEM."),
+    key(
+        "access.session_lifetime",
+        Span,
+        "How long somebody who logged in stays logged in.",
+    )
+    .from(5 * MINUTE, 30 * DAY),
+    key(
+        "oidc.issuer",
+        Text,
+        "The OpenID provider's issuer, `https://id.example.com`, as its tokens write it (docs/access.md).",
+    ),
+    key(
+        "oidc.client_id",
+        Text,
+        "What NEXUS is called at the provider; without it nobody logs in by the provider.",
+    ),
+    key(
+        "oidc.client_secret",
+        Secret,
+        "What NEXUS shows the provider; none for a public client.",
+    ),
+    key(
+        "oidc.audience",
+        Text,
+        "What `aud` must hold in tokens of the provider that programs show instead of an API key; none is taken when not set.",
+    ),
+    key(
+        "oidc.redirect_uris",
+        List,
+        "Where the provider may send people back to, exactly; programs on their own machine need no entry.",
+    ),
+    key(
+        "oidc.groups_claim",
+        Text,
+        "The claim of the provider's tokens that has the groups.",
+    ),
+    key(
+        "oidc.grants",
+        Map,
+        "What groups give: a role in every namespace, or in some, `ops=admin,data=editor@team-a+team-b`.",
+    ),
     key(
         "definitions.address",
         Text,

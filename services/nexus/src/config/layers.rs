@@ -133,8 +133,11 @@ impl Effective {
             ("roles", !config.roles.is_empty(), "a process needs something to do"),
             (
                 "database.url",
-                config.database.url.is_some() || !(has(RoleName::Definitions) || has(RoleName::Execution)),
-                "the roles definitions and execution keep their state there",
+                config.database.url.is_some()
+                    || ![RoleName::Access, RoleName::Definitions, RoleName::Execution]
+                        .map(has)
+                        .contains(&true),
+                "the roles access, definitions and execution keep their state there",
             ),
             (
                 "redis.url",

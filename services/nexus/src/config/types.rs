@@ -65,6 +65,7 @@ impl<'de> Deserialize<'de> for Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RoleName {
+    Access,
     Definitions,
     Execution,
     Worker,
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) otlp: Otlp,
     pub(crate) database: Database,
     pub(crate) redis: Redis,
+    pub(crate) access: Access,
+    pub(crate) oidc: Oidc,
     pub(crate) definitions: Service,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
@@ -146,6 +149,24 @@ impl Redis {
             key: self.key.clone(),
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Access {
+    pub(crate) session_lifetime: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Oidc {
+    pub(crate) issuer: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) audience: Option<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) groups_claim: String,
+    pub(crate) grants: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -262,6 +283,18 @@ impl Default for Config {
                 ca: None,
                 cert: None,
                 key: None,
+            },
+            access: Access {
+                session_lifetime: Span::seconds(12 * 3_600),
+            },
+            oidc: Oidc {
+                issuer: None,
+                client_id: None,
+                client_secret: None,
+                audience: None,
+                redirect_uris: Vec::new(),
+                groups_claim: "groups".into(),
+                grants: BTreeMap::new(),
             },
             definitions: Service { address: None },
             execution: Execution {

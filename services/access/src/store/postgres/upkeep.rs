@@ -27,12 +27,13 @@ impl Upkeep for PostgresStore {
         .await
     }
 
-    async fn claimable(&self) -> Result<bool, StoreError> {
+    async fn offered_claim(&self) -> Result<Option<Digest>, StoreError> {
         self.trying(|| async {
-            sqlx::query_scalar(CLAIMABLE)
-                .fetch_one(self.database.reader())
+            let offered: Option<Option<Vec<u8>>> = sqlx::query_scalar(OFFERED)
+                .fetch_optional(self.database.reader())
                 .await
-                .map_err(database)
+                .map_err(database)?;
+            offered.flatten().as_deref().map(digest).transpose()
         })
         .await
     }
@@ -110,9 +111,9 @@ impl Upkeep for PostgresStore {
     }
 }
 
-const CLAIMABLE: &str = "\
-SELECT EXISTS (SELECT 1 FROM administration WHERE claim IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM users WHERE administrator AND NOT disabled)";
+const OFFERED: &str = "\
+SELECT claim FROM administration
+WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM users WHERE administrator AND NOT disabled)";
 
 const KEYS_USED: &str = "\
 UPDATE api_keys SET last_used_at = used.at FROM (SELECT each ->> 0 AS id, (each ->> 1)::bigint AS at FROM jsonb_array_elements($1::text::jsonb) each) used

@@ -42,13 +42,16 @@ impl Sessions for SqliteStore {
         rows.iter().map(read::session).collect()
     }
 
-    async fn end_session(&self, id: &str) -> Result<bool, StoreError> {
+    async fn end_session(&self, id: &str, at: i64) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin().await?;
-        let done = sqlx::query("DELETE FROM sessions WHERE id = $1")
-            .bind(id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(database)?;
+        let done = sqlx::query(
+            "UPDATE sessions SET expires_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END WHERE id = $1",
+        )
+        .bind(id)
+        .bind(at)
+        .execute(&mut *transaction)
+        .await
+        .map_err(database)?;
         self.commit(transaction).await?;
         Ok(done.rows_affected() > 0)
     }

@@ -23,11 +23,12 @@ impl Upkeep for SqliteStore {
         Ok(needed)
     }
 
-    async fn claimable(&self) -> Result<bool, StoreError> {
-        sqlx::query_scalar(CLAIMABLE)
-            .fetch_one(self.database.reader())
+    async fn offered_claim(&self) -> Result<Option<Digest>, StoreError> {
+        let offered: Option<Option<Vec<u8>>> = sqlx::query_scalar(OFFERED)
+            .fetch_optional(self.database.reader())
             .await
-            .map_err(database)
+            .map_err(database)?;
+        offered.flatten().as_deref().map(digest).transpose()
     }
 
     async fn claim(&self, token: &Digest, user: &NewUser, session: &SessionRow) -> Result<UserRow, StoreError> {
@@ -93,9 +94,9 @@ impl Upkeep for SqliteStore {
     }
 }
 
-const CLAIMABLE: &str = "\
-SELECT EXISTS (SELECT 1 FROM administration WHERE claim IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM users WHERE administrator AND NOT disabled)";
+const OFFERED: &str = "\
+SELECT claim FROM administration
+WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM users WHERE administrator AND NOT disabled)";
 
 const KEYS_USED: &str = "\
 UPDATE api_keys SET last_used_at = used.at FROM (SELECT value ->> 0 AS id, value ->> 1 AS at FROM json_each($1)) used

@@ -182,14 +182,15 @@ pub(super) async fn the_claim_works_once_and_only_with_the_last_token(store: &dy
     let (first, second) = (Digest::of("first"), Digest::of("second"));
     let administrator = person("anna", vec![grant("admin", "*")]);
     let begun = session("anna", 5);
-    assert!(!store.claimable().await.expect("read"));
+    assert!(store.offered_claim().await.expect("read").is_none());
     assert_eq!(
         refused(store.claim(&first, &administrator, &begun).await),
         Refused::WrongToken
     );
     assert!(store.offer_claim(&first).await.expect("offered"));
     assert!(store.offer_claim(&second).await.expect("offered again"));
-    assert!(store.claimable().await.expect("read"));
+    let offered = store.offered_claim().await.expect("read").expect("offered");
+    assert!(offered.matches(&second));
     assert_eq!(
         refused(store.claim(&first, &administrator, &begun).await),
         Refused::WrongToken
@@ -205,7 +206,7 @@ pub(super) async fn the_claim_works_once_and_only_with_the_last_token(store: &dy
         store.session(&begun.id).await.expect("read").is_some(),
         "they are logged in"
     );
-    assert!(!store.claimable().await.expect("read"));
+    assert!(store.offered_claim().await.expect("read").is_none());
     let again = store
         .claim(&second, &person("eve", vec![grant("admin", "*")]), &session("eve", 6))
         .await;
@@ -214,7 +215,7 @@ pub(super) async fn the_claim_works_once_and_only_with_the_last_token(store: &dy
         !store.offer_claim(&first).await.expect("asked"),
         "there is an administrator"
     );
-    assert!(!store.claimable().await.expect("read"));
+    assert!(store.offered_claim().await.expect("read").is_none());
 }
 
 pub(super) async fn of_claims_at_once_one_is_done(store: &dyn Store) {

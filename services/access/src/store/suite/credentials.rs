@@ -96,8 +96,10 @@ pub(super) async fn sessions_make_room_and_end(store: &dyn Store) {
     let all = store.sessions(&Wanted::default(), 1_000).await.expect("a page");
     assert_eq!(i64::try_from(all.len()), Ok(MAX_SESSIONS));
     assert!(all.is_sorted_by(|one, next| one.id > next.id));
-    assert!(store.end_session(&all[0].id).await.expect("ended"));
-    assert!(!store.end_session(&all[0].id).await.expect("again"));
+    let end = async |id: &str, at| store.end_session(id, at).await.expect("ended");
+    assert!(end(&all[0].id, NOW + 7).await && end(&all[0].id, NOW + 9).await && !end("0", NOW).await);
+    let ended = store.session(&all[0].id).await.expect("read").expect("there");
+    assert_eq!(ended.expires_at, NOW + 7, "it has ended and does not end again");
     let disabled = UserChange {
         disabled: Some(true),
         ..UserChange::default()
