@@ -43,6 +43,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-storage",
         ],
     ),
+    (
+        "nexus-access",
+        &["nexus-api", "nexus-mesh", "nexus-service", "nexus-storage"],
+    ),
     // The execution service: what is kept, the databases, the owner, and the service over them.
     (
         "nexus-execution-store",

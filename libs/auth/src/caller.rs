@@ -80,6 +80,12 @@ impl Caller {
         &self.0
     }
 
+    /// The same, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Identity> {
+        Arc::clone(&self.0)
+    }
+
     /// Whose credential it is (`user:anna`).
     #[must_use]
     pub fn subject(&self) -> &str {

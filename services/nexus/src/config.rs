@@ -3,6 +3,7 @@
 //!
 //! Each layer lies over the one before: defaults, a TOML file, the environment, flags.
 
+mod defaults;
 #[cfg(test)]
 mod deploy;
 mod error;
@@ -10,6 +11,7 @@ pub(crate) mod keys;
 mod layers;
 mod origin;
 mod show;
+mod table;
 mod types;
 mod values;
 
@@ -19,7 +21,7 @@ pub(crate) use error::ConfigError;
 use layers::Sources;
 pub(crate) use layers::{Effective, missing};
 pub(crate) use show::toml;
-pub(crate) use types::{Config, LogFormat, RoleName, Secret};
+pub(crate) use types::{AuthMode, Config, LogFormat, RoleName, Secret};
 pub(crate) use values::bounded_span;
 
 /// Flags that say where the configuration comes from, for every command that reads it.

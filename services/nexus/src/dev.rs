@@ -21,7 +21,7 @@ use nexus_storage::lock::DirectoryLock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Effective, RoleName};
+use crate::config::{AuthMode, Config, Effective, RoleName};
 use crate::roles::{self, Backends, Frame, Local, Offered, StartError};
 use crate::signals::Signals;
 use crate::telemetry;
@@ -29,7 +29,7 @@ use crate::telemetry;
 /// What `nexus dev` can be told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
-    /// Address for REST, gRPC, health and reflection; loopback only, port 0 chooses a free one
+    /// Address for REST, gRPC, health and reflection; loopback only without --credentials, port 0 chooses a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
     /// Directory of the databases; created when it is not there
@@ -59,6 +59,9 @@ pub struct DevArgs {
     /// Address of the page /metrics for Prometheus; loopback only, none when not said
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Ask callers for a credential: users, roles and API keys hold, and other addresses than loopback may be listened on
+    #[arg(long)]
+    pub credentials: bool,
     /// File with secrets and connections, as NAME=VALUE lines; also read from NEXUS_SECRET_* and NEXUS_CONNECTION_*
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
@@ -69,7 +72,7 @@ pub struct DevArgs {
 pub enum DevError {
     /// Without credentials nothing but this machine may reach it.
     #[error(
-        "nexus dev has no login and listens on this machine only; {0} is not a loopback address. Use 127.0.0.1 or [::1]"
+        "nexus dev asks nobody for a credential and listens on this machine only; {0} is not a loopback address. Use 127.0.0.1 or [::1], or --credentials"
     )]
     NotLoopback(SocketAddr),
     /// The data directory cannot be used.
@@ -108,7 +111,8 @@ pub async fn run(args: DevArgs, namespaces: Vec<Namespace>) -> ExitCode {
 
 async fn serve(args: DevArgs, namespaces: &[Namespace]) -> Result<(), DevError> {
     let begun = Instant::now();
-    for address in [Some(args.listen), args.metrics].into_iter().flatten() {
+    let open = (!args.credentials).then_some(args.listen);
+    for address in [open, args.metrics].into_iter().flatten() {
         if !address.ip().is_loopback() {
             return Err(DevError::NotLoopback(address));
         }
@@ -171,6 +175,9 @@ async fn serve_until_asked(
         readiness.ready().await;
         let offered = frame.offered();
         banner::ready(args, &ways, address, offered.slots, begun.elapsed());
+        if let Some(token) = &offered.claim {
+            banner::claim(token, address);
+        }
         shown = Some(Shown::start(args, &offered, &ways, &leaving));
         if let Some(first) = ways.first().filter(|_| !args.no_sample) {
             banner::sample(first, leaving.clone()).await;
@@ -204,6 +211,7 @@ async fn serve_until_asked(
 fn config(args: &DevArgs) -> Config {
     let mut config = Config {
         roles: vec![
+            RoleName::Access,
             RoleName::Definitions,
             RoleName::Execution,
             RoleName::Worker,
@@ -226,7 +234,13 @@ fn config(args: &DevArgs) -> Config {
     config.worker.secrets_file.clone_from(&args.secrets);
     // Without a login nobody else may reach it, not even a web page that is read on this machine.
     let listen = args.listen.ip().to_string();
-    config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1", &listen].map(str::to_owned).into();
+    if args.listen.ip().is_loopback() {
+        config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1", &listen].map(str::to_owned).into();
+    }
+    config.auth.mode = match args.credentials {
+        true => AuthMode::Required,
+        false => AuthMode::Off,
+    };
     // On a developer's machine tasks talk to services of that machine.
     config.worker.allow_private = true;
     config

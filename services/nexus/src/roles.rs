@@ -2,6 +2,7 @@
 //! over the databases that [`Frame`] tells of, and a line in [`ALL`]. `nexus dev` and `nexus serve` start from the same
 //! list.
 
+mod access;
 mod definitions;
 mod execution;
 mod frame;
@@ -34,7 +35,13 @@ pub(crate) struct Schema {
 }
 
 /// All roles, in the order in which they need each other.
-pub(crate) const ALL: &[Entry] = &[definitions::ENTRY, execution::ENTRY, worker::ENTRY, gateway::ENTRY];
+pub(crate) const ALL: &[Entry] = &[
+    access::ENTRY,
+    definitions::ENTRY,
+    execution::ENTRY,
+    worker::ENTRY,
+    gateway::ENTRY,
+];
 
 /// A role cannot be started.
 #[derive(Debug, thiserror::Error)]

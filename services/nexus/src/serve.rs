@@ -131,6 +131,7 @@ fn warn_of_strangers(config: &Config) {
 /// `nexus-execution`, and the like: the process's name in traces.
 fn service_name(config: &Config) -> String {
     match config.roles.as_slice() {
+        [RoleName::Access] => "nexus-access".into(),
         [RoleName::Definitions] => "nexus-definitions".into(),
         [RoleName::Execution] => "nexus-execution".into(),
         [RoleName::Worker] => "nexus-worker".into(),

@@ -134,8 +134,11 @@ impl Effective {
             ("roles", !config.roles.is_empty(), "a process needs something to do"),
             (
                 "database.url",
-                config.database.url.is_some() || !(has(RoleName::Definitions) || has(RoleName::Execution)),
-                "the roles definitions and execution keep their state there",
+                config.database.url.is_some()
+                    || ![RoleName::Access, RoleName::Definitions, RoleName::Execution]
+                        .map(has)
+                        .contains(&true),
+                "the roles access, definitions and execution keep their state there",
             ),
             (
                 "redis.url",
@@ -157,6 +160,20 @@ impl Effective {
                 "the roles worker and gateway reach it there, unless execution is a role of the same process",
             ),
         ];
+        let asks = config.auth.is_required(config.listen) && config.roles != [RoleName::Worker];
+        let of_access = [
+            (
+                "access.address",
+                !asks || has(RoleName::Access) || config.access.address.is_some(),
+                "callers are asked for a credential here, and the access service says whose it is; or make access a role of this process, or set auth.mode to off where nobody else reaches the port",
+            ),
+            (
+                "auth.service_key",
+                !asks || config.auth.service_key.is_some(),
+                "callers are asked for a credential here, and processes of one NEXUS know each other by this key, the same at all of them (openssl rand -base64 32); or set auth.mode to off where nobody else reaches the port",
+            ),
+        ];
+        let needs = needs.into_iter().chain(of_access);
         match needs.into_iter().find(|(_, met, _)| !met) {
             Some((key, _, why)) => Err(missing(key, why)),
             None => Ok(()),

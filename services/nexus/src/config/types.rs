@@ -43,7 +43,7 @@ impl Serialize for Secret {
 pub(crate) struct Span(pub(crate) Duration);
 
 impl Span {
-    const fn seconds(seconds: u64) -> Self {
+    pub(super) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 }
@@ -65,6 +65,7 @@ impl<'de> Deserialize<'de> for Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RoleName {
+    Access,
     Definitions,
     Execution,
     Worker,
@@ -84,7 +85,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) redis: Redis,
     pub(crate) auth: Auth,
-    pub(crate) access: Service,
+    pub(crate) access: Access,
+    pub(crate) oidc: Oidc,
     pub(crate) definitions: Service,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
@@ -182,6 +184,25 @@ impl Auth {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Access {
+    pub(crate) address: Option<String>,
+    pub(crate) session_lifetime: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Oidc {
+    pub(crate) issuer: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) audience: Option<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) groups_claim: String,
+    pub(crate) grants: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Service {
     pub(crate) address: Option<String>,
 }
@@ -268,98 +289,4 @@ pub(crate) struct Limits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Drain {
     pub(crate) notice: Span,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            roles: Vec::new(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
-            advertise: None,
-            metrics: Metrics {
-                listen: Some(SocketAddr::from(([127, 0, 0, 1], 7071))),
-            },
-            log: Log {
-                filter: "info".into(),
-                format: LogFormat::Auto,
-            },
-            otlp: Otlp { endpoint: None },
-            database: Database {
-                url: None,
-                max_connections: 10,
-                statement_timeout: Span::seconds(30),
-                migrate: false,
-            },
-            redis: Redis {
-                url: None,
-                namespace: "nexus".into(),
-                ca: None,
-                cert: None,
-                key: None,
-            },
-            auth: Auth {
-                mode: AuthMode::Auto,
-                service_key: None,
-                worker_key: None,
-                api_key: None,
-            },
-            access: Service { address: None },
-            definitions: Service { address: None },
-            execution: Execution {
-                address: None,
-                max_live: 200_000,
-                drain_timeout: Span::seconds(30),
-                retention: Span::seconds(0),
-                feed_retention: Span::seconds(7 * 24 * 3_600),
-            },
-            worker: Worker::default(),
-            gateway: Gateway {
-                allowed_hosts: Vec::new(),
-                cors_origins: Vec::new(),
-                max_body_bytes: 16 << 20,
-                max_streams: 1_000,
-            },
-            tls: Tls {
-                cert: None,
-                key: None,
-                ca: None,
-                require_client_cert: false,
-                server_name: None,
-            },
-            limits: Limits {
-                max_concurrent_streams: 256,
-                max_connections: 10_000,
-                max_connections_per_peer: 2_500,
-                max_in_flight: 10_000,
-                calls_per_credential: 1_000,
-                calls_per_namespace: 0,
-            },
-            drain: Drain {
-                notice: Span::seconds(3),
-            },
-        }
-    }
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        Self {
-            name: None,
-            namespace: nexus_api::namespace::DEFAULT.into(),
-            slots: None,
-            queues: vec!["default".into()],
-            labels: BTreeMap::new(),
-            drain_grace: Span::seconds(20),
-            kill_grace: Span::seconds(5),
-            allow_private: false,
-            user: None,
-            niceness: 10,
-            secrets_file: None,
-            scratch: None,
-            python: "python3".into(),
-            python_path: Vec::new(),
-            python_memory: 2 << 30,
-            bash: "bash".into(),
-        }
-    }
 }

@@ -18,8 +18,12 @@ const SAMPLE_NAME: &str = "hello";
 
 /// Says that everything is up, and where.
 pub(super) fn ready(args: &DevArgs, ways: &[Ways], address: SocketAddr, slots: u32, took: Duration) {
+    let who = match args.credentials {
+        true => "credentials are asked for",
+        false => "no login, this machine only",
+    };
     eprintln!(
-        "\n  NEXUS {}   dev mode: SQLite in {}, one local worker with {slots} slots, no login, this machine only",
+        "\n  NEXUS {}   dev mode: SQLite in {}, one local worker with {slots} slots, {who}",
         env!("CARGO_PKG_VERSION"),
         args.data.display()
     );
@@ -38,6 +42,13 @@ pub(super) fn ready(args: &DevArgs, ways: &[Ways], address: SocketAddr, slots: u
         };
         eprintln!("  ✓ namespace {first}{more}");
     }
+}
+
+/// Says how the first administrator comes in.
+pub(super) fn claim(token: &str, address: SocketAddr) {
+    let nexus = std::env::args().next().unwrap_or_else(|| "nexus".to_owned());
+    eprintln!("  ! there is no administrator yet; this makes one, once, and asks for a password:");
+    eprintln!("    {nexus} --address http://{address} login --claim {token} --user admin\n");
 }
 
 /// Says what goes on after a restart.

@@ -45,6 +45,8 @@ pub(crate) struct Offered {
     pub(crate) executions: Option<(Execution, Recovered)>,
     /// How many tasks the worker runs at a time.
     pub(crate) slots: u32,
+    /// By which somebody becomes the first administrator, while there is none.
+    pub(crate) claim: Option<String>,
 }
 
 /// What roles are started from.
@@ -108,6 +110,17 @@ impl Frame {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).slots = slots;
     }
 
+    /// Says how somebody becomes the first administrator.
+    pub(super) fn offer_claim(&self, token: &str) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.claim = Some(token.to_owned());
+    }
+
+    /// Whether callers are asked for credentials.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.ways.is_guarded()
+    }
+
     /// What roles have told of themselves.
     pub(crate) fn offered(&self) -> Offered {
         std::mem::take(&mut *self.offered.lock().unwrap_or_else(PoisonError::into_inner))
@@ -118,7 +131,7 @@ impl Frame {
         let url = &self.config().database.url;
         let url = url
             .as_ref()
-            .ok_or_else(|| missing("database.url", "the roles definitions and execution need it"))?;
+            .ok_or_else(|| missing("database.url", "the roles access, definitions and execution need it"))?;
         let options = Options {
             // Whoever starts goes on trying by itself, and says soon what is in the way.
             reach_timeout: Duration::from_secs(2),

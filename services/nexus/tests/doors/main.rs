@@ -28,7 +28,13 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/permissi
 const SERVICE_KEY: &str = "the-key-of-services-0123456789abcdef";
 const WORKER_KEY: &str = "the-key-of-workers-0123456789abcdef0";
 /// Packages of the contracts, each with a service that people or services call.
-const PACKAGES: [&str; 5] = ["nexus.access.", "nexus.definitions.", "nexus.execution.", "nexus.worker.", "nexus.feed."];
+const PACKAGES: [&str; 5] = [
+    "nexus.access.",
+    "nexus.definitions.",
+    "nexus.execution.",
+    "nexus.worker.",
+    "nexus.feed.",
+];
 
 /// A token is a role, in `default` or, with a star, in every namespace; `elsewhere` is an administrator of another one.
 struct Roles;
@@ -43,7 +49,10 @@ impl Verify for Roles {
         };
         let built_in = BUILT_IN.iter().find(|built_in| built_in.name == role);
         let built_in = built_in.ok_or_else(|| VerifyError::Invalid("it is unknown".to_owned()))?;
-        let permissions = built_in.permissions.iter().map(|permission| permission.name().to_owned());
+        let permissions = built_in
+            .permissions
+            .iter()
+            .map(|permission| permission.name().to_owned());
         let identity = Identity {
             subject: format!("user:{token}"),
             kind: IdentityKind::User.into(),
@@ -127,7 +136,9 @@ async fn serve(shutdown: Ending) -> SocketAddr {
     };
     let readiness = Readiness::default();
     let gateway = Gateway::new(ways, options, readiness.clone()).expect("the contracts");
-    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("a port");
     let address = listener.address();
     let options = ServerOptions {
         gate: Some(Arc::new(guard)),
@@ -136,7 +147,9 @@ async fn serve(shutdown: Ending) -> SocketAddr {
     tokio::spawn(async move {
         let health = readiness.service(shutdown.serving.clone());
         let http = Some(gateway.http());
-        listener.serve_with(&options, Routes::builder(), http, health, shutdown).await
+        listener
+            .serve_with(&options, Routes::builder(), http, health, shutdown)
+            .await
     });
     address
 }
@@ -160,8 +173,16 @@ impl Asking {
             None => request,
         };
         let answer = request.send().await.expect("an answer");
-        let code = answer.headers().get("grpc-status").and_then(|code| code.to_str().ok()).map(str::to_owned);
-        Outcome::of_grpc(code.unwrap_or_else(|| panic!("{path}: no status")).parse().expect("a code"))
+        let code = answer
+            .headers()
+            .get("grpc-status")
+            .and_then(|code| code.to_str().ok())
+            .map(str::to_owned);
+        Outcome::of_grpc(
+            code.unwrap_or_else(|| panic!("{path}: no status"))
+                .parse()
+                .expect("a code"),
+        )
     }
 
     async fn rest(&self, verb: &str, template: &str, credential: Option<&str>) -> Outcome {
@@ -191,7 +212,9 @@ impl Asking {
     /// What becomes of a method at each of its doors, which all must say the same.
     async fn ask(&self, method: &Method, rest: &[(String, String)], credential: Option<&str>) -> Outcome {
         let outcome = self.post(&self.grpc, method.path, "application/grpc", credential).await;
-        let web = self.post(&self.plain, method.path, "application/grpc-web+proto", credential).await;
+        let web = self
+            .post(&self.plain, method.path, "application/grpc-web+proto", credential)
+            .await;
         assert_eq!(web, outcome, "gRPC-Web differs at {}", method.path);
         for (verb, template) in rest {
             let rest = self.rest(verb, template, credential).await;
@@ -203,6 +226,8 @@ impl Asking {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_lets_in_whom_the_document_names_over_every_protocol() {
+    // Clients want to know who does their TLS, even where there is none; only the first call sets it.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let ending = Ending::default();
     let asking = Asking {
         grpc: Client::builder().http2_prior_knowledge().build().expect("a client"),
@@ -223,7 +248,12 @@ async fn every_method_lets_in_whom_the_document_names_over_every_protocol() {
         if shown.insert(short) {
             let heads: Vec<&str> = callers.iter().map(|(name, _)| *name).collect();
             let rule = "---|".repeat(heads.len() + 2);
-            write!(table, "\n## {short}\n\n| method | permission | {} |\n|{rule}\n", heads.join(" | ")).expect("text");
+            write!(
+                table,
+                "\n## {short}\n\n| method | permission | {} |\n|{rule}\n",
+                heads.join(" | ")
+            )
+            .expect("text");
         }
         let places = rest.get(method.path).map_or(&[][..], Vec::as_slice);
         let mut cells = Vec::new();
@@ -250,5 +280,9 @@ fn compare(table: &str) {
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "docs/permissions.md, line {number} behind the mark");
     }
-    assert_eq!(table.lines().count(), committed.lines().count(), "docs/permissions.md has other lines");
+    assert_eq!(
+        table.lines().count(),
+        committed.lines().count(),
+        "docs/permissions.md has other lines"
+    );
 }

@@ -80,6 +80,10 @@ impl Ways {
         })
     }
 
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
     pub(super) fn offer(&self, service: Local, routes: Routes) {
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         local.push((service, routes));

@@ -1,0 +1,96 @@
+//! Says whose a credential is.
+
+use nexus_api::access::v1::{AuthenticateRequest, AuthenticateResponse, Identity};
+use nexus_api::error::ApiError;
+use nexus_api::time::{duration, micros};
+use tonic::Status;
+
+use crate::error::{credential, storage};
+use crate::store::UserRow;
+use crate::tokens::{self, Digest, Kind};
+use crate::{Context, identify, metrics};
+
+/// Bytes of a credential at most.
+const MAX_CREDENTIAL: usize = 8 << 10;
+/// How long an answer may be gone by at most: what is revoked is over everywhere within it, and within the time that a
+/// call takes.
+const KEEP: i64 = 30_000_000;
+
+pub(crate) async fn authenticate(
+    context: &Context,
+    request: AuthenticateRequest,
+) -> Result<AuthenticateResponse, Status> {
+    let shown = &request.credential;
+    if shown.is_empty() || shown.len() > MAX_CREDENTIAL {
+        return Err(ApiError::field("credential", format!("must have 1 to {MAX_CREDENTIAL} bytes")).into());
+    }
+    let (kind, found) = match tokens::read(shown) {
+        Some((Kind::Key, id, digest)) => ("key", of_key(context, id, &digest).await),
+        Some((Kind::Session, id, digest)) => ("session", of_session(context, id, &digest).await),
+        None => ("other", Err(unknown())),
+    };
+    let outcome = match &found {
+        Ok(_) => "done",
+        Err(status) if status.code() == tonic::Code::Unauthenticated => "refused",
+        Err(_) => "failed",
+    };
+    metrics::authentication(kind, outcome);
+    let identity = found?;
+    let left = identity
+        .expire_time
+        .as_ref()
+        .map(|end| micros(end).saturating_sub((context.clock)()));
+    Ok(AuthenticateResponse {
+        keep_for: Some(duration(left.unwrap_or(KEEP).clamp(0, KEEP))),
+        identity: Some(identity),
+    })
+}
+
+fn unknown() -> Status {
+    credential("this is no credential of this NEXUS").into()
+}
+
+fn ended(what: &str) -> Status {
+    credential(what).into()
+}
+
+async fn of_key(context: &Context, id: &str, digest: &Digest) -> Result<Identity, Status> {
+    let key = context.store.key(id).await.map_err(storage)?;
+    let key = key.filter(|key| key.digest.matches(digest)).ok_or_else(unknown)?;
+    let now = (context.clock)();
+    if key.revoked_at.is_some() {
+        return Err(ended("this API key was revoked"));
+    }
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(ended("this API key has ended; create another one"));
+    }
+    let user = living(context, &key.user).await?;
+    let identity = identify::of_key(&*context.store, &key, &user).await.map_err(storage)?;
+    context.uses.note(Kind::Key, id, key.last_used_at, now);
+    Ok(identity)
+}
+
+async fn of_session(context: &Context, id: &str, digest: &Digest) -> Result<Identity, Status> {
+    let session = context.store.session(id).await.map_err(storage)?;
+    let session = session
+        .filter(|session| session.digest.matches(digest))
+        .ok_or_else(unknown)?;
+    let now = (context.clock)();
+    if session.expires_at <= now {
+        return Err(ended("this session is over; log in again"));
+    }
+    let user = living(context, &session.user).await?;
+    let identity = identify::of_session(&*context.store, &session, &user).await;
+    context.uses.note(Kind::Session, id, Some(session.last_used_at), now);
+    identity.map_err(storage)
+}
+
+/// The user of a credential, who is there and not disabled.
+async fn living(context: &Context, name: &str) -> Result<UserRow, Status> {
+    let user = context.store.user(name).await.map_err(storage)?;
+    let user = user.ok_or_else(unknown)?;
+    if user.disabled {
+        return Err(ended("the user of this credential is disabled"));
+    }
+    Ok(user)
+}

@@ -1,0 +1,32 @@
+//! Ends a session.
+
+use nexus_api::access::v1::{RevokeSessionRequest, RevokeSessionResponse};
+use nexus_api::method::Permission;
+use tonic::Status;
+
+use crate::caller::Caller;
+use crate::error::{About, not_found, storage};
+use crate::{Context, tokens};
+
+pub(crate) async fn revoke(
+    context: &Context,
+    caller: &Caller,
+    request: RevokeSessionRequest,
+) -> Result<RevokeSessionResponse, Status> {
+    let id = &request.session;
+    let absent = || Status::from(not_found(About::Session(id)));
+    if !tokens::is_id(id) {
+        return Err(absent());
+    }
+    let session = context.store.session(id).await.map_err(storage)?.ok_or_else(absent)?;
+    if caller.user() != Some(&session.user) && !caller.may(Permission::AccessWrite) {
+        // Another's is not there for who may not see it.
+        return match caller.require(Permission::AccessWrite) {
+            Err(missing) if caller.may(Permission::AccessRead) => Err(missing.into()),
+            _ => Err(absent()),
+        };
+    }
+    let ended = context.store.end_session(id, (context.clock)()).await;
+    ended.map_err(storage)?;
+    Ok(RevokeSessionResponse {})
+}

@@ -1,0 +1,133 @@
+//! The services for callers: they translate, and do nothing else.
+
+use nexus_api::access::v1 as api;
+use nexus_api::access::v1::access_service_server::AccessService;
+use nexus_api::access::v1::authentication_service_server::AuthenticationService;
+use tonic::{Request, Response, Status};
+
+use crate::Context;
+use crate::caller::{Caller, address};
+use crate::enter::From;
+use crate::operations::{
+    authenticate, change_password, claim, create_key, create_role, create_user, delete_role, delete_user, get_key,
+    get_role, get_user, list_keys, list_roles, list_sessions, list_users, login, login_methods, logout, revoke_key,
+    revoke_session, set_password, update_role, update_user,
+};
+
+/// Answers callers.
+#[derive(Clone)]
+pub struct Service(pub(crate) Context);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessService")
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// A call of somebody who was found out: each operation takes who it is and what they ask for.
+macro_rules! known {
+    ($($method:ident($request:ident) -> $response:ident: $operation:path;)+) => {
+        #[tonic::async_trait]
+        impl AccessService for Service {
+            $(async fn $method(&self, request: Request<api::$request>) -> Answer<api::$response> {
+                let caller = Caller::of(&request)?;
+                $operation(&self.0, &caller, request.into_inner()).await.map(Response::new)
+            })+
+        }
+    };
+}
+
+known! {
+    create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse: create_key::create;
+    get_api_key(GetApiKeyRequest) -> GetApiKeyResponse: get_key::get;
+    list_api_keys(ListApiKeysRequest) -> ListApiKeysResponse: list_keys::list;
+    revoke_api_key(RevokeApiKeyRequest) -> RevokeApiKeyResponse: revoke_key::revoke;
+    create_user(CreateUserRequest) -> CreateUserResponse: create_user::create;
+    get_user(GetUserRequest) -> GetUserResponse: get_user::get;
+    list_users(ListUsersRequest) -> ListUsersResponse: list_users::list;
+    update_user(UpdateUserRequest) -> UpdateUserResponse: update_user::update;
+    set_user_password(SetUserPasswordRequest) -> SetUserPasswordResponse: set_password::set;
+    delete_user(DeleteUserRequest) -> DeleteUserResponse: delete_user::delete;
+    create_role(CreateRoleRequest) -> CreateRoleResponse: create_role::create;
+    get_role(GetRoleRequest) -> GetRoleResponse: get_role::get;
+    list_roles(ListRolesRequest) -> ListRolesResponse: list_roles::list;
+    update_role(UpdateRoleRequest) -> UpdateRoleResponse: update_role::update;
+    delete_role(DeleteRoleRequest) -> DeleteRoleResponse: delete_role::delete;
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse: list_sessions::list;
+    revoke_session(RevokeSessionRequest) -> RevokeSessionResponse: revoke_session::revoke;
+}
+
+/// Where a call comes from.
+fn from<T>(request: &Request<T>, client: &str) -> From {
+    From {
+        client: client.to_owned(),
+        address: address(request),
+    }
+}
+
+#[tonic::async_trait]
+impl AuthenticationService for Service {
+    async fn authenticate(&self, request: Request<api::AuthenticateRequest>) -> Answer<api::AuthenticateResponse> {
+        let answer = authenticate::authenticate(&self.0, request.into_inner()).await;
+        answer.map(Response::new)
+    }
+
+    async fn get_identity(&self, request: Request<api::GetIdentityRequest>) -> Answer<api::GetIdentityResponse> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(api::GetIdentityResponse {
+            identity: Some(caller.identity().clone()),
+        }))
+    }
+
+    async fn login(&self, request: Request<api::LoginRequest>) -> Answer<api::LoginResponse> {
+        let from = from(&request, &request.get_ref().client);
+        login::login(&self.0, from, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn list_login_methods(
+        &self,
+        _: Request<api::ListLoginMethodsRequest>,
+    ) -> Answer<api::ListLoginMethodsResponse> {
+        login_methods::list(&self.0).await.map(Response::new)
+    }
+
+    async fn begin_oidc_login(&self, _: Request<api::BeginOidcLoginRequest>) -> Answer<api::BeginOidcLoginResponse> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn complete_oidc_login(
+        &self,
+        _: Request<api::CompleteOidcLoginRequest>,
+    ) -> Answer<api::CompleteOidcLoginResponse> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn logout(&self, request: Request<api::LogoutRequest>) -> Answer<api::LogoutResponse> {
+        let caller = Caller::of(&request)?;
+        logout::logout(&self.0, &caller).await.map(Response::new)
+    }
+
+    async fn claim_administrator(
+        &self,
+        request: Request<api::ClaimAdministratorRequest>,
+    ) -> Answer<api::ClaimAdministratorResponse> {
+        let from = from(&request, &request.get_ref().client);
+        claim::claim(&self.0, from, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn change_own_password(
+        &self,
+        request: Request<api::ChangeOwnPasswordRequest>,
+    ) -> Answer<api::ChangeOwnPasswordResponse> {
+        let caller = Caller::of(&request)?;
+        let from = from(&request, "");
+        let answer = change_password::change(&self.0, &caller, from, request.into_inner()).await;
+        answer.map(Response::new)
+    }
+}

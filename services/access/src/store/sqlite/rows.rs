@@ -1,0 +1,3 @@
+//! Rows as the port's words have them.
+
+crate::store::rows::readers!(sqlx::sqlite::SqliteRow);
