@@ -15,30 +15,33 @@ pub use access::{CreateKey, CreateUser, Keys, LoginArgs, Roles, Sessions, Update
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
 
+/// Where help shows what every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Address of the server, else NEXUS_ADDRESS, else the context's, else http://127.0.0.1:7070; of a mesh without a
     /// common one, that of its execution service. A host with several addresses, or several URLs with commas, are
     /// balanced over
-    #[arg(long, visible_alias = "server", global = true, value_name = "URL")]
+    #[arg(long, visible_alias = "server", global = true, help_heading = EVERYWHERE, value_name = "URL")]
     pub(super) address: Option<String>,
     /// Address of the definitions service, where it is another one; else NEXUS_DEFINITIONS_ADDRESS, else the context's
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL")]
     pub(super) definitions_address: Option<String>,
     /// The namespace that the command is about, else NEXUS_NAMESPACE, else the context's, else `default`. `nexus dev` takes
     /// several: its folder is of the first, and its worker serves all
-    #[arg(long = "namespace", global = true, value_name = "NAME")]
+    #[arg(long = "namespace", global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub(super) namespaces: Vec<Namespace>,
     /// The context whose server, namespace and credential hold where nothing else is said; else NEXUS_CONTEXT, else the one
     /// of `nexus context use`
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub(super) context: Option<String>,
     /// An API key; NEXUS_API_KEY does not show it to whoever lists processes
-    #[arg(long = "key", global = true, value_name = "KEY", value_parser = secret)]
+    #[arg(long = "key", global = true, help_heading = EVERYWHERE, value_name = "KEY", value_parser = secret)]
     pub(super) api_key: Option<SecretString>,
     /// Form of the data on stdout
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Table)]
     pub output: Format,
 }
 

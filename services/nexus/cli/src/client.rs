@@ -64,6 +64,12 @@ impl Standing {
                 problem: innermost(&status),
             };
         }
+        if status.code() == Code::Unimplemented && status.message().is_empty() {
+            return CliError::Other(format!(
+                "the server at {} does not know this call: it is of an older version, or goes without this service",
+                self.address
+            ));
+        }
         if status.code() == Code::Unauthenticated && reason_of(&status) != Some(ErrorReason::LoginRefused) {
             return CliError::Unauthenticated {
                 status: Box::new(status),

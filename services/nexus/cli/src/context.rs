@@ -71,6 +71,12 @@ fn set(folder: &Folder, args: &SetContext, global: &Global, output: &Output) -> 
 /// What was typed of a context. Of the flags that every command has only those that were typed: what stands in the
 /// environment is not meant for the file.
 fn typed(args: &SetContext, global: &Global) -> Result<Context, CliError> {
+    if global.api_key.is_some() {
+        return Err(CliError::Usage(
+            "a key is not kept with a context: put it into a file of yours alone, and name that with --credential-file"
+                .to_owned(),
+        ));
+    }
     for address in global.address.iter().chain(&global.definitions_address) {
         let checked = nexus_mesh::transport::check(address);
         checked.map_err(|error| CliError::Usage(error.to_string()))?;

@@ -209,10 +209,12 @@ impl<'a> Reading<'a> {
     /// Goes on after what the feed could not give.
     async fn mend(&mut self, status: Status) -> Result<(), CliError> {
         match reason_of(&status) {
-            Some(ErrorReason::ReaderNotFound) => {
-                self.register().await.map_err(|status| self.clients.error(status))?;
-                self.save()
-            }
+            Some(ErrorReason::ReaderNotFound) => match self.register().await {
+                Ok(()) => self.save(),
+                // The next page finds out again.
+                Err(status) if is_away(&status) => Ok(()),
+                Err(status) => Err(self.clients.error(status)),
+            },
             Some(ErrorReason::FeedEntriesLost) => {
                 let Some((shard, resume_after)) = lost(&status) else {
                     return Err(self.clients.error(status));

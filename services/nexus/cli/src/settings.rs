@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use nexus_api::Namespace;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::args::Global;
 use crate::error::CliError;
@@ -98,7 +98,19 @@ impl Settings {
             "NEXUS_ADDRESS",
             |context| context.server.clone(),
         );
-        let definitions_address = layers.text(
+        let address = Sourced {
+            value: address.value.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
+            origin: address.origin,
+        };
+        let nothing = Context::default();
+        let ways = Layers {
+            variable,
+            written: match is_of(&written, &address.value) {
+                true => &written,
+                false => &nothing,
+            },
+        };
+        let definitions_address = ways.text(
             global
                 .definitions_address
                 .clone()
@@ -106,34 +118,29 @@ impl Settings {
             "NEXUS_DEFINITIONS_ADDRESS",
             |context| context.definitions_server.clone(),
         );
-        let from_context = definitions_address.origin == Origin::Context;
-        let definitions_address = match from_context && address.origin != Origin::Context {
-            // The context's is a part of the context's system, and the command is about another one.
-            true => Sourced {
-                value: None,
-                origin: Origin::Default,
-            },
-            false => definitions_address,
-        };
-        let (client_cert, client_key) = layers.certificate();
+        let (client_cert, client_key) = ways.certificate();
         Ok(Self {
-            address: Sourced {
-                value: address.value.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
-                origin: address.origin,
-            },
+            address,
             definitions_address,
             namespace: namespace_of(global, &layers, &context.value)?,
-            ca: layers.path("NEXUS_TLS__CA", |context| context.ca.clone()),
+            ca: ways.path("NEXUS_TLS__CA", |context| context.ca.clone()),
             client_cert,
             client_key,
-            tls_server_name: layers.text(None, "NEXUS_TLS__SERVER_NAME", |context| {
+            tls_server_name: ways.text(None, "NEXUS_TLS__SERVER_NAME", |context| {
                 context.tls_server_name.clone()
             }),
-            credential: credential(global, variable, &written),
+            credential: credential(global, variable, &written)?,
             context,
             written,
         })
     }
+}
+
+/// Whether an address is of the context's system. If not, the context's certificates and its definitions service are not
+/// for it.
+fn is_of(written: &Context, address: &str) -> bool {
+    let own = contexts::servers(written.server.as_deref().unwrap_or(DEFAULT_ADDRESS));
+    contexts::servers(address).is_subset(&own)
 }
 
 fn name(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Sourced<String> {
@@ -196,9 +203,12 @@ fn namespace_of(global: &Global, layers: &Layers<'_>, context: &str) -> Result<S
     })
 }
 
-fn credential(global: &Global, variable: Variables<'_>, written: &Context) -> Sourced<Credential> {
-    let sourced = |value, origin| Sourced { value, origin };
+fn credential(global: &Global, variable: Variables<'_>, written: &Context) -> Result<Sourced<Credential>, CliError> {
+    let sourced = |value, origin| Ok(Sourced { value, origin });
     if let Some(key) = &global.api_key {
+        if key.expose_secret().is_empty() {
+            return Err(CliError::Usage("the key of --key is empty".to_owned()));
+        }
         return sourced(Credential::Given(key.clone()), Origin::Flag("--key"));
     }
     if let Some(key) = variable(KEY_VARIABLE) {

@@ -135,13 +135,13 @@ async fn by_password(args: &LoginArgs, access: &Access<'_>) -> Result<Begun, Cli
     Ok(Begun::new(answer.token, answer.session, answer.identity))
 }
 
-async fn claim(args: &LoginArgs, token: &str, access: &Access<'_>) -> Result<Begun, CliError> {
+async fn claim(args: &LoginArgs, token: &SecretString, access: &Access<'_>) -> Result<Begun, CliError> {
     let user = user(args)?;
     let password = Source::of(args.password_stdin)
         .chosen(&format!("new password of {user}: "))
         .await?;
     let request = ClaimAdministratorRequest {
-        claim_token: token.to_owned(),
+        claim_token: token.expose_secret().to_owned(),
         user,
         password: password.expose_secret().to_owned(),
         client: client(),

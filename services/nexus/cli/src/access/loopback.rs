@@ -65,9 +65,12 @@ impl Loopback {
                 while connections.len() >= MOST_CONNECTIONS {
                     connections.join_next().await;
                 }
-                // What fails is one connection.
-                if let Ok((stream, _)) = self.listener.accept().await {
-                    connections.spawn(serve(stream, Arc::clone(&state), sender.clone()));
+                match self.listener.accept().await {
+                    Ok((stream, _)) => {
+                        connections.spawn(serve(stream, Arc::clone(&state), sender.clone()));
+                    }
+                    // What fails is one connection, or all for a moment.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
         };

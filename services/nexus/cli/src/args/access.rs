@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use secrecy::SecretString;
 
 use super::Page;
 use crate::time::parse_span;
@@ -22,8 +23,8 @@ pub struct LoginArgs {
     #[arg(long, requires = "oidc")]
     pub no_browser: bool,
     /// Become the first administrator, by the one-time token that the server printed at its first start
-    #[arg(long, value_name = "TOKEN")]
-    pub claim: Option<String>,
+    #[arg(long, value_name = "TOKEN", value_parser = super::secret)]
+    pub claim: Option<SecretString>,
 }
 
 #[derive(Debug, Subcommand)]

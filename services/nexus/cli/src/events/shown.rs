@@ -89,14 +89,7 @@ impl<'a> Shown<'a> {
             events: vec![event],
             ..FeedEntry::default()
         };
-        let execution = Execution {
-            params: String::new(),
-            output: String::new(),
-            tasks: Vec::new(),
-            task_counts: HashMap::default(),
-            ..execution.clone()
-        };
-        self.print(execution, entry)
+        self.print(execution.clone(), entry)
     }
 
     fn print(&self, execution: Execution, entry: FeedEntry) -> Result<(), CliError> {
