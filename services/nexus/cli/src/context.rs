@@ -2,17 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use nexus_cli_frame::settings::contexts::{self, Context, DEFAULT, servers};
+use nexus_cli_frame::settings::folder::Folder;
+use nexus_cli_frame::settings::{self, Origin, environment};
+use nexus_cli_frame::{CliError, Exit, Global, Output, Target, namespace, table};
 use serde_json::{Map, Value, json};
 
-use super::args::{ContextValue, Contexts, Global, SetContext};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::settings::contexts::{self, Context, DEFAULT, servers};
-use super::settings::folder::Folder;
-use super::settings::{self, Origin, environment};
-use super::target::Target;
-use super::{namespace, table};
+use super::args::{ContextValue, Contexts, SetContext};
 
 pub(super) fn run(command: Contexts, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let folder = Folder::of(&environment);

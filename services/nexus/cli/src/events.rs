@@ -17,6 +17,7 @@ use nexus_api::feed::v1::register_reader_request::Start;
 use nexus_api::feed::v1::{
     AcknowledgeFeedRequest, DeleteReaderRequest, FeedEntry, ReadFeedRequest, RegisterReaderRequest,
 };
+use nexus_cli_frame::{CliError, Exit, MAX_RECONNECTS, Output, Target, is_away, pause, time};
 use nexus_mesh::Transport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,12 +25,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::args::EventsArgs;
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::target::Target;
-use super::time;
+use super::client::Clients;
 use positions::{Positions, ResumeFile};
 use shown::Shown;
 

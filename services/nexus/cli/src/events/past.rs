@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use nexus_api::execution::v1::{Event, Execution, ListExecutionsRequest, ListHistoryRequest};
 use nexus_api::time::micros;
+use nexus_cli_frame::CliError;
 
 use super::shown::Shown;
 use crate::client::Clients;
-use crate::error::CliError;
 use crate::filter;
 
 /// Executions that are looked at, the newest first.

@@ -6,11 +6,9 @@ use nexus_api::Namespace;
 use nexus_api::execution::v1::event::Type;
 use nexus_api::execution::v1::{Event, Execution};
 use nexus_api::feed::v1::FeedEntry;
+use nexus_cli_frame::{CliError, Output, Target, output};
 
 use crate::args::EventsArgs;
-use crate::error::CliError;
-use crate::output::{self, Output};
-use crate::target::Target;
 use crate::watch;
 
 /// What of the feed is shown, and where.

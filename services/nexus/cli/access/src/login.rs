@@ -7,16 +7,17 @@ use nexus_api::access::v1::{
     BeginOidcLoginRequest, ClaimAdministratorRequest, CompleteOidcLoginRequest, Identity, ListLoginMethodsRequest,
     LoginMethod, LoginRequest, Session,
 };
+use nexus_cli_frame::{
+    CliError, Exit,
+    settings::{Credential, Sourced},
+    time,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::loopback::Loopback;
 use super::password::{self, Source};
 use super::{Access, keep, show};
 use crate::args::LoginArgs;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::settings::{Credential, Sourced};
-use crate::time;
 
 /// So long somebody may take at the provider's page.
 const AT_THE_PROVIDER: Duration = Duration::from_secs(5 * 60);

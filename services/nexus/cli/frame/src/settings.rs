@@ -1,8 +1,8 @@
 //! What holds for a command, and where each value comes from: a flag, else the environment, else the context, else the
 //! default. Pure: what stands in the environment and in the files is a parameter.
 
-pub(crate) mod contexts;
-pub(crate) mod folder;
+pub mod contexts;
+pub mod folder;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,26 +16,30 @@ use crate::namespace;
 use contexts::{Context, Contexts, DEFAULT};
 
 /// The server when none is named: that of `nexus dev`.
-pub(crate) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
 /// Holds an API key.
-pub(crate) const KEY_VARIABLE: &str = "NEXUS_API_KEY";
+pub const KEY_VARIABLE: &str = "NEXUS_API_KEY";
 
 /// Looks a variable up; an empty one is none.
-pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Looks into the process's own environment.
-pub(crate) fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
+    /// A flag, by its name.
     Flag(&'static str),
+    /// A variable of the environment, by its name.
     Variable(&'static str),
+    /// The context that holds.
     Context,
     /// `nexus context use`.
     Used,
+    /// Nothing says anything.
     Default,
 }
 
@@ -52,14 +56,16 @@ impl fmt::Display for Origin {
 
 /// A value and where it comes from.
 #[derive(Debug, Clone)]
-pub(crate) struct Sourced<T> {
-    pub(crate) value: T,
-    pub(crate) origin: Origin,
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// What the credential is.
 #[derive(Debug, Clone)]
-pub(crate) enum Credential {
+pub enum Credential {
     /// It was given with the command.
     Given(SecretString),
     /// It stands in a file that the context names.
@@ -70,23 +76,32 @@ pub(crate) enum Credential {
 
 /// What holds for a command.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) context: Sourced<String>,
+pub struct Settings {
+    /// The context's name.
+    pub context: Sourced<String>,
     /// The context itself; an empty one when the default is not written down.
-    pub(crate) written: Context,
-    pub(crate) address: Sourced<String>,
-    pub(crate) definitions_address: Sourced<Option<String>>,
-    pub(crate) namespace: Sourced<Namespace>,
-    pub(crate) ca: Sourced<Option<PathBuf>>,
-    pub(crate) client_cert: Sourced<Option<PathBuf>>,
-    pub(crate) client_key: Sourced<Option<PathBuf>>,
-    pub(crate) tls_server_name: Sourced<Option<String>>,
-    pub(crate) credential: Sourced<Credential>,
+    pub written: Context,
+    /// Address of the server.
+    pub address: Sourced<String>,
+    /// Address of the definitions service, where it is another one.
+    pub definitions_address: Sourced<Option<String>>,
+    /// The namespace that the command is about.
+    pub namespace: Sourced<Namespace>,
+    /// Roots that the server's certificate is verified with.
+    pub ca: Sourced<Option<PathBuf>>,
+    /// A certificate for servers that ask for one.
+    pub client_cert: Sourced<Option<PathBuf>>,
+    /// Its key.
+    pub client_key: Sourced<Option<PathBuf>>,
+    /// The name that the server's certificate must have.
+    pub tls_server_name: Sourced<Option<String>>,
+    /// What proves who calls.
+    pub credential: Sourced<Credential>,
 }
 
 impl Settings {
     /// Puts the layers over each other.
-    pub(crate) fn resolve(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Result<Self, CliError> {
+    pub fn resolve(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Result<Self, CliError> {
         let context = name(global, variable, contexts);
         let written = find(contexts, &context)?;
         let layers = Layers {
@@ -166,7 +181,7 @@ fn find(contexts: &Contexts, named: &Sourced<String>) -> Result<Context, CliErro
 }
 
 /// There is no such context.
-pub(crate) fn unknown(name: &str, contexts: &Contexts) -> CliError {
+pub fn unknown(name: &str, contexts: &Contexts) -> CliError {
     let known: Vec<&str> = contexts.contexts.keys().map(String::as_str).collect();
     let known = match known.is_empty() {
         true => "there are none yet".to_owned(),

@@ -12,12 +12,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nexus_cli_frame::CliError;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-use crate::error::CliError;
 
 const PATH: &str = "/callback";
 /// Connections at a time: browsers open some in advance.
