@@ -104,11 +104,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-tasks",
         ],
     ),
-    // The client: it transcodes by itself what the gateway would, and checks files without a server.
+    // The client: what its commands stand on, those about access, and all. It transcodes by itself what the gateway would, and
+    // checks files without a server.
+    ("nexus-cli-frame", &["nexus-api", "nexus-mesh"]),
+    ("nexus-cli-access", &["nexus-api", "nexus-cli-frame", "nexus-mesh"]),
     (
         "nexus-cli",
         &[
             "nexus-api",
+            "nexus-cli-access",
+            "nexus-cli-frame",
             "nexus-gateway",
             "nexus-mesh",
             "nexus-spec",

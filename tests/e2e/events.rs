@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use nexus_api::feed::v1::ListReadersRequest;
+use nexus_api::feed::v1::{DeleteReaderRequest, ListReadersRequest};
 use nexus_tests::{DEADLINE, Dev, DevOptions, binary, eventually};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -335,4 +335,22 @@ async fn a_resume_file_goes_on_where_the_last_run_ended() {
     let refused = events(dev.address(), dev.folder(), &args).output().expect("nexus");
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--resume-file"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_was_deleted_makes_itself_known_again() {
+    let dev = Dev::start();
+    let mut following = Following::start(&dev, dev.address(), &["-o", "json"]).await;
+    let reader = readers(&dev).await.remove(0);
+    let delete = DeleteReaderRequest { reader: reader.clone() };
+    dev.feed().delete_reader(delete).await.expect("delete");
+    // What happens before it has noticed is lost to it.
+    eventually("it is told again", async || {
+        dev.run(CHAIN, "").await;
+        following.lines.try_recv().is_ok()
+    })
+    .await;
+    assert_eq!(readers(&dev).await, [reader], "by the same name");
+    assert_eq!(following.interrupt(), Some(130));
+    assert_eq!(readers(&dev).await, Vec::<String>::new());
 }

@@ -4,17 +4,13 @@
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use nexus_cli_frame::{CliError, Exit, Output, Target, files};
 use nexus_gateway::{Gateway, Options};
 use nexus_mesh::health::Readiness;
 use tonic::body::Body;
 use tower::ServiceExt;
 
 use super::args::ApiArgs;
-use super::error::CliError;
-use super::exit::Exit;
-use super::files;
-use super::output::Output;
-use super::target::Target;
 
 pub(super) async fn run(args: &ApiArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
     let (definitions, executions) = target.ways()?;

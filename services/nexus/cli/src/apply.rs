@@ -2,15 +2,15 @@
 
 use nexus_api::common::v1::{Diagnostic, Severity};
 use nexus_api::definitions::v1::{ApplyOutcome, ApplyWorkflowRequest, ApplyWorkflowResponse};
+use nexus_cli_frame::{
+    CliError, Exit, Output, Target,
+    files::{self, Source},
+    output,
+};
 use serde_json::json;
 
 use super::args::ApplyArgs;
 use super::client::Clients;
-use super::error::CliError;
-use super::exit::Exit;
-use super::files::{self, Source};
-use super::output::{self, Output};
-use super::target::Target;
 use super::validate::{Finding, line};
 
 pub(super) async fn run(args: &ApplyArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {

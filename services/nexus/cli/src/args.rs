@@ -1,6 +1,5 @@
 //! What can be typed.
 
-mod access;
 mod context;
 mod events;
 
@@ -8,56 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use nexus_api::Namespace;
-use secrecy::SecretString;
+use nexus_cli_frame::Page;
 
-pub use access::{CreateKey, CreateUser, Keys, LoginArgs, Roles, Sessions, UpdateUser, Users};
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
-
-/// What every command takes.
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// Address of the server, else NEXUS_ADDRESS, else the context's, else http://127.0.0.1:7070; of a mesh without a
-    /// common one, that of its execution service. A host with several addresses, or several URLs with commas, are
-    /// balanced over
-    #[arg(long, visible_alias = "server", global = true, value_name = "URL")]
-    pub(super) address: Option<String>,
-    /// Address of the definitions service, where it is another one; else NEXUS_DEFINITIONS_ADDRESS, else the context's
-    #[arg(long, global = true, value_name = "URL")]
-    pub(super) definitions_address: Option<String>,
-    /// The namespace that the command is about, else NEXUS_NAMESPACE, else the context's, else `default`. `nexus dev` takes
-    /// several: its folder is of the first, and its worker serves all
-    #[arg(long = "namespace", global = true, value_name = "NAME")]
-    pub(super) namespaces: Vec<Namespace>,
-    /// The context whose server, namespace and credential hold where nothing else is said; else NEXUS_CONTEXT, else the one
-    /// of `nexus context use`
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(super) context: Option<String>,
-    /// An API key; NEXUS_API_KEY does not show it to whoever lists processes
-    #[arg(long = "key", global = true, value_name = "KEY", value_parser = secret)]
-    pub(super) api_key: Option<SecretString>,
-    /// Form of the data on stdout
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
-}
-
-/// Takes what was typed without ever showing it.
-#[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
-fn secret(text: &str) -> Result<SecretString, String> {
-    Ok(SecretString::from(text.to_owned()))
-}
-
-/// Form of the data on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Table,
-    /// The message of the API as JSON
-    Json,
-    /// The same as YAML
-    Yaml,
-}
 
 /// The commands of a client.
 #[derive(Debug, Subcommand)]
@@ -89,23 +42,23 @@ pub enum Command {
     #[command(subcommand, visible_alias = "contexts")]
     Context(Contexts),
     /// Log in; what is left of it is a session, which the context keeps
-    Login(LoginArgs),
+    Login(nexus_cli_access::LoginArgs),
     /// End the session, and forget it
     Logout,
     /// Show who you are to the server, and what you may do
     Whoami,
     /// Create, show and revoke API keys
     #[command(subcommand, visible_alias = "key")]
-    Keys(Keys),
+    Keys(nexus_cli_access::Keys),
     /// Create, show and change users
     #[command(subcommand, visible_alias = "user")]
-    Users(Users),
+    Users(nexus_cli_access::Users),
     /// Create, show and change roles
     #[command(subcommand, visible_alias = "role")]
-    Roles(Roles),
+    Roles(nexus_cli_access::Roles),
     /// Show and end sessions
     #[command(subcommand, visible_alias = "session")]
-    Sessions(Sessions),
+    Sessions(nexus_cli_access::Sessions),
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +111,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub(super) wait: bool,
     /// Wait at most this long, such as 90s or 10m; the execution goes on
-    #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+    #[arg(long, value_parser = nexus_cli_frame::time::parse_span, value_name = "SPAN")]
     pub(super) timeout: Option<Duration>,
 }
 
@@ -241,16 +194,6 @@ pub enum ExportForm {
     Json,
 }
 
-#[derive(Debug, Args)]
-pub struct Page {
-    /// At most this many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
-    pub(super) limit: i32,
-    /// Go on where an earlier list stopped
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TOKEN")]
-    pub(super) page_token: String,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Executions {
     /// List executions, newest first
@@ -277,7 +220,7 @@ pub enum Executions {
         /// Its id, the beginning of it, or @last
         execution: String,
         /// Watch at most this long, such as 90s or 10m; the execution goes on
-        #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+        #[arg(long, value_parser = nexus_cli_frame::time::parse_span, value_name = "SPAN")]
         timeout: Option<Duration>,
     },
     /// Wait until it has ended
@@ -285,7 +228,7 @@ pub enum Executions {
         /// Its id, the beginning of it, or @last
         execution: String,
         /// Wait at most this long, such as 90s or 10m; the execution goes on
-        #[arg(long, value_parser = super::time::parse_span, value_name = "SPAN")]
+        #[arg(long, value_parser = nexus_cli_frame::time::parse_span, value_name = "SPAN")]
         timeout: Option<Duration>,
     },
     /// Cancel it

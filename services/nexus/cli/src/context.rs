@@ -2,17 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use nexus_cli_frame::settings::contexts::{self, Context, DEFAULT, servers};
+use nexus_cli_frame::settings::folder::Folder;
+use nexus_cli_frame::settings::{self, Origin, environment};
+use nexus_cli_frame::{CliError, Exit, Global, Output, Target, namespace, table};
 use serde_json::{Map, Value, json};
 
-use super::args::{ContextValue, Contexts, Global, SetContext};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::settings::contexts::{self, Context, DEFAULT, servers};
-use super::settings::folder::Folder;
-use super::settings::{self, Origin, environment};
-use super::target::Target;
-use super::{namespace, table};
+use super::args::{ContextValue, Contexts, SetContext};
 
 pub(super) fn run(command: Contexts, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let folder = Folder::of(&environment);
@@ -71,6 +67,12 @@ fn set(folder: &Folder, args: &SetContext, global: &Global, output: &Output) -> 
 /// What was typed of a context. Of the flags that every command has only those that were typed: what stands in the
 /// environment is not meant for the file.
 fn typed(args: &SetContext, global: &Global) -> Result<Context, CliError> {
+    if global.api_key.is_some() {
+        return Err(CliError::Usage(
+            "a key is not kept with a context: put it into a file of yours alone, and name that with --credential-file"
+                .to_owned(),
+        ));
+    }
     for address in global.address.iter().chain(&global.definitions_address) {
         let checked = nexus_mesh::transport::check(address);
         checked.map_err(|error| CliError::Usage(error.to_string()))?;

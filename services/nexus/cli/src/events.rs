@@ -17,6 +17,7 @@ use nexus_api::feed::v1::register_reader_request::Start;
 use nexus_api::feed::v1::{
     AcknowledgeFeedRequest, DeleteReaderRequest, FeedEntry, ReadFeedRequest, RegisterReaderRequest,
 };
+use nexus_cli_frame::{CliError, Exit, MAX_RECONNECTS, Output, Target, is_away, pause, time};
 use nexus_mesh::Transport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,12 +25,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::args::EventsArgs;
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::target::Target;
-use super::time;
+use super::client::Clients;
 use positions::{Positions, ResumeFile};
 use shown::Shown;
 
@@ -209,10 +205,12 @@ impl<'a> Reading<'a> {
     /// Goes on after what the feed could not give.
     async fn mend(&mut self, status: Status) -> Result<(), CliError> {
         match reason_of(&status) {
-            Some(ErrorReason::ReaderNotFound) => {
-                self.register().await.map_err(|status| self.clients.error(status))?;
-                self.save()
-            }
+            Some(ErrorReason::ReaderNotFound) => match self.register().await {
+                Ok(()) => self.save(),
+                // The next page finds out again.
+                Err(status) if is_away(&status) => Ok(()),
+                Err(status) => Err(self.clients.error(status)),
+            },
             Some(ErrorReason::FeedEntriesLost) => {
                 let Some((shard, resume_after)) = lost(&status) else {
                     return Err(self.clients.error(status));

@@ -1,9 +1,9 @@
 //! One execution, as the commands that show or follow it get it.
 
 use nexus_api::execution::v1::{Execution, GetExecutionRequest, ListTasksRequest};
+use nexus_cli_frame::CliError;
 
 use super::client::Clients;
-use super::error::CliError;
 
 /// Tasks and events that are asked for at a time.
 pub(super) const PAGE: i32 = 1_000;

@@ -5,18 +5,15 @@ use std::time::Duration;
 use nexus_api::execution::v1::{
     CancelExecutionRequest, Event, Execution, ListExecutionsRequest, ListHistoryRequest, WaitExecutionRequest,
 };
+use nexus_cli_frame::{CliError, Exit, MAX_RECONNECTS, Output, Page, Target, is_away, output, pause, table, time};
 use tokio::time::Instant;
 
-use super::args::{Executions, Page};
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
-use super::error::CliError;
+use super::args::Executions;
+use super::client::Clients;
 use super::execution::{PAGE, fetch, still_running};
-use super::exit::Exit;
 use super::filter::filter;
-use super::output::{self, Output};
-use super::target::Target;
 use super::watch::plain;
-use super::{ids, table, time, watch};
+use super::{ids, watch};
 
 /// One call waits at most this long; the server allows no more than a minute.
 const WAIT_STEP: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! Which executions or workflows a list is to show, as the server takes it.
 
-use super::error::CliError;
+use nexus_cli_frame::CliError;
+
 use super::params;
 
 /// The terms of a filter, joined. Values are quoted, so that nothing typed becomes a term of its own.

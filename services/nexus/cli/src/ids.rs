@@ -1,9 +1,9 @@
 //! Ids as people type them: whole, by their beginning, or `@last`.
 
 use nexus_api::execution::v1::{GetExecutionRequest, ListExecutionsRequest};
+use nexus_cli_frame::CliError;
 
 use super::client::Clients;
-use super::error::CliError;
 
 /// Length of an id in full.
 const FULL: usize = 36;

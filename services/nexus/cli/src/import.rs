@@ -1,14 +1,11 @@
 //! `nexus import`: turns a workflow of the earlier Python system into a workflow file.
 
 use nexus_api::definitions::v1::ImportWorkflowRequest;
+use nexus_cli_frame::{CliError, Exit, Output, Target, files};
 
+use super::apply;
 use super::args::ImportArgs;
 use super::client::Clients;
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::target::Target;
-use super::{apply, files};
 
 pub(super) async fn run(args: &ImportArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(target)?;

@@ -3,40 +3,28 @@
 //!
 //! Data goes to stdout and everything else to stderr, so that every command can stand in a pipe.
 
-mod access;
 mod api;
 mod apply;
 mod args;
 mod client;
 mod context;
-mod error;
 mod events;
 mod execution;
 mod executions;
-mod exit;
-mod files;
 mod filter;
 mod ids;
 mod import;
 mod logs;
-mod namespace;
-mod output;
 mod params;
 mod run;
-mod settings;
-mod table;
-mod target;
-mod time;
 mod validate;
 mod watch;
 mod workflows;
 
-pub use args::{Command, Format, Global};
-pub use error::CliError;
-pub use exit::Exit;
-pub use output::Output;
-pub use target::Target;
-pub use time::parse_span;
+pub use args::Command;
+use nexus_cli_access as access;
+pub use nexus_cli_frame::time::parse_span;
+pub use nexus_cli_frame::{CliError, Exit, Format, Global, Output, Target};
 
 /// Runs a command.
 ///

@@ -1,14 +1,11 @@
 //! `nexus logs`: what tasks wrote.
 
 use nexus_api::execution::v1::{LogLine, TailLogsRequest, log_line};
+use nexus_cli_frame::{CliError, Exit, MAX_RECONNECTS, Output, Target, is_away, output, pause, time};
 
 use super::args::LogsArgs;
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::{self, Output};
-use super::target::Target;
-use super::{ids, time};
+use super::client::Clients;
+use super::ids;
 
 pub(super) async fn run(args: &LogsArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(target)?;

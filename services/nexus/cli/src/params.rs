@@ -1,8 +1,7 @@
 //! Parameters as they are typed, turned into what the workflow's schema asks for. Pure but for the reader of files.
 
+use nexus_cli_frame::CliError;
 use serde_json::{Map, Value};
-
-use super::error::CliError;
 
 /// Lays typed pairs over a base. `read` gives the content of `KEY=@FILE`.
 pub(super) fn parse(
@@ -74,7 +73,7 @@ fn value(key: &str, text: &str, property: Option<&Value>) -> Result<Value, CliEr
     let wanted = types.join(" or ");
     Err(CliError::Invalid(format!(
         "parameter {key} must be {wanted}, and `{}` is not",
-        super::table::cut(text, 60)
+        nexus_cli_frame::table::cut(text, 60)
     )))
 }
 

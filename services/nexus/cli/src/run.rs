@@ -2,15 +2,12 @@
 
 use nexus_api::definitions::v1::GetRevisionRequest;
 use nexus_api::execution::v1::{Execution, StartExecutionRequest};
+use nexus_cli_frame::{CliError, Exit, Output, Target, files};
 use serde_json::Value;
 
 use super::args::RunArgs;
 use super::client::Clients;
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::target::Target;
-use super::{apply, execution, executions, files, params, watch};
+use super::{apply, execution, executions, params, watch};
 
 pub(super) async fn run(args: &RunArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(target)?;

@@ -1,13 +1,10 @@
 //! `nexus validate`: checks files without a server.
 
+use nexus_cli_frame::{CliError, Exit, Output, files};
 use nexus_spec::Diagnostic;
 use serde_json::{Value, json};
 
 use super::args::ValidateArgs;
-use super::error::CliError;
-use super::exit::Exit;
-use super::files;
-use super::output::Output;
 
 pub(super) fn run(args: &ValidateArgs, output: &Output) -> Result<Exit, CliError> {
     let mut results = Vec::new();

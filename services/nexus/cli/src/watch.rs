@@ -8,14 +8,12 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use nexus_api::execution::v1::{Event, WatchExecutionRequest, WatchExecutionResponse};
+use nexus_cli_frame::{CliError, Exit, MAX_RECONNECTS, is_away, output, pause, time};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tonic::{Status, Streaming};
 
-use super::client::{Clients, MAX_RECONNECTS, is_away, pause};
-use super::error::CliError;
+use super::client::Clients;
 use super::execution::{fetch, still_running};
-use super::exit::Exit;
-use super::{output, time};
 use state::View;
 
 /// How often a terminal's picture moves: often enough for a clock in tenths.

@@ -5,15 +5,11 @@ use nexus_api::definitions::v1::{
     GetWorkflowRequest, GraphFormat, ListRevisionsRequest, ListWorkflowsRequest,
 };
 use nexus_api::execution::v1::GetTaskDurationsRequest;
+use nexus_cli_frame::{CliError, Exit, Output, Page, Target, output, table, time};
 
-use super::args::{ExportForm, GraphForm, Page, Workflows};
+use super::args::{ExportForm, GraphForm, Workflows};
 use super::client::Clients;
-use super::error::CliError;
-use super::exit::Exit;
 use super::filter::filter;
-use super::output::{self, Output};
-use super::target::Target;
-use super::{table, time};
 
 pub(super) async fn run(command: Workflows, target: &Target, output: &Output) -> Result<Exit, CliError> {
     let clients = Clients::new(target)?;

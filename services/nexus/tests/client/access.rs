@@ -170,6 +170,12 @@ fn who_may_not_is_told_which_permission_is_missing() {
 }
 
 #[test]
+fn a_server_without_a_service_is_told_from_one_that_refuses() {
+    let (home, fake) = (Home::new(), Fake::start());
+    run(&home, &fake, "workflows list").fails(1, "does not know this call");
+}
+
+#[test]
 fn every_command_of_access_can_be_completed() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish"] {

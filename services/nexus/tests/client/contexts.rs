@@ -97,6 +97,7 @@ fn what_makes_no_context_is_refused_and_changes_nothing() {
             &["context", "set", "a", "--namespace", "x", "--namespace", "y"],
             "one namespace",
         ),
+        (&["context", "set", "a", "--key", "nxk_a_b"], "--credential-file"),
         (&["--context", "gone", "workflows", "list"], "no context gone"),
     ] {
         home.run(args).fails(1, told);

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nexus_api::execution::v1::event::Type;
-
-use super::Page;
-use crate::time::{Since, parse_span};
+use nexus_cli_frame::Page;
+use nexus_cli_frame::time::{Since, parse_span};
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {

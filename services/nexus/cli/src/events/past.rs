@@ -1,13 +1,16 @@
 //! What happened before somebody looked: the histories of the executions that were alive since then, in the order of time.
 //! The feed keeps only what its readers still need, so it cannot tell.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use nexus_api::execution::v1::{Event, Execution, ListExecutionsRequest, ListHistoryRequest};
 use nexus_api::time::micros;
+use nexus_cli_frame::CliError;
 
 use super::shown::Shown;
 use crate::client::Clients;
-use crate::error::CliError;
 use crate::filter;
 
 /// Executions that are looked at, the newest first.
@@ -27,13 +30,13 @@ pub(super) async fn show(clients: &Clients, since: i64, shown: &mut Shown<'_>) -
         Ok::<_, CliError>((execution, events))
     });
     let mut histories = histories.buffered(AT_A_TIME);
-    let mut told: Vec<(Execution, Event)> = Vec::new();
+    let mut told: Vec<(Arc<Execution>, Event)> = Vec::new();
     while let Some((execution, events)) = histories.try_next().await? {
         shown.remember(execution.id.clone(), events.last().map_or(0, |last| last.sequence));
         let wanted = events
             .into_iter()
             .filter(|event| time(event) >= since && shown.wants(event));
-        told.extend(wanted.map(|event| (execution.clone(), event)));
+        told.extend(wanted.map(|event| (Arc::clone(&execution), event)));
         if told.len() > MOST_EVENTS {
             return Err(CliError::Usage(format!(
                 "there are more than {MOST_EVENTS} events since then; choose a later --since, or fewer with --workflow"
@@ -51,7 +54,7 @@ fn time(event: &Event) -> i64 {
 }
 
 /// The executions that had not ended before a time.
-async fn alive(clients: &Clients, since: i64, shown: &Shown<'_>) -> Result<Vec<Execution>, CliError> {
+async fn alive(clients: &Clients, since: i64, shown: &Shown<'_>) -> Result<Vec<Arc<Execution>>, CliError> {
     let filter = filter::filter(shown.workflow(), None, &[])?;
     let (mut found, mut seen, mut page_token) = (Vec::new(), 0, String::new());
     loop {
@@ -64,11 +67,9 @@ async fn alive(clients: &Clients, since: i64, shown: &Shown<'_>) -> Result<Vec<E
         let list = list.map_err(|status| clients.error(status))?.into_inner();
         seen += list.executions.len();
         let ended = |execution: &Execution| execution.finish_time.as_ref().is_some_and(|time| micros(time) < since);
-        found.extend(
-            list.executions
-                .into_iter()
-                .filter(|execution| !ended(execution) && shown.is_about(execution)),
-        );
+        let wanted = list.executions.into_iter();
+        let wanted = wanted.filter(|execution| !ended(execution) && shown.is_about(execution));
+        found.extend(wanted.map(|execution| Arc::new(bare(execution))));
         page_token = list.next_page_token;
         if page_token.is_empty() {
             return Ok(found);
@@ -77,6 +78,17 @@ async fn alive(clients: &Clients, since: i64, shown: &Shown<'_>) -> Result<Vec<E
             eprintln!("only the newest {MOST_EXECUTIONS} executions were looked at");
             return Ok(found);
         }
+    }
+}
+
+/// Without what entries of the feed have not either.
+fn bare(execution: Execution) -> Execution {
+    Execution {
+        params: String::new(),
+        output: String::new(),
+        tasks: Vec::new(),
+        task_counts: HashMap::default(),
+        ..execution
     }
 }
 

@@ -5,10 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nexus_api::feed::v1::ShardPosition;
+use nexus_cli_frame::{CliError, settings::folder};
 use serde::{Deserialize, Serialize};
-
-use crate::error::CliError;
-use crate::settings::folder;
 
 /// The version of the file.
 const VERSION: u32 = 1;

@@ -2,15 +2,15 @@
 
 use nexus_api::feed::v1::{DeleteReaderRequest, ListReadersRequest, Reader};
 use nexus_api::time::duration_micros;
+use nexus_cli_frame::{
+    CliError, Exit, Output, Target,
+    output::{self, more},
+    table, time,
+};
 
 use super::client;
 use crate::args::Readers;
 use crate::client::Clients;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::output::{self, Output, more};
-use crate::target::Target;
-use crate::{table, time};
 
 /// Shows or forgets readers of the feed.
 pub(crate) async fn run(command: Readers, target: &Target, output: &Output) -> Result<Exit, CliError> {

@@ -6,11 +6,9 @@ use nexus_api::Namespace;
 use nexus_api::execution::v1::event::Type;
 use nexus_api::execution::v1::{Event, Execution};
 use nexus_api::feed::v1::FeedEntry;
+use nexus_cli_frame::{CliError, Output, Target, output};
 
 use crate::args::EventsArgs;
-use crate::error::CliError;
-use crate::output::{self, Output};
-use crate::target::Target;
 use crate::watch;
 
 /// What of the feed is shown, and where.
@@ -89,14 +87,7 @@ impl<'a> Shown<'a> {
             events: vec![event],
             ..FeedEntry::default()
         };
-        let execution = Execution {
-            params: String::new(),
-            output: String::new(),
-            tasks: Vec::new(),
-            task_counts: HashMap::default(),
-            ..execution.clone()
-        };
-        self.print(execution, entry)
+        self.print(execution.clone(), entry)
     }
 
     fn print(&self, execution: Execution, entry: FeedEntry) -> Result<(), CliError> {

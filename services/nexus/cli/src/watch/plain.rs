@@ -3,8 +3,7 @@
 use nexus_api::common::v1::Failure;
 use nexus_api::execution::v1::Event;
 use nexus_api::execution::v1::event::Type;
-
-use crate::{table, time};
+use nexus_cli_frame::{table, time};
 
 /// An event as one line: when, what, how, why.
 pub(crate) fn event(event: &Event) -> String {

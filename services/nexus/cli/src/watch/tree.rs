@@ -2,9 +2,9 @@
 //! size of the terminal.
 
 use nexus_api::execution::v1::{execution, task};
+use nexus_cli_frame::time::span;
 
 use super::state::{TaskView, View, has_ended};
-use crate::time::span;
 
 const BAR: usize = 24;
 /// Levels that are drawn further to the right than the one before.
@@ -174,7 +174,7 @@ fn paint(text: &str, color: &str, frame: &Frame) -> String {
 /// A text that fits; control characters would move the cursor and are left out.
 fn cut(text: &str, width: usize) -> String {
     let clean: String = text.chars().filter(|c| !c.is_control()).collect();
-    crate::table::cut(&clean, width)
+    nexus_cli_frame::table::cut(&clean, width)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::args::Global;
 use super::error::CliError;
 
 /// Says it for all commands; several, for `nexus dev`, with commas.
-pub(crate) const VARIABLE: &str = "NEXUS_NAMESPACE";
+pub const VARIABLE: &str = "NEXUS_NAMESPACE";
 
 impl Global {
     /// The namespaces of a process that serves: with the flag, else in the environment, else `default`. At least one.
@@ -36,7 +36,7 @@ impl Global {
 }
 
 /// The one of which a command is.
-pub(crate) fn one(named: &[Namespace]) -> Result<Namespace, CliError> {
+pub fn one(named: &[Namespace]) -> Result<Namespace, CliError> {
     match named {
         [one] => Ok(one.clone()),
         several => Err(CliError::Usage(format!(
@@ -47,7 +47,7 @@ pub(crate) fn one(named: &[Namespace]) -> Result<Namespace, CliError> {
 }
 
 /// Reads the variable.
-pub(crate) fn read(text: &str) -> Result<Vec<Namespace>, CliError> {
+pub fn read(text: &str) -> Result<Vec<Namespace>, CliError> {
     let named = text.split(',').map(|name| name.trim().parse());
     let named: Result<_, _> = named.collect();
     named.map_err(|error| CliError::Usage(format!("{VARIABLE}: {error}")))

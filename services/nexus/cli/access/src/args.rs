@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-
-use super::Page;
-use crate::time::parse_span;
+use nexus_cli_frame::time::parse_span;
+use nexus_cli_frame::{Page, secret};
+use secrecy::SecretString;
 
 #[derive(Debug, Args)]
 pub struct LoginArgs {
@@ -22,8 +22,8 @@ pub struct LoginArgs {
     #[arg(long, requires = "oidc")]
     pub no_browser: bool,
     /// Become the first administrator, by the one-time token that the server printed at its first start
-    #[arg(long, value_name = "TOKEN")]
-    pub claim: Option<String>,
+    #[arg(long, value_name = "TOKEN", value_parser = secret)]
+    pub claim: Option<SecretString>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,16 +7,17 @@ use nexus_api::access::v1::{
     BeginOidcLoginRequest, ClaimAdministratorRequest, CompleteOidcLoginRequest, Identity, ListLoginMethodsRequest,
     LoginMethod, LoginRequest, Session,
 };
+use nexus_cli_frame::{
+    CliError, Exit,
+    settings::{Credential, Sourced},
+    time,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::loopback::Loopback;
 use super::password::{self, Source};
 use super::{Access, keep, show};
 use crate::args::LoginArgs;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::settings::{Credential, Sourced};
-use crate::time;
 
 /// So long somebody may take at the provider's page.
 const AT_THE_PROVIDER: Duration = Duration::from_secs(5 * 60);
@@ -135,13 +136,13 @@ async fn by_password(args: &LoginArgs, access: &Access<'_>) -> Result<Begun, Cli
     Ok(Begun::new(answer.token, answer.session, answer.identity))
 }
 
-async fn claim(args: &LoginArgs, token: &str, access: &Access<'_>) -> Result<Begun, CliError> {
+async fn claim(args: &LoginArgs, token: &SecretString, access: &Access<'_>) -> Result<Begun, CliError> {
     let user = user(args)?;
     let password = Source::of(args.password_stdin)
         .chosen(&format!("new password of {user}: "))
         .await?;
     let request = ClaimAdministratorRequest {
-        claim_token: token.to_owned(),
+        claim_token: token.expose_secret().to_owned(),
         user,
         password: password.expose_secret().to_owned(),
         client: client(),

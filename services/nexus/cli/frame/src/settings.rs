@@ -1,14 +1,14 @@
 //! What holds for a command, and where each value comes from: a flag, else the environment, else the context, else the
 //! default. Pure: what stands in the environment and in the files is a parameter.
 
-pub(crate) mod contexts;
-pub(crate) mod folder;
+pub mod contexts;
+pub mod folder;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use nexus_api::Namespace;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::args::Global;
 use crate::error::CliError;
@@ -16,26 +16,30 @@ use crate::namespace;
 use contexts::{Context, Contexts, DEFAULT};
 
 /// The server when none is named: that of `nexus dev`.
-pub(crate) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7070";
 /// Holds an API key.
-pub(crate) const KEY_VARIABLE: &str = "NEXUS_API_KEY";
+pub const KEY_VARIABLE: &str = "NEXUS_API_KEY";
 
 /// Looks a variable up; an empty one is none.
-pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Looks into the process's own environment.
-pub(crate) fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
+    /// A flag, by its name.
     Flag(&'static str),
+    /// A variable of the environment, by its name.
     Variable(&'static str),
+    /// The context that holds.
     Context,
     /// `nexus context use`.
     Used,
+    /// Nothing says anything.
     Default,
 }
 
@@ -52,14 +56,16 @@ impl fmt::Display for Origin {
 
 /// A value and where it comes from.
 #[derive(Debug, Clone)]
-pub(crate) struct Sourced<T> {
-    pub(crate) value: T,
-    pub(crate) origin: Origin,
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// What the credential is.
 #[derive(Debug, Clone)]
-pub(crate) enum Credential {
+pub enum Credential {
     /// It was given with the command.
     Given(SecretString),
     /// It stands in a file that the context names.
@@ -70,23 +76,32 @@ pub(crate) enum Credential {
 
 /// What holds for a command.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) context: Sourced<String>,
+pub struct Settings {
+    /// The context's name.
+    pub context: Sourced<String>,
     /// The context itself; an empty one when the default is not written down.
-    pub(crate) written: Context,
-    pub(crate) address: Sourced<String>,
-    pub(crate) definitions_address: Sourced<Option<String>>,
-    pub(crate) namespace: Sourced<Namespace>,
-    pub(crate) ca: Sourced<Option<PathBuf>>,
-    pub(crate) client_cert: Sourced<Option<PathBuf>>,
-    pub(crate) client_key: Sourced<Option<PathBuf>>,
-    pub(crate) tls_server_name: Sourced<Option<String>>,
-    pub(crate) credential: Sourced<Credential>,
+    pub written: Context,
+    /// Address of the server.
+    pub address: Sourced<String>,
+    /// Address of the definitions service, where it is another one.
+    pub definitions_address: Sourced<Option<String>>,
+    /// The namespace that the command is about.
+    pub namespace: Sourced<Namespace>,
+    /// Roots that the server's certificate is verified with.
+    pub ca: Sourced<Option<PathBuf>>,
+    /// A certificate for servers that ask for one.
+    pub client_cert: Sourced<Option<PathBuf>>,
+    /// Its key.
+    pub client_key: Sourced<Option<PathBuf>>,
+    /// The name that the server's certificate must have.
+    pub tls_server_name: Sourced<Option<String>>,
+    /// What proves who calls.
+    pub credential: Sourced<Credential>,
 }
 
 impl Settings {
     /// Puts the layers over each other.
-    pub(crate) fn resolve(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Result<Self, CliError> {
+    pub fn resolve(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Result<Self, CliError> {
         let context = name(global, variable, contexts);
         let written = find(contexts, &context)?;
         let layers = Layers {
@@ -98,7 +113,19 @@ impl Settings {
             "NEXUS_ADDRESS",
             |context| context.server.clone(),
         );
-        let definitions_address = layers.text(
+        let address = Sourced {
+            value: address.value.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
+            origin: address.origin,
+        };
+        let nothing = Context::default();
+        let ways = Layers {
+            variable,
+            written: match is_of(&written, &address.value) {
+                true => &written,
+                false => &nothing,
+            },
+        };
+        let definitions_address = ways.text(
             global
                 .definitions_address
                 .clone()
@@ -106,34 +133,29 @@ impl Settings {
             "NEXUS_DEFINITIONS_ADDRESS",
             |context| context.definitions_server.clone(),
         );
-        let from_context = definitions_address.origin == Origin::Context;
-        let definitions_address = match from_context && address.origin != Origin::Context {
-            // The context's is a part of the context's system, and the command is about another one.
-            true => Sourced {
-                value: None,
-                origin: Origin::Default,
-            },
-            false => definitions_address,
-        };
-        let (client_cert, client_key) = layers.certificate();
+        let (client_cert, client_key) = ways.certificate();
         Ok(Self {
-            address: Sourced {
-                value: address.value.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
-                origin: address.origin,
-            },
+            address,
             definitions_address,
             namespace: namespace_of(global, &layers, &context.value)?,
-            ca: layers.path("NEXUS_TLS__CA", |context| context.ca.clone()),
+            ca: ways.path("NEXUS_TLS__CA", |context| context.ca.clone()),
             client_cert,
             client_key,
-            tls_server_name: layers.text(None, "NEXUS_TLS__SERVER_NAME", |context| {
+            tls_server_name: ways.text(None, "NEXUS_TLS__SERVER_NAME", |context| {
                 context.tls_server_name.clone()
             }),
-            credential: credential(global, variable, &written),
+            credential: credential(global, variable, &written)?,
             context,
             written,
         })
     }
+}
+
+/// Whether an address is of the context's system. If not, the context's certificates and its definitions service are not
+/// for it.
+fn is_of(written: &Context, address: &str) -> bool {
+    let own = contexts::servers(written.server.as_deref().unwrap_or(DEFAULT_ADDRESS));
+    contexts::servers(address).is_subset(&own)
 }
 
 fn name(global: &Global, variable: Variables<'_>, contexts: &Contexts) -> Sourced<String> {
@@ -159,7 +181,7 @@ fn find(contexts: &Contexts, named: &Sourced<String>) -> Result<Context, CliErro
 }
 
 /// There is no such context.
-pub(crate) fn unknown(name: &str, contexts: &Contexts) -> CliError {
+pub fn unknown(name: &str, contexts: &Contexts) -> CliError {
     let known: Vec<&str> = contexts.contexts.keys().map(String::as_str).collect();
     let known = match known.is_empty() {
         true => "there are none yet".to_owned(),
@@ -196,9 +218,12 @@ fn namespace_of(global: &Global, layers: &Layers<'_>, context: &str) -> Result<S
     })
 }
 
-fn credential(global: &Global, variable: Variables<'_>, written: &Context) -> Sourced<Credential> {
-    let sourced = |value, origin| Sourced { value, origin };
+fn credential(global: &Global, variable: Variables<'_>, written: &Context) -> Result<Sourced<Credential>, CliError> {
+    let sourced = |value, origin| Ok(Sourced { value, origin });
     if let Some(key) = &global.api_key {
+        if key.expose_secret().is_empty() {
+            return Err(CliError::Usage("the key of --key is empty".to_owned()));
+        }
         return sourced(Credential::Given(key.clone()), Origin::Flag("--key"));
     }
     if let Some(key) = variable(KEY_VARIABLE) {

@@ -15,7 +15,12 @@ pub enum CliError {
     Server(Box<Status>),
     /// The server does not take the caller for anybody.
     #[error("{}", status.message())]
-    Unauthenticated { status: Box<Status>, advice: String },
+    Unauthenticated {
+        /// What it says.
+        status: Box<Status>,
+        /// What to do.
+        advice: String,
+    },
     /// Somebody else than the server does not agree.
     #[error("{0}")]
     Denied(String),
@@ -24,10 +29,20 @@ pub enum CliError {
     Interrupted,
     /// The server cannot be reached.
     #[error("the server at {address} cannot be reached: {problem}")]
-    Unreachable { address: String, problem: String },
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// What the network says.
+        problem: String,
+    },
     /// A file cannot be read.
     #[error("{path}: {problem}")]
-    File { path: String, problem: String },
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A workflow or its parameters are invalid; what is wrong has been said.
     #[error("{0}")]
     Invalid(String),

@@ -27,27 +27,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the files are; nowhere without a home.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder(Option<PathBuf>);
+pub struct Folder(Option<PathBuf>);
 
 impl Folder {
     /// The folder that the environment names.
-    pub(crate) fn of(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn of(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         // What is not absolute is not looked at, as the XDG base directory specification wants it.
         let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
         Self(config.map(|config| config.join("nexus")))
     }
 
-    pub(crate) fn contexts(&self) -> Result<Contexts, CliError> {
+    /// The contexts; none when there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of another version.
+    pub fn contexts(&self) -> Result<Contexts, CliError> {
         self.file(CONTEXTS, false)
     }
 
-    pub(crate) fn credentials(&self) -> Result<Credentials, CliError> {
+    /// The credentials; none when there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or others than its owner can.
+    pub fn credentials(&self) -> Result<Credentials, CliError> {
         self.file(CREDENTIALS, true)
     }
 
     /// Changes contexts and credentials, while nobody else does. What is not changed is not written.
-    pub(crate) fn change<T>(
+    pub fn change<T>(
         &self,
         change: impl FnOnce(&mut Contexts, &mut Credentials) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
@@ -101,7 +109,7 @@ impl Folder {
 }
 
 /// The credential in a file of its own.
-pub(crate) fn credential(path: &Path) -> Result<SecretString, CliError> {
+pub fn credential(path: &Path) -> Result<SecretString, CliError> {
     let bad = |problem: &str| CliError::File {
         path: path.display().to_string(),
         problem: problem.to_owned(),
@@ -148,7 +156,7 @@ fn text<T: Serialize>(value: &T) -> Result<String, CliError> {
 }
 
 /// Puts a new file in the place of another; a crash leaves one of the two.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
+pub fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let written = || -> std::io::Result<()> {
         // Of mode 0600 from its beginning.

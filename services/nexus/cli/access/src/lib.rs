@@ -1,5 +1,6 @@
 //! Who may do what: logging in and out, keys, users, roles and sessions.
 
+mod args;
 mod grants;
 mod keep;
 mod keys;
@@ -14,15 +15,11 @@ mod users;
 use nexus_api::access::v1::access_service_client::AccessServiceClient;
 use nexus_api::access::v1::authentication_service_client::AuthenticationServiceClient;
 use nexus_api::access::v1::{GetIdentityRequest, LogoutRequest};
+use nexus_cli_frame::{CliError, Exit, Output, Standing, Target};
 use nexus_mesh::Transport;
 use tonic::Status;
 
-use super::args::{Keys, LoginArgs, Roles, Sessions, Users};
-use super::client::Standing;
-use super::error::CliError;
-use super::exit::Exit;
-use super::output::Output;
-use super::target::Target;
+pub use args::{Keys, LoginArgs, Roles, Sessions, Users};
 
 /// The two services, and what the commands here share.
 struct Access<'a> {
@@ -58,12 +55,18 @@ impl<'a> Access<'a> {
 }
 
 /// `nexus login`; the target is one without a credential.
-pub(super) async fn login(args: &LoginArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn login(args: &LoginArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
     login::run(args, &Access::new(target, output)?).await
 }
 
 /// `nexus logout`: ends the session at the server, and forgets it here whatever the server says.
-pub(super) async fn logout(target: &Target, output: &Output) -> Result<Exit, CliError> {
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn logout(target: &Target, output: &Output) -> Result<Exit, CliError> {
     let mut access = Access::new(target, output)?;
     let ended = match keep::is_kept(target)? && target.is_authenticated() {
         true => access.authentication.logout(LogoutRequest {}).await.map(|_| ()),
@@ -89,7 +92,10 @@ pub(super) async fn logout(target: &Target, output: &Output) -> Result<Exit, Cli
 }
 
 /// `nexus whoami`.
-pub(super) async fn whoami(target: &Target, output: &Output) -> Result<Exit, CliError> {
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn whoami(target: &Target, output: &Output) -> Result<Exit, CliError> {
     let mut access = Access::new(target, output)?;
     let answer = access.authentication.get_identity(GetIdentityRequest {}).await;
     let identity = access.answer(answer)?.identity.unwrap_or_default();
@@ -97,18 +103,34 @@ pub(super) async fn whoami(target: &Target, output: &Output) -> Result<Exit, Cli
     Ok(Exit::Ok)
 }
 
-pub(super) async fn keys(command: Keys, target: &Target, output: &Output) -> Result<Exit, CliError> {
+/// `nexus keys`.
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn keys(command: Keys, target: &Target, output: &Output) -> Result<Exit, CliError> {
     keys::run(command, &mut Access::new(target, output)?).await
 }
 
-pub(super) async fn users(command: Users, target: &Target, output: &Output) -> Result<Exit, CliError> {
+/// `nexus users`.
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn users(command: Users, target: &Target, output: &Output) -> Result<Exit, CliError> {
     users::run(command, &mut Access::new(target, output)?).await
 }
 
-pub(super) async fn roles(command: Roles, target: &Target, output: &Output) -> Result<Exit, CliError> {
+/// `nexus roles`.
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn roles(command: Roles, target: &Target, output: &Output) -> Result<Exit, CliError> {
     roles::run(command, &mut Access::new(target, output)?).await
 }
 
-pub(super) async fn sessions(command: Sessions, target: &Target, output: &Output) -> Result<Exit, CliError> {
+/// `nexus sessions`.
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn sessions(command: Sessions, target: &Target, output: &Output) -> Result<Exit, CliError> {
     sessions::run(command, &mut Access::new(target, output)?).await
 }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The context that holds when none is named; it need not be written down.
-pub(crate) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 /// The version of both files that this program reads and writes.
 const VERSION: u32 = 1;
 /// Longest name of a context.
@@ -19,62 +19,71 @@ const MAX_CONTEXTS: usize = 1_000;
 /// `contexts.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Contexts {
+pub struct Contexts {
     version: u32,
     /// The one that holds when none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) current: Option<String>,
+    pub current: Option<String>,
+    /// By name.
     #[serde(default)]
-    pub(crate) contexts: BTreeMap<String, Context>,
+    pub contexts: BTreeMap<String, Context>,
 }
 
 /// One system that commands can be about. What is not set has its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Context {
+pub struct Context {
+    /// Address of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) server: Option<String>,
+    pub server: Option<String>,
+    /// Address of the definitions service, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) definitions_server: Option<String>,
+    pub definitions_server: Option<String>,
+    /// The namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) namespace: Option<String>,
+    pub namespace: Option<String>,
     /// A file that holds the credential, where it is not the one that `nexus login` keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) credential_file: Option<PathBuf>,
+    pub credential_file: Option<PathBuf>,
+    /// Roots that the server's certificate is verified with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    /// A certificate for servers that ask for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) client_cert: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    /// Its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) client_key: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    /// The name that the server's certificate must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tls_server_name: Option<String>,
+    pub tls_server_name: Option<String>,
 }
 
 /// `credentials.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     version: u32,
     /// By the context that each belongs to.
     #[serde(default)]
-    pub(crate) credentials: BTreeMap<String, Stored>,
+    pub credentials: BTreeMap<String, Stored>,
 }
 
 /// A credential that `nexus login` was given. It is shown to the servers that it was made for, and to no other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Stored {
+pub struct Stored {
     /// The addresses that it is for, as they were when it was given.
-    pub(crate) servers: Vec<String>,
+    pub servers: Vec<String>,
+    /// What is shown.
     #[serde(serialize_with = "exposed")]
-    pub(crate) token: SecretString,
+    pub token: SecretString,
     /// Whose it is, as an identity's subject.
     #[serde(default)]
-    pub(crate) subject: String,
+    pub subject: String,
     /// When it ends (RFC 3339); empty when it does not.
     #[serde(default)]
-    pub(crate) expire_time: String,
+    pub expire_time: String,
 }
 
 /// The one place in which the secret is written down.
@@ -102,7 +111,7 @@ impl Default for Credentials {
 }
 
 /// A file of the command line, as to what both have.
-pub(crate) trait Versioned {
+pub trait Versioned {
     /// Why this program cannot use it.
     fn problem(&self) -> Option<String>;
 }
@@ -131,7 +140,7 @@ impl Versioned for Credentials {
 ///
 /// # Errors
 /// With what is wrong with it.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if begins && name.len() <= MAX_NAME && name.bytes().all(plain) {
@@ -143,7 +152,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The servers that an address names, each in one form: what two addresses mean can then be compared.
-pub(crate) fn servers(address: &str) -> BTreeSet<String> {
+pub fn servers(address: &str) -> BTreeSet<String> {
     let named = address.split(',').map(str::trim).filter(|part| !part.is_empty());
     named.map(one_form).collect()
 }

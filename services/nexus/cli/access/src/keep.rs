@@ -1,14 +1,15 @@
 //! What is left of a login: a session's token, kept for the context and its servers.
 
 use nexus_api::access::v1::{Identity, Session};
+use nexus_cli_frame::{
+    CliError, Target,
+    settings::{
+        Credential, DEFAULT_ADDRESS, contexts::Context, contexts::Stored, contexts::servers, environment,
+        folder::Folder,
+    },
+    time,
+};
 use secrecy::SecretString;
-
-use crate::error::CliError;
-use crate::settings::contexts::{Context, Stored, servers};
-use crate::settings::folder::Folder;
-use crate::settings::{Credential, DEFAULT_ADDRESS, environment};
-use crate::target::Target;
-use crate::time;
 
 /// Checks that what a login gives could be kept, before anybody types a password.
 pub(super) fn check(target: &Target) -> Result<(), CliError> {

@@ -1,7 +1,7 @@
 //! Tables for people: columns by spaces, no borders, so that they can be cut, searched and pasted. Pure.
 
 /// A table with its heads; the last column is not padded.
-pub(super) fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
+pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -26,14 +26,14 @@ pub(super) fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Labels as one cell.
-pub(super) fn labels(labels: &std::collections::HashMap<String, String>) -> String {
+pub fn labels(labels: &std::collections::HashMap<String, String>) -> String {
     let mut pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.sort();
     pairs.join(",")
 }
 
 /// The first line of a text, cut to a width.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
     if line.chars().count() <= width {
         return line.to_owned();

@@ -1,10 +1,7 @@
 //! Identities, keys, users, roles and sessions as people read them.
 
 use nexus_api::access::v1::{Identity, IdentityKind, LoginMethod, UserKind};
-
-use crate::error::CliError;
-use crate::output::Output;
-use crate::{table, time};
+use nexus_cli_frame::{CliError, Output, table, time};
 
 /// Facts, one per line; those that are empty are left out.
 pub(super) fn facts(facts: &[(&str, String)], output: &Output) -> Result<(), CliError> {

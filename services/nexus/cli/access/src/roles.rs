@@ -3,13 +3,11 @@
 use nexus_api::access::v1::{
     CreateRoleRequest, DeleteRoleRequest, GetRoleRequest, ListRolesRequest, Role, UpdateRoleRequest,
 };
+use nexus_cli_frame::{CliError, Exit, output, table, time};
 use prost_types::FieldMask;
 
 use super::{Access, show};
 use crate::args::Roles;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{output, table, time};
 
 const ROLE: &str = "nexus.access.v1.Role";
 

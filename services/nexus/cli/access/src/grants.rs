@@ -2,8 +2,7 @@
 
 use nexus_api::Namespace;
 use nexus_api::access::v1::Grant;
-
-use crate::error::CliError;
+use nexus_cli_frame::CliError;
 
 /// Namespaces of a grant, and grants, at most.
 const MOST: usize = 100;

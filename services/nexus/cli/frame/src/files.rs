@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 
 /// A text and what to call it.
-pub(super) struct Source {
-    pub(super) name: String,
-    pub(super) text: String,
+pub struct Source {
+    /// What it is called.
+    pub name: String,
+    /// The text.
+    pub text: String,
 }
 
 /// Reads one file; `-` is stdin.
-pub(super) fn read(path: &Path) -> Result<Source, CliError> {
+pub fn read(path: &Path) -> Result<Source, CliError> {
     let name = path.display().to_string();
     if name == "-" {
         let mut text = String::new();
@@ -35,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Source, CliError> {
 }
 
 /// Reads files, and of folders every workflow file in them, in the order of their names.
-pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, CliError> {
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {

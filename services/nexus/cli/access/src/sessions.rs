@@ -1,12 +1,10 @@
 //! `nexus sessions`: who is logged in.
 
 use nexus_api::access::v1::{ListSessionsRequest, RevokeSessionRequest, Session};
+use nexus_cli_frame::{CliError, Exit, output, table, time};
 
 use super::{Access, show};
 use crate::args::Sessions;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{output, table, time};
 
 pub(super) async fn run(command: Sessions, access: &mut Access<'_>) -> Result<Exit, CliError> {
     match command {

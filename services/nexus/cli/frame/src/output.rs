@@ -14,10 +14,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// In this form.
     pub fn new(format: Format) -> Self {
         Self { format }
     }
 
+    /// The form.
     pub fn format(&self) -> Format {
         self.format
     }
@@ -59,12 +61,12 @@ impl Output {
 }
 
 /// A message as the JSON that the API shows.
-pub(super) fn json<M: Message>(message: &M, full_name: &str) -> Result<Value, CliError> {
+pub fn json<M: Message>(message: &M, full_name: &str) -> Result<Value, CliError> {
     nexus_api::json::to_json(message, full_name, true).map_err(|error| CliError::Other(error.to_string()))
 }
 
 /// A page of messages: the items under their name, and the token of the next page.
-pub(super) fn page<M: Message>(name: &str, items: &[M], full_name: &str, token: &str) -> Result<Value, CliError> {
+pub fn page<M: Message>(name: &str, items: &[M], full_name: &str, token: &str) -> Result<Value, CliError> {
     let items = items
         .iter()
         .map(|item| json(item, full_name))
@@ -73,7 +75,7 @@ pub(super) fn page<M: Message>(name: &str, items: &[M], full_name: &str, token: 
 }
 
 /// Says how to go on where a list stops.
-pub(super) fn more(token: &str) {
+pub fn more(token: &str) {
     if !token.is_empty() {
         eprintln!("there are more: --page-token {token}");
     }

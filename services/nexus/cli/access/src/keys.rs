@@ -1,12 +1,10 @@
 //! `nexus keys`: credentials of programs.
 
 use nexus_api::access::v1::{ApiKey, CreateApiKeyRequest, GetApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest};
+use nexus_cli_frame::{CliError, Exit, output, table, time};
 
 use super::{Access, grants, show};
 use crate::args::{CreateKey, Keys};
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{output, table, time};
 
 const KEY: &str = "nexus.access.v1.ApiKey";
 

@@ -2,9 +2,8 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
+use nexus_cli_frame::CliError;
 use secrecy::{ExposeSecret, SecretString};
-
-use crate::error::CliError;
 
 /// A line on stdin is not longer: a password has at most 256 characters.
 const MAX_LINE: u64 = 4 << 10;

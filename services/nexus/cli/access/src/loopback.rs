@@ -12,12 +12,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nexus_cli_frame::CliError;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-use crate::error::CliError;
 
 const PATH: &str = "/callback";
 /// Connections at a time: browsers open some in advance.
@@ -65,9 +64,12 @@ impl Loopback {
                 while connections.len() >= MOST_CONNECTIONS {
                     connections.join_next().await;
                 }
-                // What fails is one connection.
-                if let Ok((stream, _)) = self.listener.accept().await {
-                    connections.spawn(serve(stream, Arc::clone(&state), sender.clone()));
+                match self.listener.accept().await {
+                    Ok((stream, _)) => {
+                        connections.spawn(serve(stream, Arc::clone(&state), sender.clone()));
+                    }
+                    // What fails is one connection, or all for a moment.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
         };

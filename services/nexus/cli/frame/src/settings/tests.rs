@@ -90,6 +90,9 @@ fn another_server_is_not_mixed_with_parts_of_the_context() {
     assert_eq!(other.definitions_address.value, None);
     let own = settings("nexus", &[], &contexts()).expect("settings");
     assert_eq!(own.definitions_address.value.as_deref(), Some("https://d:1"));
+    assert!(other.ca.value.is_none() && other.client_key.value.is_none() && own.ca.value.is_some());
+    let same = settings("nexus --address https://P:1/", &[], &contexts()).expect("settings");
+    assert!(same.ca.value.is_some() && same.definitions_address.value.is_some());
 }
 
 #[test]
@@ -117,6 +120,12 @@ fn a_key_that_is_given_is_over_what_the_context_has_and_is_not_shown() {
     }
     let variable = given("nexus", &variable).credential;
     assert!(matches!(variable.value, Credential::Given(_)) && variable.origin == Origin::Variable(KEY_VARIABLE));
+    let typed = ["nexus", "--key", ""];
+    let typed = Typed::try_parse_from(typed).expect("an empty key");
+    assert!(
+        Settings::resolve(&typed.global, &|_| None, &contexts()).is_err(),
+        "an empty key is a mistake"
+    );
     let file = given("nexus --context other", &[]).credential.value;
     assert!(matches!(file, Credential::File(path) if path.display().to_string() == "/token"));
     assert!(matches!(given("nexus", &[]).credential.value, Credential::Kept));

@@ -4,15 +4,13 @@ use nexus_api::access::v1::{
     ChangeOwnPasswordRequest, CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUsersRequest,
     SetUserPasswordRequest, UpdateUserRequest, User, UserKind,
 };
+use nexus_cli_frame::{CliError, Exit, output, table, time};
 use prost_types::FieldMask;
 use secrecy::ExposeSecret;
 
 use super::password::Source;
 use super::{Access, grants, show};
 use crate::args::{CreateUser, UpdateUser, Users};
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{output, table, time};
 
 const USER: &str = "nexus.access.v1.User";
 

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Now in microseconds since the Unix epoch.
-pub(super) fn now_micros() -> i64 {
+pub fn now_micros() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .ok()
@@ -17,7 +17,7 @@ pub(super) fn now_micros() -> i64 {
 }
 
 /// A point in time as RFC 3339 in UTC with whole seconds; empty when there is none.
-pub(super) fn point(time: Option<&Timestamp>) -> String {
+pub fn point(time: Option<&Timestamp>) -> String {
     time.map(|time| {
         let time = Timestamp {
             seconds: time.seconds,
@@ -29,20 +29,20 @@ pub(super) fn point(time: Option<&Timestamp>) -> String {
 }
 
 /// How long ago a time was, roughly; empty when there is none.
-pub(super) fn ago(time: Option<&Timestamp>, now: i64) -> String {
+pub fn ago(time: Option<&Timestamp>, now: i64) -> String {
     time.map(|time| format!("{} ago", span(now.saturating_sub(nexus_api::time::micros(time)))))
         .unwrap_or_default()
 }
 
 /// The span from one time to another, or to now while there is no other.
-pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>, now: i64) -> String {
+pub fn between(from: Option<&Timestamp>, to: Option<&Timestamp>, now: i64) -> String {
     let Some(from) = from else { return String::new() };
     let to = to.map_or(now, nexus_api::time::micros);
     span(to.saturating_sub(nexus_api::time::micros(from)))
 }
 
 /// A span in its two largest units.
-pub(super) fn span(micros: i64) -> String {
+pub fn span(micros: i64) -> String {
     let micros = micros.max(0);
     let seconds = micros / 1_000_000;
     match seconds {
@@ -100,7 +100,7 @@ pub enum Since {
 
 impl Since {
     /// Reads a span, or a time in RFC 3339.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         if !text.contains('T') {
             return parse_span(text).map(Self::Ago);
         }
@@ -110,7 +110,7 @@ impl Since {
     }
 
     /// The time itself.
-    pub(super) fn micros(self, now: i64) -> i64 {
+    pub fn micros(self, now: i64) -> i64 {
         match self {
             Self::Ago(span) => now.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
             Self::At(time) => time,

@@ -21,7 +21,8 @@ use super::settings::{Credential, DEFAULT_ADDRESS, Settings, environment};
 /// What a command is about.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pub(super) settings: Settings,
+    /// What holds.
+    pub settings: Settings,
     held: Option<Held>,
 }
 
@@ -98,7 +99,7 @@ impl Target {
     }
 
     /// The ways to the definitions service and to the others, about the command's namespace.
-    pub(super) fn ways(&self) -> Result<(Transport, Transport), CliError> {
+    pub fn ways(&self) -> Result<(Transport, Transport), CliError> {
         let others = in_namespace(self.way()?, self.namespace());
         let definitions = match &self.settings.definitions_address.value {
             Some(address) => in_namespace(self.shown_to(address)?, self.namespace()),
@@ -108,7 +109,7 @@ impl Target {
     }
 
     /// The way to the server, about no namespace.
-    pub(super) fn way(&self) -> Result<Transport, CliError> {
+    pub fn way(&self) -> Result<Transport, CliError> {
         self.shown_to(self.address())
     }
 
@@ -129,14 +130,14 @@ impl Target {
     }
 
     /// True when calls to the server are made with a credential.
-    pub(super) fn is_authenticated(&self) -> bool {
+    pub fn is_authenticated(&self) -> bool {
         self.held
             .as_ref()
             .is_some_and(|held| held.may_be_shown_to(self.address()))
     }
 
     /// The credential in words, or why there is none.
-    pub(super) fn credential(&self) -> String {
+    pub fn credential(&self) -> String {
         match &self.held {
             None => "none".to_owned(),
             Some(held) if held.may_be_shown_to(self.address()) => held.called.clone(),
@@ -145,7 +146,7 @@ impl Target {
     }
 
     /// What to do when the server does not take the caller for anybody.
-    pub(super) fn advice(&self) -> String {
+    pub fn advice(&self) -> String {
         let login = match self.settings.context.value.as_str() {
             super::settings::contexts::DEFAULT => "`nexus login`".to_owned(),
             context => format!("`nexus login --context {context}`"),

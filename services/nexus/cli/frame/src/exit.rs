@@ -51,7 +51,7 @@ impl Exit {
     }
 
     /// What an execution's state means for the command that waited for it.
-    pub(super) fn of_state(state: State) -> Self {
+    pub fn of_state(state: State) -> Self {
         match state {
             State::Succeeded => Self::Ok,
             State::Failed | State::TimedOut => Self::Failed,
