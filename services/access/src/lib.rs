@@ -36,6 +36,7 @@ use nexus_service::Background;
 use tokio::task::JoinHandle;
 
 pub use metrics::describe as describe_metrics;
+use oidc::Provider;
 use oidc::settings::Settings;
 use passwords::Passwords;
 use store::{Store, StoreError};
@@ -56,7 +57,7 @@ pub(crate) struct Context {
     random: Random,
     passwords: Passwords,
     session_lifetime: Duration,
-    provider: Option<Arc<Settings>>,
+    provider: Option<Arc<Provider>>,
     uses: Uses,
 }
 
@@ -104,11 +105,11 @@ impl Access {
         Self {
             context: Context {
                 store,
+                provider: (parts.provider).map(|settings| Arc::new(Provider::new(settings, Arc::clone(&parts.clock)))),
                 clock: parts.clock,
                 random: parts.random,
                 passwords: parts.passwords,
                 session_lifetime: parts.session_lifetime,
-                provider: parts.provider.map(Arc::new),
                 uses: Uses::default(),
             },
         }

@@ -4,6 +4,9 @@ mod authenticate;
 mod claim;
 mod keys;
 mod login;
+mod oidc;
+mod provider;
+mod real_provider;
 mod roles;
 mod users;
 
