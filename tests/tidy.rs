@@ -43,9 +43,15 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-storage",
         ],
     ),
+    ("nexus-access-store", &["nexus-api", "nexus-storage"]),
     (
         "nexus-access",
-        &["nexus-api", "nexus-mesh", "nexus-service", "nexus-storage"],
+        &[
+            "nexus-access-store",
+            "nexus-api",
+            "nexus-mesh",
+            "nexus-service",
+        ],
     ),
     // The execution service: what is kept, the databases, the owner, and the service over them.
     (

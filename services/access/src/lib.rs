@@ -12,18 +12,13 @@ mod convert;
 mod enter;
 mod error;
 mod identify;
-pub mod lockout;
 mod metrics;
 pub mod oidc;
 mod operations;
 pub mod passwords;
-pub mod powers;
-pub mod roles;
 mod rules;
 mod service;
-pub mod store;
 mod sweep;
-pub mod tokens;
 mod uses;
 
 use std::sync::Arc;
@@ -36,6 +31,8 @@ use nexus_service::Background;
 use tokio::task::JoinHandle;
 
 pub use metrics::describe as describe_metrics;
+use nexus_access_store::{lockout, powers, roles};
+pub use nexus_access_store::{store, tokens};
 use oidc::Provider;
 use oidc::settings::Settings;
 use passwords::Passwords;

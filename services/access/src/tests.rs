@@ -5,6 +5,7 @@ mod claim;
 mod keys;
 mod login;
 mod oidc;
+mod oidc_login;
 mod provider;
 mod real_provider;
 mod roles;

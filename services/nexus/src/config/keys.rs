@@ -188,11 +188,7 @@ pub(crate) const KEYS: &[Key] = &[
         List,
         "Where the provider may send people back to, exactly; programs on their own machine need no entry.",
     ),
-    key(
-        "oidc.groups_claim",
-        Text,
-        "The claim of the provider's tokens that has the groups.",
-    ),
+    key("oidc.groups_claim", Text, "The claim of its tokens that has the groups."),
     key(
         "oidc.grants",
         Map,
