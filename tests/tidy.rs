@@ -25,7 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["nexus-attempt", "nexus-spec", "nexus-tasks-grpc", "nexus-tasks-sql"],
     ),
     ("nexus-mesh", &["nexus-api"]),
-    ("nexus-gateway", &["nexus-api", "nexus-mesh"]),
+    ("nexus-auth", &["nexus-api", "nexus-mesh"]),
+    ("nexus-gateway", &["nexus-api", "nexus-auth", "nexus-mesh"]),
     ("nexus-streams", &["nexus-supervise"]),
     (
         "nexus-service",
@@ -43,9 +44,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-storage",
         ],
     ),
+    ("nexus-access-store", &["nexus-api", "nexus-storage"]),
     (
         "nexus-access",
-        &["nexus-api", "nexus-mesh", "nexus-service", "nexus-storage"],
+        &[
+            "nexus-access-store",
+            "nexus-api",
+            "nexus-auth",
+            "nexus-mesh",
+            "nexus-service",
+        ],
     ),
     // The execution service: what is kept, the databases, the owner, and the service over them.
     (
@@ -81,6 +89,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nexus-execution",
         &[
             "nexus-api",
+            "nexus-auth",
             "nexus-engine",
             "nexus-execution-owner",
             "nexus-execution-store",

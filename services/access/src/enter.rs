@@ -80,10 +80,8 @@ pub(crate) async fn check_password(
 ) -> Result<UserRow, Kept> {
     let store = &context.store;
     let mut watched: Vec<(String, &Policy)> = vec![(failures_of_user(name), &OF_USER)];
-    watched.extend(
-        from.address
-            .map(|address| (failures_of_address(&address.to_string()), &OF_ADDRESS)),
-    );
+    let address = from.address.filter(is_of_one);
+    watched.extend(address.map(|address| (failures_of_address(&address.to_string()), &OF_ADDRESS)));
     // With the turn: whoever tries many at once has no more tries than there are threads.
     let mut turn = context.passwords.turn().await.map_err(failed)?;
     let now = (context.clock)();
@@ -110,6 +108,18 @@ pub(crate) async fn check_password(
         noted.map_err(|error| Kept::Failed(storage(error)))?;
     }
     Err(Kept::Wrong)
+}
+
+/// Whether an address is that of whoever logs in. One of a private network is a gateway's or balancer's as a rule: to lock it
+/// would lock everybody out.
+fn is_of_one(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+            !(address.is_loopback() || address.is_private() || address.is_link_local() || shared)
+        }
+        IpAddr::V6(address) => !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()),
+    }
 }
 
 fn span(micros: i64) -> Duration {
@@ -166,4 +176,27 @@ pub(crate) async fn told(context: &Context, user: &UserRow, beginning: Beginning
         identity: identity.map_err(storage)?,
         session: convert::session(beginning.row),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_many_share_are_not_locked() {
+        for (address, counts) in [
+            ("198.51.100.7", true),
+            ("2001:db8::1", true),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("192.168.0.1", false),
+            ("100.64.0.1", false),
+            ("169.254.1.1", false),
+            ("::1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_of_one(&address.parse().expect("an address")), counts, "{address}");
+        }
+    }
 }

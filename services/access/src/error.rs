@@ -6,6 +6,7 @@ use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
 use tonic::Status;
 
+use crate::oidc::ProviderError;
 use crate::store::{Refused, StoreError};
 
 /// What a call is about, for its errors.
@@ -134,6 +135,27 @@ pub(crate) fn wrong_claim() -> ApiError {
 /// A credential is worth nothing.
 pub(crate) fn credential(why: &str) -> ApiError {
     ApiError::new(ErrorReason::CredentialInvalid, why)
+}
+
+/// A token of the provider proves nothing, or the provider cannot be asked.
+pub(crate) fn of_provider(error: ProviderError) -> Status {
+    let told = match error {
+        ProviderError::Away => away(),
+        ProviderError::Token(why) => credential(&format!("this token is of no use: {why}")),
+        ProviderError::Code(_) => login_ended(&error.to_string()),
+    };
+    told.into()
+}
+
+/// A login by the provider comes to nothing.
+pub(crate) fn login_ended(why: &str) -> ApiError {
+    ApiError::new(ErrorReason::LoginRefused, format!("{why}; begin the login again"))
+}
+
+/// The provider cannot be asked.
+pub(crate) fn away() -> ApiError {
+    let message = "the OpenID provider cannot be asked at present; repeat the call, and see the server's log";
+    ApiError::new(ErrorReason::AccessUnavailable, message).retry_after(Duration::from_secs(5))
 }
 
 /// There are no random numbers.

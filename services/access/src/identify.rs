@@ -7,9 +7,13 @@ use crate::caller::{SESSION, USER};
 use crate::powers::{Grant, Powers};
 use crate::roles::{self, Roles};
 use crate::store::{KeyRow, SessionRow, Store, StoreError, UserKind, UserRow};
+use crate::tokens::Digest;
 
 /// What stands before the id of an API key.
 const KEY: &str = "key:";
+/// What stands before who a program is at the provider, and before the id of a token of it.
+const PROGRAM: &str = "oidc:";
+const TOKEN: &str = "token:";
 
 /// The roles that grants name, as they are now.
 ///
@@ -73,6 +77,35 @@ pub(crate) async fn of_session(
         expire_time: Some(timestamp(session.expires_at)),
         ..of_user(user, &powers)
     })
+}
+
+/// A program that the provider knows and NEXUS does not.
+pub(crate) fn of_program(subject: &str, powers: &Powers) -> Identity {
+    Identity {
+        subject: format!("{PROGRAM}{subject}"),
+        display_name: subject.to_owned(),
+        kind: IdentityKind::ServiceAccount.into(),
+        allowances: powers.allowances(),
+        ..Identity::default()
+    }
+}
+
+/// How a token of the provider is called: by its own id, or by a digest when it has none that can be shown.
+pub(crate) fn of_token(id: Option<&str>, token: &str) -> String {
+    let shown = id.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    match shown {
+        Some(id) => format!("{TOKEN}{id}"),
+        None => {
+            let digest = Digest::of(token);
+            let start: String = digest
+                .as_bytes()
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("{TOKEN}{start}")
+        }
+    }
 }
 
 /// A user with some powers.

@@ -12,18 +12,13 @@ mod convert;
 mod enter;
 mod error;
 mod identify;
-pub mod lockout;
 mod metrics;
 pub mod oidc;
 mod operations;
 pub mod passwords;
-pub mod powers;
-pub mod roles;
 mod rules;
 mod service;
-pub mod store;
 mod sweep;
-pub mod tokens;
 mod uses;
 
 use std::sync::Arc;
@@ -36,6 +31,9 @@ use nexus_service::Background;
 use tokio::task::JoinHandle;
 
 pub use metrics::describe as describe_metrics;
+use nexus_access_store::{lockout, powers, roles};
+pub use nexus_access_store::{store, tokens};
+use oidc::Provider;
 use oidc::settings::Settings;
 use passwords::Passwords;
 use store::{Store, StoreError};
@@ -56,7 +54,7 @@ pub(crate) struct Context {
     random: Random,
     passwords: Passwords,
     session_lifetime: Duration,
-    provider: Option<Arc<Settings>>,
+    provider: Option<Arc<Provider>>,
     uses: Uses,
 }
 
@@ -104,11 +102,11 @@ impl Access {
         Self {
             context: Context {
                 store,
+                provider: (parts.provider).map(|settings| Arc::new(Provider::new(settings, Arc::clone(&parts.clock)))),
                 clock: parts.clock,
                 random: parts.random,
                 passwords: parts.passwords,
                 session_lifetime: parts.session_lifetime,
-                provider: parts.provider.map(Arc::new),
                 uses: Uses::default(),
             },
         }

@@ -1,8 +1,10 @@
 //! What callers can ask: one file a verb.
 
 pub(crate) mod authenticate;
+pub(crate) mod begin_oidc;
 pub(crate) mod change_password;
 pub(crate) mod claim;
+pub(crate) mod complete_oidc;
 pub(crate) mod create_key;
 pub(crate) mod create_role;
 pub(crate) mod create_user;

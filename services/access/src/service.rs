@@ -9,9 +9,9 @@ use crate::Context;
 use crate::caller::{Caller, address};
 use crate::enter::From;
 use crate::operations::{
-    authenticate, change_password, claim, create_key, create_role, create_user, delete_role, delete_user, get_key,
-    get_role, get_user, list_keys, list_roles, list_sessions, list_users, login, login_methods, logout, revoke_key,
-    revoke_session, set_password, update_role, update_user,
+    authenticate, begin_oidc, change_password, claim, complete_oidc, create_key, create_role, create_user, delete_role,
+    delete_user, get_key, get_role, get_user, list_keys, list_roles, list_sessions, list_users, login, login_methods,
+    logout, revoke_key, revoke_session, set_password, update_role, update_user,
 };
 
 /// Answers callers.
@@ -95,15 +95,22 @@ impl AuthenticationService for Service {
         login_methods::list(&self.0).await.map(Response::new)
     }
 
-    async fn begin_oidc_login(&self, _: Request<api::BeginOidcLoginRequest>) -> Answer<api::BeginOidcLoginResponse> {
-        Err(Status::unimplemented("not yet"))
+    async fn begin_oidc_login(
+        &self,
+        request: Request<api::BeginOidcLoginRequest>,
+    ) -> Answer<api::BeginOidcLoginResponse> {
+        begin_oidc::begin(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn complete_oidc_login(
         &self,
-        _: Request<api::CompleteOidcLoginRequest>,
+        request: Request<api::CompleteOidcLoginRequest>,
     ) -> Answer<api::CompleteOidcLoginResponse> {
-        Err(Status::unimplemented("not yet"))
+        let from = from(&request, &request.get_ref().client);
+        let answer = complete_oidc::complete(&self.0, from, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn logout(&self, request: Request<api::LogoutRequest>) -> Answer<api::LogoutResponse> {

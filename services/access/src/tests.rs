@@ -4,6 +4,10 @@ mod authenticate;
 mod claim;
 mod keys;
 mod login;
+mod oidc;
+mod oidc_login;
+mod provider;
+mod real_provider;
 mod roles;
 mod users;
 

@@ -47,7 +47,7 @@ pub struct Settings {
     /// Whom tokens that programs show must be for; without it none of them is taken.
     pub audience: Option<String>,
     /// The claim that has the groups.
-    groups_claim: String,
+    pub(super) groups_claim: String,
     grants: BTreeMap<String, Grant>,
 }
 
@@ -104,6 +104,14 @@ impl Settings {
         }))
     }
 
+    /// The scope that has the provider say the groups, if it has one of the claim's name; one that it does not know would have
+    /// it refuse everybody.
+    pub(super) fn groups_scope<'a>(&'a self, scopes: &[String]) -> Option<&'a str> {
+        scopes
+            .contains(&self.groups_claim)
+            .then_some(self.groups_claim.as_str())
+    }
+
     /// The roles that the groups in a token give.
     #[must_use]
     pub fn grants_of(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Vec<Grant> {
@@ -137,7 +145,7 @@ fn is_of_own_machine(uri: &str) -> bool {
 }
 
 /// HTTPS, or HTTP on this machine.
-fn check_url(key: &'static str, text: &str) -> Result<(), SettingsError> {
+pub(super) fn check_url(key: &'static str, text: &str) -> Result<(), SettingsError> {
     let Ok(url) = Url::parse(text) else {
         return wrong(key, format!("is no address: {text:?}"));
     };

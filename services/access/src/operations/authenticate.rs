@@ -2,10 +2,12 @@
 
 use nexus_api::access::v1::{AuthenticateRequest, AuthenticateResponse, Identity};
 use nexus_api::error::ApiError;
-use nexus_api::time::{duration, micros};
+use nexus_api::time::{duration, micros, timestamp};
 use tonic::Status;
 
-use crate::error::{credential, storage};
+use super::complete_oidc::subject_at;
+use crate::error::{credential, of_provider, storage};
+use crate::oidc::Provider;
 use crate::store::UserRow;
 use crate::tokens::{self, Digest, Kind};
 use crate::{Context, identify, metrics};
@@ -27,7 +29,16 @@ pub(crate) async fn authenticate(
     let (kind, found) = match tokens::read(shown) {
         Some((Kind::Key, id, digest)) => ("key", of_key(context, id, &digest).await),
         Some((Kind::Session, id, digest)) => ("session", of_session(context, id, &digest).await),
-        None => ("other", Err(unknown())),
+        None => match context
+            .provider
+            .as_ref()
+            .and_then(|provider| Some((provider, provider.settings.audience.as_ref()?)))
+        {
+            Some((provider, audience)) if is_jwt(shown) => {
+                ("token", of_token(context, provider, audience, shown).await)
+            }
+            _ => ("other", Err(unknown())),
+        },
     };
     let outcome = match &found {
         Ok(_) => "done",
@@ -83,6 +94,34 @@ async fn of_session(context: &Context, id: &str, digest: &Digest) -> Result<Iden
     let identity = identify::of_session(&*context.store, &session, &user).await;
     context.uses.note(Kind::Session, id, Some(session.last_used_at), now);
     identity.map_err(storage)
+}
+
+/// Whether it has the three parts of a signed JWT.
+fn is_jwt(shown: &str) -> bool {
+    shown.matches('.').count() == 2
+}
+
+/// Whose a token of the provider is: the user's who came by it, with what the groups in it give, or else a program's, which
+/// has nothing but that.
+async fn of_token(context: &Context, provider: &Provider, audience: &str, token: &str) -> Result<Identity, Status> {
+    let claims = provider.verify(token, audience).await.map_err(of_provider)?;
+    let mut grants = provider.settings.grants_of(&claims.all);
+    let subject = subject_at(provider, &claims);
+    let user = context.store.user_of_subject(&subject).await.map_err(storage)?;
+    if user.as_ref().is_some_and(|user| user.disabled) {
+        return Err(ended("the user of this credential is disabled"));
+    }
+    grants.extend(user.iter().flat_map(|user| user.grants.iter().cloned()));
+    let powers = identify::powers_of(&*context.store, &grants).await.map_err(storage)?;
+    let identity = match &user {
+        Some(user) => identify::of_user(user, &powers),
+        None => identify::of_program(&claims.subject, &powers),
+    };
+    Ok(Identity {
+        credential: identify::of_token(claims.text("jti"), token),
+        expire_time: Some(timestamp(claims.ends_at)),
+        ..identity
+    })
 }
 
 /// The user of a credential, who is there and not disabled.

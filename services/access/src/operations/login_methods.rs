@@ -8,7 +8,8 @@ use crate::error::storage;
 
 pub(crate) async fn list(context: &Context) -> Result<ListLoginMethodsResponse, Status> {
     let claimable = context.store.offered_claim().await.map_err(storage)?.is_some();
-    let provider = context.provider.as_ref().filter(|provider| provider.client.is_some());
+    let provider = context.provider.as_ref().map(|provider| &provider.settings);
+    let provider = provider.filter(|settings| settings.client.is_some());
     let mut methods = vec![LoginMethod::Password.into()];
     methods.extend(provider.map(|_| i32::from(LoginMethod::Oidc)));
     Ok(ListLoginMethodsResponse {

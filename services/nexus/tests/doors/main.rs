@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_access::roles::BUILT_IN;
+use nexus_access_store::roles::BUILT_IN;
 use nexus_api::access::v1::{Allowance, Identity, IdentityKind};
 use nexus_api::method::{METHODS, Method};
 use nexus_auth::rates::Rates;

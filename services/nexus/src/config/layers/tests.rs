@@ -43,6 +43,7 @@ fn the_table_of_keys_is_the_structure() {
         otlp = {endpoint = "http://a:1"}
         database = {url = "postgres://a"}
         redis = {url = "redis://a", ca = "a", cert = "a", key = "a"}
+        oidc = {issuer = "https://a", client_id = "a", client_secret = "a", audience = "a"}
         definitions = {address = "http://a:1"}
         execution = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}
