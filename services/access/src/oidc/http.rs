@@ -21,6 +21,8 @@ pub(super) enum HttpError {
     Client(String),
     #[error("{0}")]
     Request(#[from] reqwest::Error),
+    #[error("it did not answer a moment ago, and is not asked again yet")]
+    Lately,
     #[error("its answer has the status {0}")]
     Status(u16),
     #[error("its answer has more than {MAX_ANSWER} bytes")]

@@ -165,6 +165,7 @@ impl Provider {
             match (next, &said.last) {
                 (Next::Use, Some(last)) => return Ok(Arc::clone(last)),
                 (Next::AskOrUse, Some(last)) => Some(Arc::clone(last)),
+                (Next::Away, _) => return Err(HttpError::Lately),
                 _ => None,
             }
         };

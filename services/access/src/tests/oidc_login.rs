@@ -205,6 +205,28 @@ async fn who_comes_back_with_something_else_does_not_come_in() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_away_is_not_asked_by_everybody_who_would_log_in() {
+    let (fake, world) = world().await;
+    fake.be_away(true);
+    for _ in 0..5 {
+        assert_eq!(why(world.begin(BACK).await), ErrorReason::AccessUnavailable);
+    }
+    fake.be_away(false);
+    assert_eq!(
+        why(world.begin(BACK).await),
+        ErrorReason::AccessUnavailable,
+        "asked a moment ago"
+    );
+    world.pass(30 * SECOND);
+    world.begin(BACK).await.expect("it is back");
+    assert_eq!(
+        fake.descriptions(),
+        2,
+        "once while it was away, and once when it was back"
+    );
+}
+
+#[tokio::test]
 async fn without_a_provider_nobody_logs_in_by_one() {
     let world = World::new().await;
     assert_eq!(why(world.begin(BACK).await), ErrorReason::LoginRefused);

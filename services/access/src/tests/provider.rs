@@ -37,6 +37,7 @@ struct Inner {
     keys: BTreeMap<String, rcgen::KeyPair>,
     away: bool,
     key_calls: usize,
+    descriptions: usize,
     /// Codes that were given out, with the challenge and the token that they are good for.
     codes: HashMap<String, (String, String)>,
 }
@@ -96,6 +97,11 @@ impl Fake {
     /// How often it was asked for its keys.
     pub(super) fn key_calls(&self) -> usize {
         self.inner.lock().key_calls
+    }
+
+    /// How often it was asked to describe itself.
+    pub(super) fn descriptions(&self) -> usize {
+        self.inner.lock().descriptions
     }
 
     /// The public half of a key, as everybody can see it.
@@ -179,7 +185,8 @@ fn told(value: &Value) -> Answer {
 const AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 async fn description(State(fake): State<Fake>) -> Answer {
-    let inner = fake.inner.lock();
+    let mut inner = fake.inner.lock();
+    inner.descriptions += 1;
     if inner.away {
         return (AWAY, JSON, String::new());
     }
