@@ -7,8 +7,8 @@ use nexus_api::error::reason_of;
 use nexus_api::execution::v1::{CancelExecutionRequest, ListLogsRequest, LogLine, execution, log_line, task};
 use nexus_api::worker::v1::{
     AppendTaskLogsRequest, DeregisterWorkerRequest, HeartbeatTasksRequest, LeasedTask, PollTasksRequest,
-    RegisterWorkerRequest, ReportTasksRequest, StreamTasksRequest, Succeeded, TaskLogLines, TaskReport, directive,
-    report_result, stream_tasks_request, stream_tasks_response, task_report,
+    ReceivedLeases, RegisterWorkerRequest, ReportTasksRequest, StreamTasksRequest, Succeeded, TaskLogLines, TaskReport,
+    directive, report_result, stream_tasks_request, stream_tasks_response, task_report,
 };
 use nexus_tests::{Dev, eventually};
 use tokio::sync::mpsc;
@@ -178,7 +178,10 @@ async fn what_a_leaving_worker_holds_is_given_out_again() {
     let id = dev.launch(SOURCE, r#"{"who":"me"}"#).await;
     let lost = poll(&dev, &first).await.remove(0);
     dev.workers()
-        .deregister_worker(DeregisterWorkerRequest { session: first.clone() })
+        .deregister_worker(DeregisterWorkerRequest {
+            session: first.clone(),
+            received: None,
+        })
         .await
         .expect("deregister");
     let request = PollTasksRequest {
@@ -201,6 +204,23 @@ async fn what_a_leaving_worker_holds_is_given_out_again() {
     );
     assert_ne!(again.token, lost.token);
     assert_eq!(dev.task(&id, "a").await.infra_losses, 1);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_to_a_worker_that_ends_in_order_was_not_lost() {
+    let dev = Dev::start();
+    let (first, id) = (register(&dev).await, dev.launch(SOURCE, r#"{"who":"me"}"#).await);
+    // Given out, and by the worker's own word never received.
+    poll(&dev, &first).await.remove(0);
+    let request = DeregisterWorkerRequest {
+        session: first,
+        received: Some(ReceivedLeases::default()),
+    };
+    dev.workers().deregister_worker(request).await.expect("deregister");
+    let second = register(&dev).await;
+    let again = poll(&dev, &second).await.remove(0);
+    assert_eq!((again.task.as_str(), again.user_attempt), ("a", 1));
+    assert_eq!(dev.task(&id, "a").await.infra_losses, 0, "nothing had begun");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! The end of workers' sessions at this replica. It may have been away, frozen or cut off, while a worker went on at
 //! another replica; so it asks which generation is the newest before it says that a session is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_api::shard::v1::CloseSessionRequest;
+use nexus_api::worker::v1::ReceivedLeases;
 use nexus_execution_owner::LEASE;
 use nexus_execution_store::StoreError;
 use nexus_execution_store::membership::{Membership, in_time};
@@ -19,18 +21,52 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Sessions have ended here. Those that did not go on at another replica are over: what they held is given out again, here
 /// and at the other replicas.
 pub(crate) async fn over(context: Context, closed: Vec<Closing>, reason: &'static str) {
-    for Closing { session, generation } in newest(&context, closed).await {
-        context.router.peers().tell_of_session(CloseSessionRequest {
-            session: session.clone(),
-            generation,
-            reason: reason.to_owned(),
-            ..CloseSessionRequest::default()
-        });
+    for closing in newest(&context, closed).await {
+        end(&context, closing, reason, None).await;
+    }
+}
+
+/// A worker has ended its session in order and said what it has received. A lease that was on its way to it never comes, so
+/// it has not begun.
+pub(crate) async fn left(context: Context, closing: Closing, reason: &'static str, received: Option<ReceivedLeases>) {
+    for Closing { session, generation } in newest(&context, vec![closing]).await {
+        // The end comes after the last stay: what was given out during that will not come either.
+        let generation = generation + u64::from(received.is_some());
+        let closing = Closing { session, generation };
+        end(&context, closing, reason, received.clone()).await;
+    }
+}
+
+async fn end(context: &Context, closing: Closing, reason: &str, received: Option<ReceivedLeases>) {
+    let Closing { session, generation } = closing;
+    let request = CloseSessionRequest {
+        session,
+        generation,
+        reason: reason.to_owned(),
+        received,
+        moved: false,
+    };
+    context.router.peers().tell_of_session(request.clone());
+    closed(context, request).await;
+}
+
+/// Has the owner of this replica know that a session is over.
+pub(crate) async fn closed(context: &Context, closed: CloseSessionRequest) {
+    let CloseSessionRequest {
+        session,
+        generation,
+        reason,
+        received,
+        moved: _,
+    } = closed;
+    if let Some(received) = received {
+        let received = Arc::new(received.tokens.into_iter().collect());
         context
             .owner
-            .session_closed(session, generation, reason.to_owned())
+            .session_lives(session.clone(), generation, Some(received))
             .await;
     }
+    context.owner.session_closed(session, generation, reason).await;
 }
 
 /// Those of which no later generation is known. None while the store cannot be asked: their leases end by themselves, and

@@ -13,10 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::Context;
 use crate::operations::{cancel, start};
 use crate::replication::{self, not_owner, words};
 use crate::worker_operations::{heartbeat, lease, logs, report};
+use crate::{Context, ending};
 
 /// Changes that wait for a slow replica at most, and changes of one message.
 const WAITING: usize = 16;
@@ -106,20 +106,18 @@ pub(crate) async fn describe(
 }
 
 pub(crate) async fn close_session(context: &Context, request: api::CloseSessionRequest) {
+    if !request.moved {
+        return ending::closed(context, request).await;
+    }
     let api::CloseSessionRequest {
         session,
-        reason,
-        moved,
         generation,
         received,
+        ..
     } = request;
-    if moved {
-        context.sessions.moved(&session, generation);
-        let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
-        context.owner.session_lives(session, generation, received).await;
-    } else {
-        context.owner.session_closed(session, generation, reason).await;
-    }
+    context.sessions.moved(&session, generation);
+    let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
+    context.owner.session_lives(session, generation, received).await;
 }
 
 /// Passes directives on to the workers that are connected here.

@@ -104,9 +104,11 @@ impl Link {
     }
 
     /// Ends the session.
-    pub(crate) async fn close(self, client: &Client) {
+    /// Ends the session, saying which leases have come.
+    pub(crate) async fn close(self, client: &Client, received: Option<Vec<String>>) {
         let request = DeregisterWorkerRequest {
             session: self.session.session,
+            received: received.map(|tokens| ReceivedLeases { tokens }),
         };
         match timeout(Duration::from_secs(2), client.clone().deregister_worker(request)).await {
             Ok(Ok(_)) => tracing::info!("the worker has deregistered"),

@@ -123,7 +123,8 @@ impl<'a> Session<'a> {
             if let Some(ended) = self.finished() {
                 // A session whose attempts still run goes on at the next server.
                 if self.state.pool.is_empty() || matches!(ended, Ended::Shutdown) {
-                    self.link.close(&self.state.client).await;
+                    let received = self.state.pool.received();
+                    self.link.close(&self.state.client, received).await;
                     self.state.session_name.send_replace(String::new());
                 }
                 return ended;

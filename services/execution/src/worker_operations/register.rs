@@ -150,7 +150,8 @@ pub(crate) async fn deregister(
     // Ending a session twice is no error, and one of another namespace is none here.
     let own = !context.sessions.is_of_another(namespace, &request.session);
     if let Some(closing) = own.then(|| context.sessions.close(&request.session)).flatten() {
-        let over = ending::over(context.clone(), vec![closing], "the worker ended without finishing it");
+        let reason = "the worker ended without finishing it";
+        let over = ending::left(context.clone(), closing, reason, request.received);
         // Goes on when the worker does not wait for it.
         drop(tokio::spawn(over).await);
     }

@@ -167,6 +167,7 @@ impl Asking {
             .post(format!("http://{}{path}", self.address))
             .header("content-type", media_type)
             .header("te", "trailers")
+            .header("nexus-namespace", "default")
             .body(vec![0; 5]);
         let request = match credential {
             Some(credential) => request.bearer_auth(credential),
@@ -202,6 +203,7 @@ impl Asking {
             Some(credential) => request.bearer_auth(credential),
             None => request,
         };
+        let request = request.header("nexus-namespace", "default");
         let request = match verb {
             "GET" | "DELETE" => request,
             _ => request.header("content-type", "application/json").body("{}"),

@@ -44,6 +44,8 @@ fn the_table_of_keys_is_the_structure() {
         database = {url = "postgres://a"}
         redis = {url = "redis://a", ca = "a", cert = "a", key = "a"}
         oidc = {issuer = "https://a", client_id = "a", client_secret = "a", audience = "a"}
+        auth = {service_key = "a", worker_key = "a", api_key = "a"}
+        access = {address = "http://a:1"}
         definitions = {address = "http://a:1"}
         execution = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}

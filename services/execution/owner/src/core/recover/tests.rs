@@ -260,9 +260,10 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
 
 #[test]
 fn an_owner_that_was_frozen_at_any_step_of_its_round_blames_no_worker() {
+    type Step = (&'static str, fn(&mut Core, Now));
     const SECOND: i64 = 1_000_000;
     let at = |steady| Now { wall: steady, steady };
-    let steps: [(&str, fn(&mut Core, Now)); 4] = [
+    let steps: [Step; 4] = [
         ("tick", Core::tick),
         ("begin_commit", |core, now| drop(core.begin_commit(now))),
         ("committed", Core::committed),
