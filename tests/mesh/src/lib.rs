@@ -45,6 +45,8 @@ pub enum Role {
     Worker,
     /// REST, for those who ask for it: no shape has any, a test adds them.
     Gateway,
+    /// Whose a credential is, for those who ask for credentials: the same.
+    Access,
 }
 
 impl Role {
@@ -56,6 +58,7 @@ impl Role {
             Self::Execution => "execution",
             Self::Worker => "worker",
             Self::Gateway => "gateway",
+            Self::Access => "access",
         }
     }
 }

@@ -142,7 +142,7 @@ impl Mesh {
         let number = self.count(role);
         let mut node = Node::new(role, number, &self.program, self.folder.path(), self.environment(role))?;
         match role {
-            Role::Definitions | Role::Gateway => {}
+            Role::Definitions | Role::Gateway | Role::Access => {}
             Role::Execution => self.connect_execution(&mut node, number).await?,
             Role::Worker => self.connect_worker(&mut node, number).await?,
         }
@@ -154,7 +154,7 @@ impl Mesh {
     fn environment(&self, role: Role) -> Vec<(String, String)> {
         let mut variables = vec![("NEXUS_LOG__FILTER", self.shape.log.clone())];
         match role {
-            Role::Definitions => variables.push(("NEXUS_DATABASE__URL", self.database.clone())),
+            Role::Definitions | Role::Access => variables.push(("NEXUS_DATABASE__URL", self.database.clone())),
             Role::Execution => variables.extend([
                 ("NEXUS_DATABASE__URL", self.database.clone()),
                 ("NEXUS_REDIS__URL", self.redis_url()),
