@@ -117,7 +117,7 @@ async fn serve_until_asked(
     broken.map_or(Ok(()), |broken| Err(broken.into()))
 }
 
-/// Nobody is asked who they are, except by mutual TLS: that is said where others can reach the port.
+/// Where nobody is asked who they are, except by mutual TLS, that is said if others can reach the port.
 fn warn_of_strangers(config: &Config) {
     let open = !config.auth.is_required(config.listen);
     if open && !config.listen.ip().is_loopback() && !config.tls.require_client_cert {
