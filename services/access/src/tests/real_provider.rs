@@ -21,20 +21,26 @@ use crate::tokens::Secret;
 
 const VERSION: &str = "9.13.3";
 const BACK: &str = "https://console.example/callback";
+/// The oldest major version of Node that it runs on.
+const OLDEST_NODE: u32 = 20;
 /// How long installing it, and starting it, may take.
 const INSTALLING: Duration = Duration::from_secs(300);
 const STARTING: Duration = Duration::from_secs(60);
 
 /// Where it is installed; why it is not otherwise.
 async fn installed() -> Result<PathBuf, String> {
-    for program in ["node", "npm"] {
-        let there = Command::new(program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .await;
-        if !there.is_ok_and(|status| status.success()) {
+    for (program, oldest) in [("node", OLDEST_NODE), ("npm", 0)] {
+        let there = Command::new(program).arg("--version").output().await;
+        let Some(said) = there.ok().filter(|there| there.status.success()) else {
             return Err(format!("{program} is not installed"));
+        };
+        let said = String::from_utf8_lossy(&said.stdout)
+            .trim()
+            .trim_start_matches('v')
+            .to_owned();
+        let major = said.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < oldest) {
+            return Err(format!("{program} {said} is older than {oldest}"));
         }
     }
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/oidc-provider");
