@@ -7,6 +7,7 @@ mod defaults;
 #[cfg(test)]
 mod deploy;
 mod error;
+mod key;
 pub(crate) mod keys;
 mod layers;
 mod origin;

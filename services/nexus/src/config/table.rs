@@ -1,6 +1,6 @@
 //! Every key: its name, the kind of its value and what it means. `docs/configuration.md` is written from this table.
 
-use super::keys::{DAY, Key, Kind, MINUTE, key};
+use super::key::{DAY, Key, Kind, MINUTE, key};
 
 use Kind::{Count, Flag, List, Map, Secret, Span, Text};
 
