@@ -23,6 +23,7 @@ mod service;
 pub mod sessions;
 mod shard_operations;
 mod shard_service;
+pub mod speaker;
 mod waiting;
 mod worker_operations;
 mod worker_service;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use nexus_api::Namespace;
+use crate::speaker::Speaker;
 use nexus_api::shard::v1::SessionDirective;
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
@@ -30,6 +30,7 @@ const SILENCE: i64 = LEASE;
 const FROZEN: i64 = 8_000_000;
 /// Characters of a session's name.
 const SESSION_LENGTH: usize = 32;
+
 /// A session that is to be closed, and in which of its generations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
@@ -40,6 +41,11 @@ pub struct Closing {
 }
 
 impl Session {
+    /// Whether somebody may speak in it: it is theirs, and they may take from its queues still.
+    fn is_of(&self, speaker: &Speaker, id: &SessionId) -> bool {
+        speaker.is_of(id) && self.namespace == *speaker.namespace() && speaker.may_take_from(&self.queues)
+    }
+
     fn closing(&self, id: &SessionId) -> Closing {
         Closing {
             session: id.clone(),
@@ -96,26 +102,24 @@ impl Sessions {
         }
     }
 
-    /// Opens a session of a namespace; a request id that came before gives the session that it opened. One that goes on does so in
-    /// `generation`. Sessions that were never used make room for new ones.
+    /// Opens a session of whoever speaks; a request id of theirs that came before gives the session that it opened. One that
+    /// goes on does so in `generation`. Sessions that were never used make room for new ones.
     ///
     /// # Errors
     /// When too many are open.
     pub fn register(
         &self,
-        namespace: &Namespace,
+        speaker: &Speaker,
         request: RegisterWorkerRequest,
         generation: u64,
         peer: Option<IpAddr>,
         ids: &Ids,
     ) -> Result<SessionId, Full> {
         let mut open = self.open.lock();
-        let asked_before = |session: &Session| {
-            !request.request_id.is_empty()
-                && session.request_id == request.request_id
-                && session.namespace == *namespace
+        let asked_before = |(id, session): &(&SessionId, &Session)| {
+            !request.request_id.is_empty() && session.request_id == request.request_id && session.is_of(speaker, id)
         };
-        let known = open.sessions.iter().find(|(_, session)| asked_before(session));
+        let known = open.sessions.iter().find(asked_before);
         if let Some((id, _)) = known {
             return Ok(id.clone());
         }
@@ -136,12 +140,10 @@ impl Sessions {
         if of_peer >= OF_ONE_PEER && !open.make_room_of(peer) {
             return Err(Full::Peer);
         }
-        let id = resumed.unwrap_or_else(|| ids.session());
-        let mut queues = request.queues;
-        if queues.is_empty() {
-            queues.push("default".to_owned());
-        }
-        let queues: Vec<String> = queues
+        let id = resumed.unwrap_or_else(|| ids.session(speaker.mark()));
+        let namespace = speaker.namespace();
+        let queues: Vec<String> = request
+            .queues
             .iter()
             .map(|queue| namespace.qualify(queue).into_owned())
             .collect();
@@ -164,14 +166,11 @@ impl Sessions {
         Ok(id)
     }
 
-    /// A session of a namespace, if it is open; being asked for counts as being heard of.
+    /// A session of whoever speaks, if it is open; being asked for counts as being heard of.
     #[must_use]
-    pub fn touch(&self, namespace: &Namespace, id: &SessionId) -> Option<SessionRef> {
+    pub fn touch(&self, speaker: &Speaker, id: &SessionId) -> Option<SessionRef> {
         let mut open = self.open.lock();
-        let session = open
-            .sessions
-            .get_mut(id)
-            .filter(|session| session.namespace == *namespace)?;
+        let session = open.sessions.get_mut(id).filter(|session| session.is_of(speaker, id))?;
         session.heard_of = (self.steady)();
         session.used = true;
         Some(SessionRef {
@@ -182,12 +181,13 @@ impl Sessions {
         })
     }
 
-    /// Whether a session is open here that belongs to another namespace.
-    pub(crate) fn is_of_another(&self, namespace: &Namespace, id: &SessionId) -> bool {
+    /// Whether a session, open here or anywhere, is somebody else's.
+    pub(crate) fn is_of_another(&self, speaker: &Speaker, id: &SessionId) -> bool {
         let open = self.open.lock();
-        open.sessions
-            .get(id)
-            .is_some_and(|session| session.namespace != *namespace)
+        match open.sessions.get(id) {
+            Some(session) => !session.is_of(speaker, id),
+            None => !speaker.is_of(id),
+        }
     }
 
     /// Forgets a session that this replica has sent to another one.

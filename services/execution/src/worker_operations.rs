@@ -8,22 +8,23 @@ pub(crate) mod register;
 pub(crate) mod report;
 pub(crate) mod stream;
 
+use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
-use nexus_api::{ErrorReason, Namespace};
 use nexus_execution_owner::SessionRef;
 use tonic::Status;
 
 use crate::Context;
 use crate::replication::{Peer, Place};
+use crate::speaker::Speaker;
 
 /// Output of one task in bytes at most.
 pub(crate) const MAX_OUTPUT: usize = 1 << 20;
 /// Items of one request at most.
 const MAX_ITEMS: usize = 1_000;
 
-/// A worker's session of a namespace, or the error that makes it register again.
-fn session(context: &Context, namespace: &Namespace, id: &str) -> Result<SessionRef, Status> {
-    context.sessions.touch(namespace, &id.into()).ok_or_else(unknown)
+/// A session of whoever speaks, or the error that makes it register again.
+fn session(context: &Context, speaker: &Speaker, id: &str) -> Result<SessionRef, Status> {
+    context.sessions.touch(speaker, &id.into()).ok_or_else(unknown)
 }
 
 /// What a worker hears whose session is not open.

@@ -1,12 +1,11 @@
 //! The service for workers: translates, and does nothing else.
 
-use nexus_api::Namespace;
 use nexus_api::worker::v1 as api;
 use nexus_api::worker::v1::worker_service_server::WorkerService;
-use nexus_auth::Caller;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
+use crate::speaker::Speaker;
 use crate::worker_operations::{heartbeat, logs, poll, register, report, stream};
 
 /// Answers workers.
@@ -30,35 +29,33 @@ impl WorkerService for Service {
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
         let peer = request.remote_addr().map(|address| address.ip().to_canonical());
-        let caller = Caller::of(&request).ok();
-        let (namespace, request) = Namespace::split(request)?;
-        register::check_queues(caller.as_ref(), &namespace, &request.queues)?;
-        register::register(&self.0, &namespace, request, peer)
+        let (speaker, request) = Speaker::split(request)?;
+        register::register(&self.0, &speaker, request, peer)
             .await
             .map(Response::new)
     }
 
     async fn poll_tasks(&self, request: Request<api::PollTasksRequest>) -> Answer<api::PollTasksResponse> {
-        let (namespace, request) = Namespace::split(request)?;
-        poll::poll(&self.0, &namespace, request).await.map(Response::new)
+        let (speaker, request) = Speaker::split(request)?;
+        poll::poll(&self.0, &speaker, request).await.map(Response::new)
     }
 
     async fn stream_tasks(&self, request: Request<Streaming<api::StreamTasksRequest>>) -> Answer<stream::Messages> {
-        let (namespace, request) = Namespace::split(request)?;
-        stream::stream(&self.0, &namespace, request).await.map(Response::new)
+        let (speaker, request) = Speaker::split(request)?;
+        stream::stream(&self.0, &speaker, request).await.map(Response::new)
     }
 
     async fn report_tasks(&self, request: Request<api::ReportTasksRequest>) -> Answer<api::ReportTasksResponse> {
-        let (namespace, request) = Namespace::split(request)?;
-        report::report(&self.0, &namespace, request).await.map(Response::new)
+        let (speaker, request) = Speaker::split(request)?;
+        report::report(&self.0, &speaker, request).await.map(Response::new)
     }
 
     async fn heartbeat_tasks(
         &self,
         request: Request<api::HeartbeatTasksRequest>,
     ) -> Answer<api::HeartbeatTasksResponse> {
-        let (namespace, request) = Namespace::split(request)?;
-        heartbeat::heartbeat(&self.0, &namespace, request)
+        let (speaker, request) = Speaker::split(request)?;
+        heartbeat::heartbeat(&self.0, &speaker, request)
             .await
             .map(Response::new)
     }
@@ -67,16 +64,16 @@ impl WorkerService for Service {
         &self,
         request: Request<api::AppendTaskLogsRequest>,
     ) -> Answer<api::AppendTaskLogsResponse> {
-        let (namespace, request) = Namespace::split(request)?;
-        logs::append(&self.0, &namespace, request).await.map(Response::new)
+        let (speaker, request) = Speaker::split(request)?;
+        logs::append(&self.0, &speaker, request).await.map(Response::new)
     }
 
     async fn deregister_worker(
         &self,
         request: Request<api::DeregisterWorkerRequest>,
     ) -> Answer<api::DeregisterWorkerResponse> {
-        let (namespace, request) = Namespace::split(request)?;
-        register::deregister(&self.0, &namespace, request)
+        let (speaker, request) = Speaker::split(request)?;
+        register::deregister(&self.0, &speaker, request)
             .await
             .map(Response::new)
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
+use nexus_execution::speaker::Speaker;
 use nexus_execution_owner::{Acceptance, Granted, Message, Reported, SessionRef, Verdict};
 use nexus_execution_store::{LeaseToken, SessionId};
 use nexus_streams::Dispatch;
@@ -34,6 +35,11 @@ struct Running {
 }
 
 /// A worker.
+/// Every worker here is the process's own.
+pub fn process() -> Speaker {
+    Speaker::of_process(nexus_api::Namespace::default())
+}
+
 pub struct Worker {
     slots: usize,
     queues: Vec<String>,
@@ -136,7 +142,7 @@ impl World {
     fn connect(&mut self, number: usize) {
         let (active, steady) = (self.active, self.steady);
         let worker = &mut self.workers[number];
-        let (ids, here) = (self.ids.clone(), nexus_api::Namespace::default());
+        let (ids, here) = (self.ids.clone(), process());
         let Some(owner) = self.owners.iter().find(|owner| owner.number == active) else {
             return;
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_api::Namespace;
 use nexus_api::shard::v1::ExtendLeasesRequest;
 use nexus_api::worker::v1::{Directive, HeartbeatTasksRequest, HeartbeatTasksResponse};
 use nexus_execution_owner::Verdict;
@@ -15,20 +14,21 @@ use super::{session, split};
 use crate::Context;
 use crate::replication::{Peer, request};
 use crate::sessions::directive;
+use crate::speaker::Speaker;
 
 /// How long another replica may take; the next heartbeat comes in three seconds.
 const CALL: Duration = Duration::from_secs(2);
 
 pub(crate) async fn heartbeat(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     request: HeartbeatTasksRequest,
 ) -> Result<HeartbeatTasksResponse, Status> {
     if request.tokens.len() > 10_000 {
         let error = nexus_api::error::ApiError::field("tokens", "at most 10,000 are taken");
         return Err(error.into());
     }
-    let session = session(context, namespace, &request.session)?;
+    let session = session(context, speaker, &request.session)?;
     let (mine, theirs) = split(context, request.tokens, |token| shard_of_token(token));
     let asked = theirs.into_iter().map(|(peer, tokens)| {
         let extend = ExtendLeasesRequest {

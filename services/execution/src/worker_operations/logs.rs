@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1::{DescribeLeasesRequest, GrowingLog};
 use nexus_api::time::micros;
@@ -19,6 +18,7 @@ use super::{at_most, session, split};
 use crate::Context;
 use crate::error::status;
 use crate::replication::{Peer, is_not_owner, request, words};
+use crate::speaker::Speaker;
 
 /// How long another replica may take, and how long an owner is looked for.
 const CALL: Duration = Duration::from_secs(5);
@@ -31,12 +31,12 @@ const LAST_LINE: u64 = 1 << 40;
 
 pub(crate) async fn append(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     request: AppendTaskLogsRequest,
 ) -> Result<AppendTaskLogsResponse, Status> {
     at_most("batches", request.batches.len())?;
     request.batches.iter().try_for_each(check_numbers)?;
-    let session = session(context, namespace, &request.session)?;
+    let session = session(context, speaker, &request.session)?;
     let bytes = |batch: &TaskLogLines| {
         batch
             .lines

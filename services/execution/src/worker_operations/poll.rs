@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::time::duration_micros;
 use nexus_api::worker::v1::{PollTasksRequest, PollTasksResponse};
@@ -11,6 +10,7 @@ use tonic::Status;
 
 use super::{lease, session};
 use crate::Context;
+use crate::speaker::Speaker;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ const PIECE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn poll(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     request: PollTasksRequest,
 ) -> Result<PollTasksResponse, Status> {
     if request.max_tasks == 0 {
@@ -33,7 +33,7 @@ pub(crate) async fn poll(
     let deadline = Instant::now() + wait;
     let max = request.max_tasks.min(MAX_TASKS) as usize;
     loop {
-        let session = session(context, namespace, &request.session)?;
+        let session = session(context, speaker, &request.session)?;
         let left = deadline.saturating_duration_since(Instant::now()).min(PIECE);
         let taken = tokio::select! {
             taken = context.dispatch.take(&session.queues, max, left) => taken,

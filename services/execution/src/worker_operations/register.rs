@@ -9,7 +9,6 @@ use nexus_api::worker::v1::{
     DeregisterWorkerRequest, DeregisterWorkerResponse, ReceivedLeases, RegisterWorkerRequest, RegisterWorkerResponse,
 };
 use nexus_api::{ErrorReason, Namespace};
-use nexus_auth::Caller;
 use nexus_execution_owner::{LEASE, MAX_LOG};
 use nexus_execution_store::SessionId;
 use nexus_execution_store::membership::in_time;
@@ -18,6 +17,7 @@ use tonic::Status;
 use super::{MAX_OUTPUT, unknown};
 use crate::error::status;
 use crate::sessions::{self, HEARTBEAT};
+use crate::speaker::Speaker;
 use crate::{Context, ending};
 
 /// How long the store may take to number a session.
@@ -30,36 +30,25 @@ const MAX_LABELS: usize = 64;
 pub(super) const MAX_SLOTS: u32 = 10_000;
 const MAX_TOKENS: usize = 10_000;
 
-/// Whether a worker's credential may take from the queues that it asks for. Calls that passed no door are the process's own.
-pub(crate) fn check_queues(caller: Option<&Caller>, namespace: &Namespace, queues: &[String]) -> Result<(), ApiError> {
-    let Some((caller, queue)) = caller.and_then(|caller| {
-        let beyond = queues.iter().find(|queue| !caller.may_take_from(queue));
-        beyond.map(|queue| (caller, queue))
-    }) else {
-        return Ok(());
-    };
-    let message = format!(
-        "{} may not take tasks from the queue {queue:?}; its credential is for {}",
-        caller.subject(),
-        caller.identity().queues.join(", ")
-    );
-    let refusal = ApiError::new(ErrorReason::PermissionMissing, message);
-    Err(refusal.with("namespace", namespace.as_str()).with("queue", queue))
-}
-
 pub(crate) async fn register(
     context: &Context,
-    namespace: &Namespace,
-    request: RegisterWorkerRequest,
+    speaker: &Speaker,
+    mut request: RegisterWorkerRequest,
     peer: Option<IpAddr>,
 ) -> Result<RegisterWorkerResponse, Status> {
+    let namespace = speaker.namespace();
     check(namespace, &request)?;
+    if request.queues.is_empty() {
+        request.queues.push("default".to_owned());
+    }
+    let qualified = request.queues.iter().map(|queue| namespace.qualify(queue).into_owned());
+    speaker.require(&qualified.collect::<Vec<_>>())?;
     let (name, queues) = (request.name.clone(), request.queues.clone());
     let (runtime, labels) = (request.runtime.clone(), request.labels.clone());
     let resumed = sessions::resumed(&request);
     if resumed
         .as_ref()
-        .is_some_and(|session| context.sessions.is_of_another(namespace, session))
+        .is_some_and(|session| context.sessions.is_of_another(speaker, session))
     {
         return Err(unknown());
     }
@@ -70,7 +59,7 @@ pub(crate) async fn register(
     let received = request.received.clone();
     let opened = context
         .sessions
-        .register(namespace, request, generation, peer, &context.ids);
+        .register(speaker, request, generation, peer, &context.ids);
     let session = opened.map_err(|full| {
         ApiError::new(ErrorReason::Overloaded, format!("{full}; repeat the call in 10 s"))
             .retry_after(std::time::Duration::from_secs(10))
@@ -144,12 +133,12 @@ fn check(namespace: &Namespace, request: &RegisterWorkerRequest) -> Result<(), A
 
 pub(crate) async fn deregister(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     request: DeregisterWorkerRequest,
 ) -> Result<DeregisterWorkerResponse, Status> {
-    // Ending a session twice is no error, and one of another namespace is none here.
+    // Ending a session twice is no error, and one of somebody else is none here.
     let session = SessionId::from(request.session);
-    let own = !context.sessions.is_of_another(namespace, &session);
+    let own = !context.sessions.is_of_another(speaker, &session);
     if let Some(closing) = own.then(|| context.sessions.close(&session)).flatten() {
         let reason = "the worker ended without finishing it";
         let over = ending::left(context.clone(), closing, reason, request.received);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::json::too_deep;
 use nexus_api::shard::v1::ReportLeasesRequest;
@@ -25,6 +24,7 @@ use crate::convert::failure_from;
 use crate::error::status;
 use crate::replication::{Peer, is_not_owner, request};
 use crate::results;
+use crate::speaker::Speaker;
 
 /// How long another replica may take to record.
 const CALL: Duration = Duration::from_secs(10);
@@ -39,11 +39,11 @@ const MAX_STACK_TRACE: usize = 16 << 10;
 /// Records reports, each at the replica that owns its shard.
 pub(crate) async fn report(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     request: ReportTasksRequest,
 ) -> Result<ReportTasksResponse, Status> {
     at_most("reports", request.reports.len())?;
-    let session = session(context, namespace, &request.session)?;
+    let session = session(context, speaker, &request.session)?;
     if request.reports.iter().any(|report| report.outcome.is_none()) {
         return Err(ApiError::field("reports.outcome", "must say how the attempt ended").into());
     }

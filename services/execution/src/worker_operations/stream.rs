@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_api::Namespace;
 use nexus_api::error::ApiError;
 use nexus_api::worker::v1::{
     HeartbeatTasksRequest, LeasedTask, PollTasksResponse, StreamTasksRequest, StreamTasksResponse,
@@ -23,6 +22,7 @@ use tonic::{Status, Streaming};
 
 use super::register::MAX_SLOTS;
 use super::{heartbeat, lease, poll, report, session};
+use crate::speaker::Speaker;
 use crate::waiting::{Desk, HANDED, Open};
 use crate::{Context, ending};
 
@@ -45,7 +45,7 @@ type Outbox = mpsc::Sender<Result<StreamTasksResponse, Status>>;
 
 pub(crate) async fn stream(
     context: &Context,
-    namespace: &Namespace,
+    speaker: &Speaker,
     mut incoming: Streaming<StreamTasksRequest>,
 ) -> Result<Messages, Status> {
     use stream_tasks_request::Message as In;
@@ -53,14 +53,14 @@ pub(crate) async fn stream(
     let Some(In::Ready(ready)) = first else {
         return Err(ApiError::field("message", "the first message must be `ready`").into());
     };
-    let session = session(context, namespace, &ready.session)?;
+    let session = session(context, speaker, &ready.session)?;
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let (direct, mut directed) = mpsc::channel(OUTBOX);
     let stream = context.sessions.attach(&session.session, direct);
     let (credits, credits_seen) = watch::channel(at_most(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
-    let whose = (namespace.clone(), session.session.clone());
+    let whose = (speaker.clone(), session.session.clone());
     tokio::spawn(async move {
         let leaving = CancellationToken::new();
         let mut feeder = tokio::spawn(feed(
@@ -128,8 +128,8 @@ async fn broken(context: &Context, session: &SessionId, stream: u64) {
     }
 }
 
-/// The namespace of a stream, and its session there.
-type Whose = (Namespace, SessionId);
+/// Who has a stream, and their session.
+type Whose = (Speaker, SessionId);
 
 /// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
 async fn take(
@@ -151,18 +151,18 @@ async fn take(
             if request.leaving {
                 return answer_heartbeat(context, &whose.0, request, outbox).await;
             }
-            let (context, namespace, outbox) = (context.clone(), whose.0.clone(), outbox.clone());
+            let (context, speaker, outbox) = (context.clone(), whose.0.clone(), outbox.clone());
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
                 return;
             };
             tokio::spawn(async move {
                 let _turn = turn;
-                answer_heartbeat(&context, &namespace, request, &outbox).await;
+                answer_heartbeat(&context, &speaker, request, &outbox).await;
             });
         }
         In::Report(mut request) => {
             request.session = whose.1.to_string();
-            let (context, namespace) = (context.clone(), whose.0.clone());
+            let (context, speaker) = (context.clone(), whose.0.clone());
             let (credits, outbox) = (credits.clone(), outbox.clone());
             // Never closed, so there always comes a turn.
             let Ok(turn) = Arc::clone(reports).acquire_owned().await else {
@@ -171,7 +171,7 @@ async fn take(
             tokio::spawn(async move {
                 let _turn = turn;
                 let free = at_most(request.free_slots);
-                let answer = report::report(&context, &namespace, request).await;
+                let answer = report::report(&context, &speaker, request).await;
                 let used = answer.as_ref().map_or(0, |answer| slots(answer.tasks.len()));
                 // Slots that the answer does not fill are filled by the feeder.
                 add(&credits, free - used);
@@ -194,8 +194,8 @@ fn add(credits: &watch::Sender<i64>, slots: i64) {
     credits.send_modify(|credits| *credits = (*credits + slots).min(i64::from(MAX_SLOTS)));
 }
 
-async fn answer_heartbeat(context: &Context, namespace: &Namespace, request: HeartbeatTasksRequest, outbox: &Outbox) {
-    let answer = heartbeat::heartbeat(context, namespace, request).await;
+async fn answer_heartbeat(context: &Context, speaker: &Speaker, request: HeartbeatTasksRequest, outbox: &Outbox) {
+    let answer = heartbeat::heartbeat(context, speaker, request).await;
     let answer = answer.map(|answer| StreamTasksResponse {
         message: Some(stream_tasks_response::Message::Heartbeat(answer)),
     });

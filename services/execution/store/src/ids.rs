@@ -9,6 +9,11 @@ use uuid::Uuid;
 /// How many shards executions are spread over. Fixed for the life of a database: the shard is part of the id.
 pub const SHARDS: u16 = 64;
 
+/// Where a UUID has its version, and what stands there in the name of a session that has a mark: builds of before named
+/// sessions by UUIDs of version 4.
+const VERSION: u64 = 0xf000;
+const MARKED: u64 = 0xf000;
+
 /// Gives fresh ids: UUIDv7 for executions, random ones for tokens and sessions.
 #[derive(Clone)]
 pub struct Ids {
@@ -100,10 +105,11 @@ impl Ids {
         LeaseToken::from(format!("{shard:02x}{}.{generation:x}", (self.random)().simple()))
     }
 
-    /// A fresh session.
+    /// A fresh session with its speaker's mark in its second half.
     #[must_use]
-    pub fn session(&self) -> SessionId {
-        SessionId::from((self.random)().simple().to_string())
+    pub fn session(&self, mark: u64) -> SessionId {
+        let (random, _) = (self.random)().as_u64_pair();
+        SessionId::from(format!("{:016x}{mark:016x}", random & !VERSION | MARKED))
     }
 
     /// A fresh random id.
@@ -218,6 +224,16 @@ text_id! {
     LeaseToken
 }
 
+impl SessionId {
+    /// The mark of whoever opened it. None in names that builds of before gave.
+    #[must_use]
+    pub fn mark(&self) -> Option<u64> {
+        let half = |part: Option<&str>| part.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let (random, mark) = (half(self.0.get(..16))?, half(self.0.get(16..32))?);
+        (random & VERSION == MARKED).then_some(mark)
+    }
+}
+
 impl LeaseToken {
     /// The shard that the lease belongs to; the first two digits. None for what is no token.
     #[must_use]
@@ -246,7 +262,8 @@ mod tests {
 
     #[test]
     fn what_gives_a_right_is_not_shown_whole() {
-        let session = Ids::system().session();
+        let session = Ids::system().session(7);
+        assert_eq!((session.mark(), session.as_str().len()), (Some(7), 32));
         let shown = format!("{session:?}");
         assert!(!shown.contains(session.as_str()) && shown.ends_with("..)"), "{shown}");
         assert_eq!(format!("{:?}", LeaseToken::from("3f\u{fc}")), "LeaseToken(3f\u{fc})");

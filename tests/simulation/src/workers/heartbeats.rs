@@ -22,11 +22,7 @@ impl World {
         if owner.paused_until > self.steady {
             return;
         }
-        if owner
-            .sessions
-            .touch(&nexus_api::Namespace::default(), &session.session)
-            .is_none()
-        {
+        if owner.sessions.touch(&process(), &session.session).is_none() {
             self.workers[number].session = None;
             return;
         }
