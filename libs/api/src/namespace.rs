@@ -124,13 +124,11 @@ impl Namespace {
         Ok((namespace, request.into_inner()))
     }
 
-    /// A call about this namespace. One about `default` says nothing, as before there were others.
+    /// A call about this namespace, which it says: one that says nothing may be about the only namespace of its credential.
     #[must_use]
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        if !self.is_default()
-            && let Ok(value) = self.0.parse()
-        {
+        if let Ok(value) = self.0.parse() {
             request.metadata_mut().insert(METADATA, value);
         }
         request
@@ -228,9 +226,12 @@ mod tests {
     fn a_call_says_its_namespace_and_one_that_says_none_means_the_default() {
         let other = namespace("team-a");
         assert_eq!(Namespace::split(other.request(7)).expect("named"), (other, 7));
-        let plain = Namespace::default().request(());
-        assert!(plain.metadata().is_empty());
-        assert_eq!(Namespace::split(plain).expect("none").0, Namespace::default());
+        let said = Namespace::default().request(());
+        assert_eq!(said.metadata().get(METADATA).expect("said"), DEFAULT);
+        assert_eq!(
+            Namespace::split(Request::new(())).expect("none").0,
+            Namespace::default()
+        );
     }
 
     #[test]

@@ -111,14 +111,12 @@ pub fn in_process_behind(routes: Routes, gate: Arc<dyn Gate>) -> Transport {
     framed(ServerSpanLayer.layer(gate::behind(routes, gate)))
 }
 
-/// A way whose calls are all about one namespace.
+/// A way whose calls are all about one namespace, and say so: a call that says nothing may be about the only namespace of
+/// its credential.
 #[must_use]
 pub fn in_namespace(transport: Transport, namespace: &Namespace) -> Transport {
     // A name has nothing that a header could not have. One that had would be no reason to act on another namespace.
     let name = HeaderValue::from_str(namespace.as_str()).unwrap_or_else(|_| HeaderValue::from_static("-"));
-    if namespace.is_default() {
-        return transport;
-    }
     let named = transport.map_request(move |mut request: Request<Body>| {
         let header = HeaderName::from_static(namespace::METADATA);
         request.headers_mut().insert(header, name.clone());
@@ -231,10 +229,10 @@ mod tests {
             let namespace = namespace.parse().expect("a namespace");
             in_namespace(BoxCloneSyncService::new(echo), &namespace).oneshot(Request::new(Body::empty()))
         };
-        let told = asked("team-a").await.expect("answer");
-        assert_eq!(told.headers()[namespace::METADATA], "team-a");
-        let told = asked("default").await.expect("answer");
-        assert!(told.headers().is_empty(), "as calls were before there were namespaces");
+        for name in ["team-a", "default"] {
+            let told = asked(name).await.expect("answer");
+            assert_eq!(told.headers()[namespace::METADATA], name);
+        }
     }
 
     #[test]

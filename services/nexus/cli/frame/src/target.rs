@@ -16,7 +16,7 @@ use super::args::Global;
 use super::error::CliError;
 use super::settings::contexts::{Stored, servers};
 use super::settings::folder::{self, Folder};
-use super::settings::{Credential, DEFAULT_ADDRESS, Settings, environment};
+use super::settings::{Credential, DEFAULT_ADDRESS, Origin, Settings, environment};
 
 /// What a command is about.
 #[derive(Debug, Clone)]
@@ -100,9 +100,14 @@ impl Target {
 
     /// The ways to the definitions service and to the others, about the command's namespace.
     pub fn ways(&self) -> Result<(Transport, Transport), CliError> {
-        let others = in_namespace(self.way()?, self.namespace());
+        let named = |way| match self.settings.namespace.origin {
+            // Where nobody has said it, the credential may: the server takes its only one.
+            Origin::Default => way,
+            _ => in_namespace(way, self.namespace()),
+        };
+        let others = named(self.way()?);
         let definitions = match &self.settings.definitions_address.value {
-            Some(address) => in_namespace(self.shown_to(address)?, self.namespace()),
+            Some(address) => named(self.shown_to(address)?),
             None => others.clone(),
         };
         Ok((definitions, others))
