@@ -1,6 +1,8 @@
 //! Errors as callers see them: a gRPC status with `google.rpc.ErrorInfo` (a stable reason under the domain
 //! `nexus.dev`), field violations and, where waiting helps, `RetryInfo`. Every service builds its statuses here.
 
+mod bounds;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -118,14 +120,14 @@ impl std::error::Error for ApiError {}
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason_name(error.reason), DOMAIN, error.metadata.clone());
+        details.set_error_info(reason_name(error.reason), DOMAIN, bounds::facts(&error.metadata));
         if !error.violations.is_empty() {
-            details.set_bad_request(error.violations.clone());
+            details.set_bad_request(bounds::violations(&error.violations));
         }
         if let Some(delay) = error.retry_after {
             details.set_retry_info(Some(delay));
         }
-        Self::with_error_details(error.code(), error.message, details)
+        Self::with_error_details(error.code(), bounds::message(&error.message), details)
     }
 }
 
@@ -149,6 +151,19 @@ pub fn reason_of(status: &Status) -> Option<ErrorReason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_quotes_its_caller_stays_within_what_every_client_takes() {
+        let long = "\u{fc}".repeat(50_000);
+        let error = ApiError::field("workflow", format!("there is no {long}")).with("workflow", long.as_str());
+        let headers = Status::from(error.violation(long.as_str(), long.as_str()));
+        let headers = headers.into_http::<()>().headers().clone();
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
+        assert!(bytes < 8 << 10, "{bytes}");
+    }
 
     #[test]
     fn a_status_carries_reason_fields_and_delay() {
