@@ -12,6 +12,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Status, Streaming};
 
 /// Larger answers are refused.
@@ -68,6 +69,8 @@ pub struct Call {
     pub metadata: MetadataMap,
     /// Who they are, for doors of the same process, which need not ask again.
     pub caller: Option<Caller>,
+    /// Where they call from, for the same.
+    pub connection: Option<TcpConnectInfo>,
 }
 
 impl Call {
@@ -80,6 +83,9 @@ impl Call {
         *request.metadata_mut() = self.metadata.clone();
         if let Some(caller) = &self.caller {
             request.extensions_mut().insert(caller.clone());
+        }
+        if let Some(connection) = &self.connection {
+            request.extensions_mut().insert(connection.clone());
         }
         Ok((request, path))
     }

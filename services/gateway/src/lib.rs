@@ -13,6 +13,7 @@ mod compress;
 pub mod forward;
 pub mod json;
 mod limits;
+mod mask;
 mod near;
 pub mod openapi;
 pub mod origins;

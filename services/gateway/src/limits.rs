@@ -18,6 +18,8 @@ pub(crate) const MAX_ADDRESS: usize = 8 << 10;
 /// Bytes of all headers at most, and how many.
 pub(crate) const MAX_HEADER_BYTES: usize = 16 << 10;
 pub(crate) const MAX_HEADERS: usize = 100;
+/// Bytes of a body at most for what anybody may call without a credential.
+pub(crate) const OF_ANYBODY: usize = 64 << 10;
 /// How many times its limit is read of a body that is too long.
 const THROWN_AWAY: usize = 4;
 /// How long a body may take to come.

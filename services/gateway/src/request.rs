@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use nexus_api::ErrorReason;
 use nexus_api::json::{MAX_DEPTH, depth};
+use nexus_api::method::Idempotency;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 
 use crate::catalog::{BodyRule, Operation};
@@ -13,7 +14,7 @@ use crate::json::{self, Mistake, Place, of_text};
 use crate::problem::Problem;
 use crate::query;
 use crate::template::Bindings;
-use crate::wait;
+use crate::{mask, wait};
 
 /// The header that names a mutating call, so that it may be repeated.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -51,9 +52,15 @@ pub fn assemble(
         }
         query::set(&mut message, &name, &texts)?;
     }
-    for (path, text) in bindings {
-        bind(&mut message, &path, &text, "the path")?;
+    for (path, text) in &bindings {
+        bind(&mut message, path, text, "the path")?;
     }
+    let object = match operation.body == BodyRule::Whole && !body.is_empty() {
+        true if matches!(form(operation, headers)?, Form::Json) => body,
+        _ => &[],
+    };
+    mask::complete(&mut message, operation, &bindings, object)?;
+    repeatable(operation, headers)?;
     for (header, field, kind) in [
         (IDEMPOTENCY_KEY, "request_id", Kind::String),
         (header::IF_MATCH, "etag", Kind::String),
@@ -84,6 +91,19 @@ pub fn assemble(
         }
     }
     Ok(Asked { message, wait })
+}
+
+/// Refuses the name of a call that nobody would know again by it: whoever relies on the header would do it twice.
+fn repeatable(operation: &Operation, headers: &HeaderMap) -> Result<(), Problem> {
+    let knows = operation.conventional("request_id", &Kind::String).is_some();
+    let contract = nexus_api::method::method(&operation.rpc_path);
+    let twice = contract.is_none_or(|contract| contract.idempotency == Idempotency::Never);
+    if knows || !twice || said(headers, &IDEMPOTENCY_KEY)?.is_none() {
+        return Ok(());
+    }
+    let problem = "is not known here: what this does is done again when it is sent again; leave it out, and look before you \
+                   repeat the call (If-Match refuses a change that was made meanwhile)";
+    Err(Problem::field("Idempotency-Key", problem))
 }
 
 /// A header's text, which may be there once.

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use nexus_api::ErrorReason;
-use nexus_api::method::{LoadClass, method};
+use nexus_api::method::{LoadClass, Permission, method};
 use nexus_auth::Caller;
 use nexus_mesh::Transport;
 use nexus_mesh::front::Http;
@@ -19,6 +19,7 @@ use nexus_mesh::trace::{http_span, trace_id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
 use tower::util::BoxCloneSyncService;
 use tracing::Instrument;
 
@@ -257,13 +258,18 @@ impl Inner {
             .map_err(|(header, problem)| Problem::field(header.as_str(), problem))?;
         let (path, query) = (arrived.path().to_owned(), arrived.query().to_owned());
         let headers = &arrived.parts.headers;
-        let body = limits::body(headers, arrived.body, self.options.max_body_bytes).await?;
+        let most = match contract.permission {
+            Permission::Public => limits::OF_ANYBODY.min(self.options.max_body_bytes),
+            _ => self.options.max_body_bytes,
+        };
+        let body = limits::body(headers, arrived.body, most).await?;
         let asked = assemble(operation, bindings, &query, headers, &body)?;
         let call = Call {
             way: way.clone(),
             path: operation.rpc_path.clone(),
             metadata,
             caller: arrived.parts.extensions.get::<Caller>().cloned(),
+            connection: arrived.parts.extensions.get::<TcpConnectInfo>().cloned(),
         };
         if operation.streams() {
             return self.stream(operation, call, &asked, form, path).await;

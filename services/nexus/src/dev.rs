@@ -233,9 +233,8 @@ fn config(args: &DevArgs) -> Config {
     config.worker.slots = args.slots;
     config.worker.secrets_file.clone_from(&args.secrets);
     // Without a login nobody else may reach it, not even a web page that is read on this machine.
-    let listen = args.listen.ip().to_string();
     if args.listen.ip().is_loopback() {
-        config.gateway.allowed_hosts = ["localhost", "127.0.0.1", "::1", &listen].map(str::to_owned).into();
+        config.gateway.allowed_hosts = roles::of_this_machine(args.listen.ip());
     }
     config.auth.mode = match args.credentials {
         true => AuthMode::Required,

@@ -16,6 +16,7 @@ use nexus_storage::postgres::Options;
 use crate::config::{ConfigError, RoleName};
 
 pub(crate) use frame::{Backends, Frame, Local, Offered, database_options, server_options};
+pub(crate) use gateway::of_this_machine;
 
 /// A role that was started, or why it cannot be.
 type Started = Result<Box<dyn Role>, StartError>;

@@ -190,3 +190,50 @@ fn entity_tags_stand_in_quotes() {
         assert_eq!(entity_tag(text), tag, "{text}");
     }
 }
+
+#[test]
+fn a_change_is_about_the_members_of_its_body_empty_ones_too() {
+    let mask = |verb, address: &str, said, body: &str| {
+        let asked = ask(verb, address, &[said], body).map(|asked| shown(&asked));
+        asked.map(|shown| shown["update_mask"].as_str().unwrap_or_default().to_owned())
+    };
+    let yaml = ("content-type", "application/yaml");
+    for (address, said, body, told) in [
+        ("/api/v1/users/vera", AS_JSON, r#"{"grants":[]}"#, "grants"),
+        (
+            "/api/v1/users/vera",
+            AS_JSON,
+            r#"{"disabled":false,"displayName":"","etag":"v1"}"#,
+            "displayName,disabled",
+        ),
+        ("/api/v1/users/vera?update_mask=disabled", AS_JSON, "{}", "disabled"),
+        ("/api/v1/roles/r", AS_JSON, r#"{"permissions":[]}"#, "permissions"),
+        (
+            "/api/v1/workflows/etl",
+            AS_JSON,
+            r#"{"description":"","labels":{},"message":"m"}"#,
+            "description,labels",
+        ),
+        ("/api/v1/workflows/etl", yaml, r#"{"labels": {"a": "b"}}"#, "source"),
+    ] {
+        let mask = mask(Method::PATCH, address, said, body).expect(body);
+        assert_eq!(mask, told, "{body}");
+    }
+    for nothing in ["{}", r#"{"etag":"v1"}"#, ""] {
+        let refused = mask(Method::PATCH, "/api/v1/users/vera", AS_JSON, nothing).expect_err(nothing);
+        assert!(
+            format!("{refused:?}").contains("display_name, grants, disabled"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_of_repetition_is_refused_where_it_would_do_nothing() {
+    let key = ("idempotency-key", "k1");
+    let refused = ask(Method::POST, "/api/v1/keys", &[AS_JSON, key], "{}").expect_err("twice");
+    assert!(format!("{refused:?}").contains("Idempotency-Key"), "{refused:?}");
+    for (verb, address, body) in [(Method::POST, TRIGGER, "{}"), (Method::GET, "/api/v1/workflows", "")] {
+        assert!(ask(verb, address, &[AS_JSON, key], body).is_ok(), "{address}");
+    }
+}

@@ -255,7 +255,8 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "gateway.allowed_hosts",
         List,
-        "Hosts that REST and gRPC-Web may be asked for, as the header `Host` names them, without ports; any when empty.",
+        "Hosts that REST and gRPC-Web may be asked for, as the header `Host` names them, without ports. When empty: \
+         any, and those of the machine itself where `listen` is on loopback and no credentials are asked for.",
     ),
     key(
         "gateway.cors_origins",

@@ -1,5 +1,7 @@
 //! The role gateway: REST over the contracts of the other services, on the same port as gRPC.
 
+use std::net::IpAddr;
+
 use futures::FutureExt;
 use nexus_gateway::forward::{Access, Authentication, Definitions, Executions, Forward};
 use nexus_gateway::{Gateway, Options, Origins};
@@ -34,10 +36,17 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
     }
     let set = &frame.config().gateway;
+    let door = frame.guard()?;
+    let listen = frame.config().listen;
+    let hosts = match set.allowed_hosts.is_empty() && door.is_open() && listen.ip().is_loopback() {
+        // Where nobody is asked for a credential a web page could come by a name of its own that leads here.
+        true => of_this_machine(listen.ip()),
+        false => set.allowed_hosts.clone(),
+    };
     let options = Options {
-        door: frame.guard()?,
+        door,
         origins: Origins {
-            hosts: set.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             origins: set.cors_origins.clone(),
         },
         max_body_bytes: set.max_body_bytes,
@@ -61,6 +70,16 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         executions,
         access: access.map(|way| (Forward::new(way.clone()), Forward::new(way))),
     }))
+}
+
+/// The hosts that an address of the machine itself answers for.
+pub(crate) fn of_this_machine(listen: IpAddr) -> Vec<String> {
+    let mut hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let listen = listen.to_string();
+    if !hosts.contains(&listen) {
+        hosts.push(listen);
+    }
+    hosts
 }
 
 struct Running {
