@@ -16,6 +16,8 @@ use crate::powers::{EVERYWHERE, Powers};
 pub const USER: &str = "user:";
 /// See [`USER`].
 pub const SESSION: &str = "session:";
+/// What stands before the id of an API key.
+pub const KEY: &str = "key:";
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -35,6 +37,14 @@ impl Caller {
         })
     }
 
+    /// Somebody whose credential was verified.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity: Arc::new(identity),
+        }
+    }
+
     /// What is known of them.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -51,6 +61,19 @@ impl Caller {
     #[must_use]
     pub fn session(&self) -> Option<&str> {
         self.identity.credential.strip_prefix(SESSION)
+    }
+
+    /// The API key that they show.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.identity.credential.strip_prefix(KEY)
+    }
+
+    /// Whether they are a user and act as such: one of the user's keys may be for very little, and has no right over what
+    /// else the user has.
+    #[must_use]
+    pub fn is_in_person(&self, user: &str) -> bool {
+        self.user() == Some(user) && self.key().is_none()
     }
 
     /// What they may do.

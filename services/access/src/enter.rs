@@ -83,7 +83,7 @@ pub(crate) async fn check_password(
     let address = from.address.filter(is_of_one);
     watched.extend(address.map(|address| (failures_of_address(&address.to_string()), &OF_ADDRESS)));
     // With the turn: whoever tries many at once has no more tries than there are threads.
-    let mut turn = context.passwords.turn().await.map_err(failed)?;
+    let mut turn = context.passwords.turn(address).await.map_err(failed)?;
     let now = (context.clock)();
     for (of, _) in &watched {
         let failures = store.failures(of).await.map_err(|error| Kept::Failed(storage(error)))?;
@@ -163,7 +163,7 @@ pub(crate) async fn begin(
     from: &From,
 ) -> Result<Begun, Status> {
     let beginning = prepare(context, &user.name, method, grants, from)?;
-    let begun = context.store.begin_session(&beginning.row).await;
+    let begun = context.store.begin_session(&beginning.row, user.version).await;
     begun.map_err(about(About::Logins))?;
     told(context, user, beginning).await
 }

@@ -3,14 +3,12 @@
 use nexus_api::access::v1::{Identity, IdentityKind};
 use nexus_api::time::timestamp;
 
-use crate::caller::{SESSION, USER};
+use crate::caller::{KEY, SESSION, USER};
 use crate::powers::{Grant, Powers};
 use crate::roles::{self, Roles};
 use crate::store::{KeyRow, SessionRow, Store, StoreError, UserKind, UserRow};
 use crate::tokens::Digest;
 
-/// What stands before the id of an API key.
-const KEY: &str = "key:";
 /// What stands before who a program is at the provider, and before the id of a token of it.
 const PROGRAM: &str = "oidc:";
 const TOKEN: &str = "token:";

@@ -1,6 +1,9 @@
 //! Passwords: argon2id, a few at a time. Hashing one takes 19 MiB and tens of milliseconds on purpose, so it is done where it
 //! holds up nobody, by so many threads at most, and those who wait for one of them are bounded too.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +11,15 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use argon2::{Algorithm, Argon2, Params, Version};
 use nexus_api::ErrorReason;
 use nexus_api::error::ApiError;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tokens::{Random, Secret};
 
-/// Those who wait for a thread at most.
+/// Those who wait for a thread at most, of one address, and of those who are known already.
 const WAITING: usize = 64;
+const OF_ADDRESS: usize = 8;
+const KNOWN: usize = 16;
 /// Bytes of a salt.
 const SALT: usize = 16;
 
@@ -72,7 +78,11 @@ pub struct Passwords {
     argon: Argon2<'static>,
     random: Random,
     threads: Arc<Semaphore>,
+    /// Places of those who log in, and of those who have.
     places: Arc<Semaphore>,
+    known: Arc<Semaphore>,
+    /// Who waits, by address.
+    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// What the password of somebody who has none is compared with, so that it takes as long.
     nobodys: Secret,
 }
@@ -88,6 +98,25 @@ impl std::fmt::Debug for Passwords {
 pub struct Turn {
     thread: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
+    _of_address: Option<OfAddress>,
+}
+
+/// A place of an address, which is free again when it is dropped.
+#[derive(Debug)]
+struct OfAddress {
+    address: IpAddr,
+    all: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for OfAddress {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut number) = self.all.lock().entry(self.address) {
+            *number.get_mut() -= 1;
+            if *number.get() == 0 {
+                number.remove();
+            }
+        }
+    }
 }
 
 impl Passwords {
@@ -107,21 +136,40 @@ impl Passwords {
             random,
             threads: Arc::new(Semaphore::new(threads)),
             places: Arc::new(Semaphore::new(threads + WAITING)),
+            known: Arc::new(Semaphore::new(threads + KNOWN)),
+            addresses: Arc::default(),
             nobodys: Secret::new(nobodys),
         })
     }
 
-    /// Waits for a thread.
+    /// Waits for a thread, for somebody who logs in from an address, if it is known and theirs alone.
     ///
     /// # Errors
-    /// When too many wait already.
-    pub async fn turn(&self) -> Result<Turn, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
+    /// When too many wait already, or too many of that address.
+    pub async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, PasswordError> {
+        let of_address = address.map(|address| self.of_address(address)).transpose()?;
+        self.wait(&self.places, of_address).await
+    }
+
+    fn of_address(&self, address: IpAddr) -> Result<OfAddress, PasswordError> {
+        let mut all = self.addresses.lock();
+        let number = all.entry(address).or_default();
+        if *number >= OF_ADDRESS {
+            return Err(PasswordError::Busy);
+        }
+        *number += 1;
+        let all = Arc::clone(&self.addresses);
+        Ok(OfAddress { address, all })
+    }
+
+    async fn wait(&self, places: &Arc<Semaphore>, of_address: Option<OfAddress>) -> Result<Turn, PasswordError> {
+        let place = Arc::clone(places).try_acquire_owned();
         let place = place.map_err(|_| PasswordError::Busy)?;
         let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(failed)?;
         Ok(Turn {
             thread: Some(thread),
             _place: place,
+            _of_address: of_address,
         })
     }
 
@@ -133,7 +181,8 @@ impl Passwords {
         let mut salt = [0; SALT];
         (self.random)(&mut salt).map_err(failed)?;
         let (argon, password) = (self.argon.clone(), Secret::new(password));
-        let mut turn = self.turn().await?;
+        // Nobody who is not known makes one: whoever logs in without end keeps no administrator from it.
+        let mut turn = self.wait(&self.known, None).await?;
         turn.run(move || {
             let hash = argon.hash_password_with_salt(password.expose().as_bytes(), &salt);
             hash.map(|hash| Secret::new(hash.to_string())).map_err(failed)
@@ -196,7 +245,7 @@ mod tests {
             hash.expose()
         );
         assert_ne!(passwords.hash("correct horse").await.expect("another"), hash, "salted");
-        let mut turn = passwords.turn().await.expect("a turn");
+        let mut turn = passwords.turn(None).await.expect("a turn");
         for (password, hash, fits) in [
             ("correct horse", Some(&hash), true),
             ("correct horsE", Some(&hash), false),
@@ -212,22 +261,49 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_are_bounded() {
         let passwords = cheap();
-        let held = passwords.turn().await.expect("a turn");
+        let held = passwords.turn(None).await.expect("a turn");
         let waiting: Vec<_> = (0..WAITING)
             .map(|_| {
                 let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.turn().await.map(drop) })
+                tokio::spawn(async move { passwords.turn(None).await.map(drop) })
             })
             .collect();
         while passwords.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(passwords.turn().await, Err(PasswordError::Busy)));
+        assert!(matches!(passwords.turn(None).await, Err(PasswordError::Busy)));
         drop(held);
         for waiting in waiting {
             waiting.await.expect("no panic").expect("everybody's turn comes");
         }
-        assert!(passwords.turn().await.is_ok());
+        assert!(passwords.turn(None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_places_to_others_and_none_takes_those_of_who_is_known() {
+        let passwords = cheap();
+        let address = |last: u8| Some(IpAddr::from([198, 51, 100, last]));
+        let held = passwords.turn(None).await.expect("a turn");
+        let wait = |address: Option<IpAddr>| {
+            let passwords = passwords.clone();
+            tokio::spawn(async move { passwords.turn(address).await.map(drop) })
+        };
+        let flood: Vec<_> = (0..OF_ADDRESS).map(|_| wait(address(1))).collect();
+        while passwords.addresses.lock().values().sum::<usize>() < OF_ADDRESS {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(passwords.turn(address(1)).await, Err(PasswordError::Busy)));
+        let others: Vec<_> = (0..WAITING - OF_ADDRESS).map(|_| wait(None)).collect();
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let known = passwords.clone();
+        let known = tokio::spawn(async move { known.hash("correct horse").await.map(drop) });
+        drop(held);
+        for waiting in flood.into_iter().chain(others).chain([known]) {
+            waiting.await.expect("no panic").expect("everybody's turn comes");
+        }
+        assert!(passwords.addresses.lock().is_empty());
     }
 
     #[test]

@@ -32,7 +32,7 @@ macro_rules! known {
         #[tonic::async_trait]
         impl AccessService for Service {
             $(async fn $method(&self, request: Request<api::$request>) -> Answer<api::$response> {
-                let caller = Caller::of(&request)?;
+                let caller = authenticate::anew(&self.0, Caller::of(&request)?).await?;
                 $operation(&self.0, &caller, request.into_inner()).await.map(Response::new)
             })+
         }
@@ -132,7 +132,7 @@ impl AuthenticationService for Service {
         &self,
         request: Request<api::ChangeOwnPasswordRequest>,
     ) -> Answer<api::ChangeOwnPasswordResponse> {
-        let caller = Caller::of(&request)?;
+        let caller = authenticate::anew(&self.0, Caller::of(&request)?).await?;
         let from = from(&request, "");
         let answer = change_password::change(&self.0, &caller, from, request.into_inner()).await;
         answer.map(Response::new)

@@ -26,6 +26,8 @@ fn cutoffs(now: i64) -> Cutoffs {
     Cutoffs {
         keys: now.saturating_sub(KEYS),
         sessions: now.saturating_sub(OTHERS),
+        // Nobody sees one that has ended, and whoever begins many must not fill the table with them.
+        logins: now,
         failures: now.saturating_sub(OTHERS),
     }
 }

@@ -6,9 +6,10 @@ use nexus_api::time::{duration, micros, timestamp};
 use tonic::Status;
 
 use super::complete_oidc::subject_at;
+use crate::caller::{Caller, KEY};
 use crate::error::{credential, of_provider, storage};
 use crate::oidc::Provider;
-use crate::store::UserRow;
+use crate::store::{KeyRow, SessionRow, UserRow};
 use crate::tokens::{self, Digest, Kind};
 use crate::{Context, identify, metrics};
 
@@ -68,6 +69,12 @@ fn ended(what: &str) -> Status {
 async fn of_key(context: &Context, id: &str, digest: &Digest) -> Result<Identity, Status> {
     let key = context.store.key(id).await.map_err(storage)?;
     let key = key.filter(|key| key.digest.matches(digest)).ok_or_else(unknown)?;
+    let identity = of_key_row(context, &key).await?;
+    context.uses.note(Kind::Key, id, key.last_used_at, (context.clock)());
+    Ok(identity)
+}
+
+async fn of_key_row(context: &Context, key: &KeyRow) -> Result<Identity, Status> {
     let now = (context.clock)();
     if key.revoked_at.is_some() {
         return Err(ended("this API key was revoked"));
@@ -76,9 +83,7 @@ async fn of_key(context: &Context, id: &str, digest: &Digest) -> Result<Identity
         return Err(ended("this API key has ended; create another one"));
     }
     let user = living(context, &key.user).await?;
-    let identity = identify::of_key(&*context.store, &key, &user).await.map_err(storage)?;
-    context.uses.note(Kind::Key, id, key.last_used_at, now);
-    Ok(identity)
+    identify::of_key(&*context.store, key, &user).await.map_err(storage)
 }
 
 async fn of_session(context: &Context, id: &str, digest: &Digest) -> Result<Identity, Status> {
@@ -86,14 +91,46 @@ async fn of_session(context: &Context, id: &str, digest: &Digest) -> Result<Iden
     let session = session
         .filter(|session| session.digest.matches(digest))
         .ok_or_else(unknown)?;
-    let now = (context.clock)();
-    if session.expires_at <= now {
+    let identity = of_session_row(context, &session).await?;
+    context
+        .uses
+        .note(Kind::Session, id, Some(session.last_used_at), (context.clock)());
+    Ok(identity)
+}
+
+async fn of_session_row(context: &Context, session: &SessionRow) -> Result<Identity, Status> {
+    if session.expires_at <= (context.clock)() {
         return Err(ended("this session is over; log in again"));
     }
     let user = living(context, &session.user).await?;
-    let identity = identify::of_session(&*context.store, &session, &user).await;
-    context.uses.note(Kind::Session, id, Some(session.last_used_at), now);
-    identity.map_err(storage)
+    identify::of_session(&*context.store, session, &user)
+        .await
+        .map_err(storage)
+}
+
+/// Who calls as the store knows them at this moment, for what lasts: a door goes by an answer that may be half a minute old,
+/// and whoever was disabled or logged out in between must not give themselves another credential.
+pub(crate) async fn anew(context: &Context, caller: Caller) -> Result<Caller, Status> {
+    let (store, identity) = (&context.store, caller.identity());
+    let (key, session) = (identity.credential.strip_prefix(KEY), caller.session());
+    let identity = match (key, session) {
+        (Some(id), _) => {
+            let key = store.key(id).await.map_err(storage)?.ok_or_else(unknown)?;
+            of_key_row(context, &key).await?
+        }
+        (None, Some(id)) => {
+            let session = store.session(id).await.map_err(storage)?.ok_or_else(unknown)?;
+            of_session_row(context, &session).await?
+        }
+        (None, None) => {
+            // A token of the provider says itself how long it is good; its user may be none any more.
+            if let Some(user) = caller.user() {
+                living(context, user).await?;
+            }
+            return Ok(caller);
+        }
+    };
+    Ok(Caller::new(identity))
 }
 
 /// Whether it has the three parts of a signed JWT.

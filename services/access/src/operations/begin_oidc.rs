@@ -35,14 +35,19 @@ pub(crate) async fn begin(context: &Context, request: BeginOidcLoginRequest) -> 
         redirect_uri,
     };
     let authorization_url = address_of(&provider, client, ticket).await.map_err(of_provider)?;
+    let now = (context.clock)();
     let login = OidcLogin {
         state: Digest::of(&state),
         nonce: Digest::of(&nonce),
         verifier: Secret::new(verifier),
         redirect_uri: redirect_uri.clone(),
-        expires_at: (context.clock)().saturating_add(LIFETIME),
+        expires_at: now.saturating_add(LIFETIME),
     };
-    context.store.begin_login(&login).await.map_err(about(About::Logins))?;
+    context
+        .store
+        .begin_login(&login, now)
+        .await
+        .map_err(about(About::Logins))?;
     Ok(BeginOidcLoginResponse {
         authorization_url,
         state,

@@ -7,6 +7,7 @@ use tonic::Status;
 use crate::caller::Caller;
 use crate::enter::{self, From};
 use crate::error::{About, about};
+use crate::store::NewPassword;
 use crate::{Context, rules};
 
 pub(crate) async fn change(
@@ -27,8 +28,15 @@ pub(crate) async fn change(
         .hash(&request.new_password)
         .await
         .map_err(ApiError::from)?;
-    let (keep, now) = (caller.session(), (context.clock)());
-    let set = context.store.set_password(&user.name, &hash, keep, now).await;
+    let password = NewPassword {
+        user: &user.name,
+        // One that an administrator has set meanwhile is not overwritten by who knew the one of before.
+        version: Some(user.version),
+        hash: &hash,
+        keep: caller.session(),
+        at: (context.clock)(),
+    };
+    let set = context.store.set_password(&password).await;
     set.map_err(about(About::User(&user.name)))?;
     Ok(ChangeOwnPasswordResponse {})
 }

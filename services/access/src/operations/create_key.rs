@@ -4,6 +4,7 @@ use nexus_api::ErrorReason;
 use nexus_api::access::v1::{CreateApiKeyRequest, CreateApiKeyResponse};
 use nexus_api::error::ApiError;
 use nexus_api::method::Permission;
+use nexus_api::time::micros;
 use tonic::Status;
 
 use super::find_user;
@@ -40,8 +41,10 @@ pub(crate) async fn create(
     caller.require_all_of(&wanted, "nobody gives a key more than they have")?;
     check_worth(&wanted, &Powers::of_grants(&user.grants, &roles), &user)?;
     check_queues(caller, &request.queues)?;
-
     let now = (context.clock)();
+    let expires_at = lifetime.map(|lifetime| now.saturating_add(lifetime));
+    check_end(caller, expires_at)?;
+
     let issued = tokens::issue(Kind::Key, now, &context.random).map_err(randomness)?;
     let key = KeyRow {
         id: issued.id,
@@ -52,7 +55,7 @@ pub(crate) async fn create(
         queues: request.queues,
         created_at: now,
         creator: caller.identity().subject.clone(),
-        expires_at: lifetime.map(|lifetime| now.saturating_add(lifetime)),
+        expires_at,
         revoked_at: None,
         last_used_at: None,
     };
@@ -94,6 +97,18 @@ fn check_worth(wanted: &Powers, users: &Powers, user: &UserRow) -> Result<(), Ap
     );
     let error = ApiError::new(ErrorReason::PermissionMissing, message);
     Err(error.with("permission", permission).with("namespace", namespace))
+}
+
+/// A key makes none that outlives it: else the short life of one would be worth nothing.
+fn check_end(caller: &Caller, expires_at: Option<i64>) -> Result<(), ApiError> {
+    let Some(end) = caller.key().and_then(|_| caller.identity().expire_time) else {
+        return Ok(());
+    };
+    if expires_at.is_some_and(|expires_at| expires_at <= micros(&end)) {
+        return Ok(());
+    }
+    let problem = format!("must be given, and end no later than your own key does, at {end}");
+    Err(ApiError::field("lifetime", problem))
 }
 
 /// Whoever may take tasks from some queues gives a key no others.

@@ -40,6 +40,16 @@ pub(crate) async fn create(
     })
 }
 
+/// Whoever changes a role has all that it gives: those who have it may be more powerful than who changes it.
+pub(super) fn over(caller: &Caller, role: &RoleRow) -> Result<(), ApiError> {
+    let powers = Powers::everywhere(role.permissions.iter().filter_map(|name| roles::grantable(name)));
+    let why = format!(
+        "the role {} gives it, and only who has all that it gives may change it",
+        role.name
+    );
+    caller.require_all_of(&powers, &why)
+}
+
 /// The permissions of a role, each once. Whoever gets the role may get it in any namespace, so the caller has to have them in
 /// all.
 pub(super) fn checked(caller: &Caller, mut names: Vec<String>) -> Result<Vec<String>, ApiError> {

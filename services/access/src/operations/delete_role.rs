@@ -4,6 +4,7 @@ use nexus_api::access::v1::{DeleteRoleRequest, DeleteRoleResponse};
 use nexus_api::method::Permission;
 use tonic::Status;
 
+use super::create_role::over;
 use super::expected;
 use super::get_role::find;
 use crate::Context;
@@ -18,6 +19,7 @@ pub(crate) async fn delete(
     caller.require(Permission::AccessWrite)?;
     let version = expected(&request.etag)?;
     let role = find(context, &request.role).await?;
+    over(caller, &role)?;
     let deleted = context.store.delete_role(&role.name, version, (context.clock)()).await;
     deleted.map_err(about(About::Role(&role.name)))?;
     Ok(DeleteRoleResponse {})

@@ -5,6 +5,7 @@ use nexus_api::method::Permission;
 use tonic::Status;
 
 use super::get_key::visible;
+use super::{find_user, require_power_over};
 use crate::caller::Caller;
 use crate::error::{About, about};
 use crate::{Context, convert};
@@ -15,8 +16,9 @@ pub(crate) async fn revoke(
     request: RevokeApiKeyRequest,
 ) -> Result<RevokeApiKeyResponse, Status> {
     let key = visible(context, caller, &request.key).await?;
-    if caller.user() != Some(&key.user) {
+    if !caller.is_in_person(&key.user) && caller.key() != Some(&key.id) {
         caller.require(Permission::AccessWrite)?;
+        require_power_over(context, caller, &find_user(context, &key.user).await?).await?;
     }
     let revoked = context.store.revoke_key(&key.id, (context.clock)()).await;
     Ok(RevokeApiKeyResponse {

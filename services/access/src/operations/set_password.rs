@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{find_user, require_power_over};
 use crate::caller::Caller;
 use crate::error::{About, about};
-use crate::store::UserKind;
+use crate::store::{NewPassword, UserKind};
 use crate::{Context, rules};
 
 pub(crate) async fn set(
@@ -28,10 +28,15 @@ pub(crate) async fn set(
         .hash(&request.new_password)
         .await
         .map_err(ApiError::from)?;
-    let set = context
-        .store
-        .set_password(&user.name, &hash, None, (context.clock)())
-        .await;
+    let password = NewPassword {
+        user: &user.name,
+        // What was looked at is what is changed: else somebody could have become more powerful in between.
+        version: Some(user.version),
+        hash: &hash,
+        keep: None,
+        at: (context.clock)(),
+    };
+    let set = context.store.set_password(&password).await;
     set.map_err(about(About::User(&user.name)))?;
     Ok(SetUserPasswordResponse {})
 }

@@ -4,7 +4,7 @@ use nexus_api::access::v1::{UpdateRoleRequest, UpdateRoleResponse};
 use nexus_api::method::Permission;
 use tonic::Status;
 
-use super::create_role::checked;
+use super::create_role::{checked, over};
 use super::get_role::find;
 use super::{changes, check_mask, expected};
 use crate::caller::Caller;
@@ -25,6 +25,7 @@ pub(crate) async fn update(
     rules::text("description", &request.description)?;
     let version = expected(&request.etag)?;
     let current = find(context, &request.role).await?;
+    over(caller, &current)?;
     let mut role = RoleRow {
         updated_at: (context.clock)(),
         version: version.unwrap_or(current.version),

@@ -201,10 +201,27 @@ pub struct Wanted {
 pub struct Cutoffs {
     /// Keys that ended before.
     pub keys: i64,
-    /// Sessions and logins under way that ended before.
+    /// Sessions that ended before.
     pub sessions: i64,
+    /// Logins under way that ended before.
+    pub logins: i64,
     /// Wrong passwords of before.
     pub failures: i64,
+}
+
+/// A password that is to be set.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPassword<'a> {
+    /// Whose.
+    pub user: &'a str,
+    /// The version of the user that was looked at; any, when none is given.
+    pub version: Option<i64>,
+    /// Its hash.
+    pub hash: &'a Secret,
+    /// The session that does not end.
+    pub keep: Option<&'a str>,
+    /// When.
+    pub at: i64,
 }
 
 /// A write that was not done, and changed nothing.
@@ -269,7 +286,7 @@ pub trait Users: Send + Sync {
     async fn update_user(&self, name: &str, version: Option<i64>, change: &UserChange) -> Result<UserRow, StoreError>;
 
     /// Sets the password of one. Their sessions end, but for one that is named, and wrong passwords are forgotten.
-    async fn set_password(&self, name: &str, hash: &Secret, keep: Option<&str>, at: i64) -> Result<(), StoreError>;
+    async fn set_password(&self, password: &NewPassword<'_>) -> Result<(), StoreError>;
 
     /// Deletes one with their keys and sessions, if it is found in this version (in any, when none is given).
     async fn delete_user(&self, name: &str, version: Option<i64>) -> Result<(), StoreError>;
@@ -317,8 +334,9 @@ pub trait Keys: Send + Sync {
 /// Sessions.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Begins one of a user who is not disabled, and notes that they logged in. Wrong passwords are forgotten.
-    async fn begin_session(&self, session: &SessionRow) -> Result<(), StoreError>;
+    /// Begins one of a user who is not disabled and is found in the version that was `seen`: what they showed may be worth
+    /// nothing any more otherwise. Notes that they logged in. Wrong passwords are forgotten.
+    async fn begin_session(&self, session: &SessionRow, seen: i64) -> Result<(), StoreError>;
 
     /// One.
     async fn session(&self, id: &str) -> Result<Option<SessionRow>, StoreError>;
@@ -339,8 +357,8 @@ pub trait Logins: Send + Sync {
     /// One more.
     async fn note_failure(&self, of: &str, policy: &Policy, at: i64) -> Result<Failures, StoreError>;
 
-    /// A login by the provider begins.
-    async fn begin_login(&self, login: &OidcLogin) -> Result<(), StoreError>;
+    /// A login by the provider begins, if there is room among those that have not ended.
+    async fn begin_login(&self, login: &OidcLogin, at: i64) -> Result<(), StoreError>;
 
     /// Takes one that has not ended; it is there no more.
     async fn take_login(&self, state: &Digest, at: i64) -> Result<Option<OidcLogin>, StoreError>;

@@ -20,6 +20,7 @@ use administration::{
 use credentials::{
     a_login_by_the_provider_is_taken_once, a_new_password_ends_the_other_sessions, keys_end_and_are_listed,
     sessions_make_room_and_end, uses_are_noted_and_never_go_back, what_has_ended_is_removed_in_batches,
+    what_was_seen_of_a_user_before_a_change_begins_no_session_and_sets_no_password,
     wrong_passwords_are_counted_and_forgotten,
 };
 
@@ -112,6 +113,7 @@ nexus_service::conformance! {
         keys_end_and_are_listed,
         sessions_make_room_and_end,
         a_new_password_ends_the_other_sessions,
+        what_was_seen_of_a_user_before_a_change_begins_no_session_and_sets_no_password,
         uses_are_noted_and_never_go_back,
         wrong_passwords_are_counted_and_forgotten,
         a_login_by_the_provider_is_taken_once,

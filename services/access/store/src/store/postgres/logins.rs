@@ -55,12 +55,12 @@ impl Logins for PostgresStore {
         .await
     }
 
-    async fn begin_login(&self, login: &OidcLogin) -> Result<(), StoreError> {
+    async fn begin_login(&self, login: &OidcLogin, at: i64) -> Result<(), StoreError> {
         self.trying(|| async {
             let mut transaction = self.database.begin().await?;
             let done = sqlx::query(
                 "INSERT INTO oidc_logins (state, nonce, verifier, redirect_uri, expires_at)
-             SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM oidc_logins) < $6",
+             SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM oidc_logins WHERE expires_at > $7) < $6",
             )
             .bind(login.state.as_bytes())
             .bind(login.nonce.as_bytes())
@@ -68,6 +68,7 @@ impl Logins for PostgresStore {
             .bind(&login.redirect_uri)
             .bind(login.expires_at)
             .bind(MAX_LOGINS)
+            .bind(at)
             .execute(&mut *transaction)
             .await
             .map_err(database)?;

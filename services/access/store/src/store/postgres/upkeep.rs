@@ -52,7 +52,7 @@ impl Upkeep for PostgresStore {
                 return Err(Refused::WrongToken.into());
             }
             insert(&mut transaction, user).await?;
-            begin(&mut transaction, session).await?;
+            begin(&mut transaction, session, None).await?;
             sqlx::query("UPDATE administration SET claim = NULL WHERE id = 1")
                 .execute(&mut *transaction)
                 .await
@@ -93,7 +93,7 @@ impl Upkeep for PostgresStore {
             for (statement, before) in [
                 (OLD_KEYS, cutoffs.keys),
                 (OLD_SESSIONS, cutoffs.sessions),
-                (OLD_LOGINS, cutoffs.sessions),
+                (OLD_LOGINS, cutoffs.logins),
                 (OLD_FAILURES, cutoffs.failures),
             ] {
                 let done = sqlx::query(statement)

@@ -49,11 +49,11 @@ impl Logins for SqliteStore {
         Ok(failures)
     }
 
-    async fn begin_login(&self, login: &OidcLogin) -> Result<(), StoreError> {
+    async fn begin_login(&self, login: &OidcLogin, at: i64) -> Result<(), StoreError> {
         let mut transaction = self.database.begin().await?;
         let done = sqlx::query(
             "INSERT INTO oidc_logins (state, nonce, verifier, redirect_uri, expires_at)
-             SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM oidc_logins) < $6",
+             SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM oidc_logins WHERE expires_at > $7) < $6",
         )
         .bind(login.state.as_bytes())
         .bind(login.nonce.as_bytes())
@@ -61,6 +61,7 @@ impl Logins for SqliteStore {
         .bind(&login.redirect_uri)
         .bind(login.expires_at)
         .bind(MAX_LOGINS)
+        .bind(at)
         .execute(&mut *transaction)
         .await
         .map_err(database)?;

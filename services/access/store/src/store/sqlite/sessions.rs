@@ -10,9 +10,9 @@ use crate::store::{MAX_SESSIONS, Refused, SessionRow, Sessions, StoreError, Want
 
 #[async_trait]
 impl Sessions for SqliteStore {
-    async fn begin_session(&self, session: &SessionRow) -> Result<(), StoreError> {
+    async fn begin_session(&self, session: &SessionRow, seen: i64) -> Result<(), StoreError> {
         let mut transaction = self.database.begin().await?;
-        begin(&mut transaction, session).await?;
+        begin(&mut transaction, session, Some(seen)).await?;
         self.commit(transaction).await
     }
 
@@ -58,14 +58,21 @@ impl Sessions for SqliteStore {
 }
 
 /// Begins a session within a transaction.
-pub(super) async fn begin(connection: &mut SqliteConnection, session: &SessionRow) -> Result<(), StoreError> {
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+    session: &SessionRow,
+    seen: Option<i64>,
+) -> Result<(), StoreError> {
     // The row of the user is locked by it: whoever disables or deletes them comes before or after, and not in between.
-    let user = sqlx::query("UPDATE users SET last_login_at = $2 WHERE name = $1 AND NOT disabled")
-        .bind(&session.user)
-        .bind(session.created_at)
-        .execute(&mut *connection)
-        .await
-        .map_err(database)?;
+    let user = sqlx::query(
+        "UPDATE users SET last_login_at = $2 WHERE name = $1 AND NOT disabled AND ($3 IS NULL OR version = $3)",
+    )
+    .bind(&session.user)
+    .bind(session.created_at)
+    .bind(seen)
+    .execute(&mut *connection)
+    .await
+    .map_err(database)?;
     if user.rows_affected() == 0 {
         return Err(Refused::Absent.into());
     }

@@ -7,7 +7,9 @@ use super::{SqliteStore, rows as read};
 use crate::powers::{self, Grant};
 use crate::roles;
 use crate::store::rows::{database, json, kind_number};
-use crate::store::{MAX_USERS, NewUser, Refused, StoreError, UserChange, UserKind, UserRow, Users, failures_of_user};
+use crate::store::{
+    MAX_USERS, NewPassword, NewUser, Refused, StoreError, UserChange, UserKind, UserRow, Users, failures_of_user,
+};
 use crate::tokens::Secret;
 
 #[async_trait]
@@ -79,26 +81,23 @@ impl Users for SqliteStore {
         Ok(changed)
     }
 
-    async fn set_password(&self, name: &str, hash: &Secret, keep: Option<&str>, at: i64) -> Result<(), StoreError> {
+    async fn set_password(&self, password: &NewPassword<'_>) -> Result<(), StoreError> {
         let mut transaction = self.database.begin().await?;
-        let done =
-            sqlx::query("UPDATE users SET password = $2, updated_at = $3, version = version + 1 WHERE name = $1")
-                .bind(name)
-                .bind(hash.expose())
-                .bind(at)
-                .execute(&mut *transaction)
-                .await
-                .map_err(database)?;
-        if done.rows_affected() == 0 {
-            return Err(Refused::Absent.into());
-        }
-        sqlx::query("DELETE FROM sessions WHERE user_name = $1 AND ($2 IS NULL OR id <> $2)")
-            .bind(name)
-            .bind(keep)
+        current(&mut transaction, password.user, password.version).await?;
+        sqlx::query("UPDATE users SET password = $2, updated_at = $3, version = version + 1 WHERE name = $1")
+            .bind(password.user)
+            .bind(password.hash.expose())
+            .bind(password.at)
             .execute(&mut *transaction)
             .await
             .map_err(database)?;
-        forgive(&mut transaction, name).await?;
+        sqlx::query("DELETE FROM sessions WHERE user_name = $1 AND ($2 IS NULL OR id <> $2)")
+            .bind(password.user)
+            .bind(password.keep)
+            .execute(&mut *transaction)
+            .await
+            .map_err(database)?;
+        forgive(&mut transaction, password.user).await?;
         self.commit(transaction).await
     }
 

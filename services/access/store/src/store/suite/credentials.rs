@@ -2,7 +2,7 @@
 
 use super::{Digest, Method, NOW, Refused, Secret, Store, grant, key, person, refused, session};
 use crate::lockout::{MINUTE, OF_USER};
-use crate::store::{Cutoffs, MAX_SESSIONS, OidcLogin, UserChange, Wanted, failures_of_user};
+use crate::store::{Cutoffs, MAX_SESSIONS, NewPassword, OidcLogin, UserChange, Wanted, failures_of_user};
 
 async fn with_user(store: &dyn Store, name: &str) {
     store.create_user(&person(name, Vec::new())).await.expect("created");
@@ -65,12 +65,12 @@ pub(super) async fn keys_end_and_are_listed(store: &dyn Store) {
 
 pub(super) async fn sessions_make_room_and_end(store: &dyn Store) {
     assert_eq!(
-        refused(store.begin_session(&session("anna", NOW)).await),
+        refused(store.begin_session(&session("anna", NOW), 1).await),
         Refused::Absent
     );
     with_user(store, "anna").await;
     let first = session("anna", NOW);
-    store.begin_session(&first).await.expect("begun");
+    store.begin_session(&first, 1).await.expect("begun");
     let read = store.session(&first.id).await.expect("read").expect("there");
     assert!(read.digest.matches(&first.digest));
     assert_eq!(
@@ -85,7 +85,7 @@ pub(super) async fn sessions_make_room_and_end(store: &dyn Store) {
     );
     for number in 1..=MAX_SESSIONS {
         store
-            .begin_session(&session("anna", NOW + number * 1_000))
+            .begin_session(&session("anna", NOW + number * 1_000), 1)
             .await
             .expect("begun");
     }
@@ -106,9 +106,35 @@ pub(super) async fn sessions_make_room_and_end(store: &dyn Store) {
     };
     store.update_user("anna", None, &disabled).await.expect("disabled");
     assert_eq!(
-        refused(store.begin_session(&session("anna", NOW)).await),
+        refused(store.begin_session(&session("anna", NOW), 1).await),
         Refused::Absent
     );
+}
+
+fn password<'a>(user: &'a str, hash: &'a Secret, keep: Option<&'a str>, at: i64) -> NewPassword<'a> {
+    NewPassword {
+        user,
+        version: None,
+        hash,
+        keep,
+        at,
+    }
+}
+
+pub(super) async fn what_was_seen_of_a_user_before_a_change_begins_no_session_and_sets_no_password(store: &dyn Store) {
+    with_user(store, "anna").await;
+    let hash = Secret::new("another hash");
+    let seen = |version| NewPassword {
+        version: Some(version),
+        ..password("anna", &hash, None, NOW)
+    };
+    store.begin_session(&session("anna", NOW), 1).await.expect("begun");
+    store.set_password(&seen(1)).await.expect("set");
+    // Whoever has shown the password of before comes too late, and so does who looked at the user before.
+    assert!(store.begin_session(&session("anna", NOW), 1).await.is_err());
+    assert_eq!(refused(store.set_password(&seen(1)).await), Refused::Changed);
+    assert_eq!(store.sessions(&Wanted::default(), 10).await.expect("a page").len(), 0);
+    store.begin_session(&session("anna", NOW), 2).await.expect("begun");
 }
 
 pub(super) async fn a_new_password_ends_the_other_sessions(store: &dyn Store) {
@@ -116,11 +142,14 @@ pub(super) async fn a_new_password_ends_the_other_sessions(store: &dyn Store) {
     with_user(store, "otto").await;
     let sessions = [session("anna", NOW), session("anna", NOW + 1_000), session("otto", NOW)];
     for session in &sessions {
-        store.begin_session(session).await.expect("begun");
+        store.begin_session(session, 1).await.expect("begun");
     }
     let hash = Secret::new("another hash");
     let keep = Some(sessions[1].id.as_str());
-    store.set_password("anna", &hash, keep, 9).await.expect("set");
+    store
+        .set_password(&password("anna", &hash, keep, 9))
+        .await
+        .expect("set");
     let user = store.user("anna").await.expect("read").expect("there");
     assert_eq!(
         (user.password, user.updated_at, user.version),
@@ -133,10 +162,13 @@ pub(super) async fn a_new_password_ends_the_other_sessions(store: &dyn Store) {
     let mut expected = vec![sessions[1].id.clone(), sessions[2].id.clone()];
     expected.sort_unstable_by(|one, two| two.cmp(one));
     assert_eq!(left().await, expected);
-    store.set_password("anna", &hash, None, 10).await.expect("set");
+    store
+        .set_password(&password("anna", &hash, None, 10))
+        .await
+        .expect("set");
     assert_eq!(left().await, [sessions[2].id.clone()]);
     assert_eq!(
-        refused(store.set_password("nobody", &hash, None, 10).await),
+        refused(store.set_password(&password("nobody", &hash, None, 10)).await),
         Refused::Absent
     );
 }
@@ -145,7 +177,7 @@ pub(super) async fn uses_are_noted_and_never_go_back(store: &dyn Store) {
     with_user(store, "anna").await;
     let (key, session) = (key("anna", NOW), session("anna", NOW));
     store.create_key(&key).await.expect("a key");
-    store.begin_session(&session).await.expect("a session");
+    store.begin_session(&session, 1).await.expect("a session");
     let note = async |at: i64| {
         let keys = [(key.id.clone(), at), ("gone".to_owned(), at)];
         let sessions = [(session.id.clone(), at)];
@@ -185,13 +217,13 @@ pub(super) async fn wrong_passwords_are_counted_and_forgotten(store: &dyn Store)
         .map(|failures| failures.count);
     assert_eq!(counted, Some(11), "none is lost");
     store
-        .begin_session(&session("anna", NOW + MINUTE))
+        .begin_session(&session("anna", NOW + MINUTE), 1)
         .await
         .expect("logged in");
     assert_eq!(store.failures(&anna).await.expect("read"), None);
     store.note_failure(&anna, &OF_USER, NOW).await.expect("noted");
     store
-        .set_password("anna", &Secret::new("hash"), None, NOW)
+        .set_password(&password("anna", &Secret::new("hash"), None, NOW))
         .await
         .expect("set");
     assert_eq!(store.failures(&anna).await.expect("read"), None);
@@ -208,8 +240,8 @@ fn login(state: &str, expires_at: i64) -> OidcLogin {
 }
 
 pub(super) async fn a_login_by_the_provider_is_taken_once(store: &dyn Store) {
-    store.begin_login(&login("one", NOW + 10)).await.expect("begun");
-    store.begin_login(&login("two", NOW + 10)).await.expect("begun");
+    store.begin_login(&login("one", NOW + 10), NOW).await.expect("begun");
+    store.begin_login(&login("two", NOW + 10), NOW).await.expect("begun");
     let take = async |state: &str, at| store.take_login(&Digest::of(state), at).await.expect("read");
     assert!(take("three", NOW).await.is_none());
     let taken = take("one", NOW + 9).await.expect("there");
@@ -231,11 +263,11 @@ pub(super) async fn what_has_ended_is_removed_in_batches(store: &dyn Store) {
             store.revoke_key(&key.id, NOW + 10).await.expect("revoked");
         }
         store
-            .begin_session(&session("anna", NOW + number))
+            .begin_session(&session("anna", NOW + number), 1)
             .await
             .expect("a session");
         store
-            .begin_login(&login(&number.to_string(), NOW + number))
+            .begin_login(&login(&number.to_string(), NOW + number), NOW)
             .await
             .expect("a login");
         let of = number.to_string();
@@ -244,6 +276,7 @@ pub(super) async fn what_has_ended_is_removed_in_batches(store: &dyn Store) {
     let cutoffs = Cutoffs {
         keys: NOW + 11,
         sessions: NOW + 3,
+        logins: NOW + 3,
         failures: NOW + 1,
     };
     let mut rounds = Vec::new();
