@@ -103,7 +103,6 @@ impl Link {
         matches!(timeout(SEND_LIMIT, self.outgoing.send(message)).await, Ok(Ok(())))
     }
 
-    /// Ends the session.
     /// Ends the session, saying which leases have come.
     pub(crate) async fn close(self, client: &Client, received: Option<Vec<String>>) {
         let request = DeregisterWorkerRequest {

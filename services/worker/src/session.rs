@@ -16,12 +16,10 @@ use crate::convert;
 use crate::link::Link;
 use crate::pool::Stop;
 use crate::standing::Open;
-use crate::state::State;
+use crate::state::{FAREWELL, State};
 
 /// For a server that names no length.
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
-/// How long the last results may take to be told at the shutdown, after everything was stopped.
-const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a server that takes its leave is waited for to answer the reports that are under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.

@@ -16,7 +16,7 @@ use crate::shipper::Shipper;
 use crate::slots::Slots;
 use crate::{metrics, standing};
 
-/// How long telling the server the last results may take at the shutdown.
+/// How long the last results may take to be told at the shutdown, after everything was stopped.
 pub(crate) const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What outlives a session: running attempts and results that are not yet told.

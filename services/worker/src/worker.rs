@@ -1,5 +1,7 @@
 //! The worker's life: connect, serve a session, connect again, until the shutdown.
 
+use std::time::Duration;
+
 use nexus_supervise::Background;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -7,8 +9,11 @@ use tokio::time::Instant;
 use crate::link::{Client, Link};
 use crate::options::Options;
 use crate::session::{Ended, Session};
-use crate::state::{FAREWELL, State};
+use crate::state::State;
 use crate::{backoff, metrics};
+
+/// A session that held for longer was a good one: what fails after it is a first failure again.
+const GOOD_SESSION: Duration = Duration::from_secs(5);
 
 /// Leases tasks and runs them.
 pub struct Worker {
@@ -67,8 +72,12 @@ impl Worker {
                         Ended::Drained => tracing::info!("the server is shutting down; looking for another"),
                     }
                     state.pool.unsend();
-                    // A session that held for a while was a good one; a server that always hangs up is not hurried.
-                    failures = if since.elapsed() > FAREWELL { 0 } else { failures + 1 };
+                    // A server that always hangs up is not hurried.
+                    failures = if since.elapsed() > GOOD_SESSION {
+                        0
+                    } else {
+                        failures + 1
+                    };
                 }
                 Err(status) => {
                     failures += 1;
