@@ -1,6 +1,6 @@
 //! Live progress in the terminal of `nexus dev`: a line for each task that ends and for each execution.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{Event, GetExecutionRequest, WatchExecutionRequest, event, execution, task};
@@ -12,6 +12,34 @@ use tokio_util::sync::CancellationToken;
 
 /// Executions that are shown at a time; under load the rest runs unseen (`nexus executions list` shows it).
 const SHOWN: usize = 20;
+/// Executions that are remembered to have been shown: as many as the listener may be behind.
+const REMEMBERED: usize = 1_024;
+/// One that ended unseen with more events than this is not told afterwards: it would fill the screen with the past.
+const TOLD_LATE: u64 = 50;
+
+/// Which executions are followed, and which were.
+#[derive(Default)]
+struct Followed {
+    now: HashSet<ExecutionId>,
+    /// Those that were followed last, the newest at the end: their last commit may be heard after their end was shown.
+    before: VecDeque<ExecutionId>,
+}
+
+impl Followed {
+    /// Whether one that was heard of is followed from now on: when there is room, and nobody has followed it yet.
+    fn begin(&mut self, id: ExecutionId) -> bool {
+        self.now.len() < SHOWN && !self.before.contains(&id) && self.now.insert(id)
+    }
+
+    /// What there was to show of it was shown.
+    fn end(&mut self, id: ExecutionId) {
+        self.now.remove(&id);
+        if self.before.len() == REMEMBERED {
+            self.before.pop_front();
+        }
+        self.before.push_back(id);
+    }
+}
 
 /// Prints what happens in some namespaces, each of which has its way, until the stop.
 pub(super) async fn print(
@@ -19,12 +47,12 @@ pub(super) async fn print(
     ways: Vec<Transport>,
     stop: CancellationToken,
 ) {
-    let mut shown: HashSet<ExecutionId> = HashSet::new();
+    let mut followed = Followed::default();
     let mut watches = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             changed = changes.recv() => match changed {
-                Ok((id, _)) if shown.len() < SHOWN && shown.insert(id) => {
+                Ok((id, _)) if followed.begin(id) => {
                     let ways = ways.clone();
                     watches.spawn(async move {
                         for way in ways {
@@ -42,7 +70,7 @@ pub(super) async fn print(
             },
             Some(ended) = watches.join_next(), if !watches.is_empty() => {
                 if let Ok(id) = ended {
-                    shown.remove(&id);
+                    followed.end(id);
                 }
             }
             () = stop.cancelled() => return,
@@ -61,8 +89,7 @@ async fn follow(mut client: ExecutionServiceClient<Transport>, id: ExecutionId) 
         .into_inner()
         .execution
         .unwrap_or_default();
-    // One that has ended is told by those who saw it; its last commit may still be heard here.
-    if execution.finish_time.is_some() && execution.last_event > 50 {
+    if execution.finish_time.is_some() && execution.last_event > TOLD_LATE {
         return Ok(());
     }
     let mut progress = Progress {
@@ -150,6 +177,37 @@ mod tests {
     use super::*;
     use nexus_api::common::v1::Failure;
     use nexus_api::time::timestamp;
+
+    #[test]
+    fn an_execution_is_followed_once_whatever_is_heard_of_it_afterwards() {
+        let ids = nexus_execution::Ids::system();
+        let mut followed = Followed::default();
+        let first = ids.execution(None);
+        assert!(followed.begin(first));
+        assert!(!followed.begin(first), "it is followed already");
+        followed.end(first);
+        assert!(
+            !followed.begin(first),
+            "its last commit is heard after its end was shown"
+        );
+        let others: Vec<ExecutionId> = (0..=SHOWN).map(|_| ids.execution(None)).collect();
+        let begun = others.iter().filter(|id| followed.begin(**id)).count();
+        assert_eq!(begun, SHOWN, "more run unseen");
+        followed.end(others[0]);
+        assert!(followed.begin(others[SHOWN]), "there is room for it now");
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let ids = nexus_execution::Ids::system();
+        let mut followed = Followed::default();
+        for _ in 0..=REMEMBERED {
+            let id = ids.execution(None);
+            assert!(followed.begin(id));
+            followed.end(id);
+        }
+        assert_eq!((followed.before.len(), followed.now.len()), (REMEMBERED, 0));
+    }
 
     #[test]
     fn lines_tell_what_happened() {
