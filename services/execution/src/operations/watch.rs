@@ -5,7 +5,7 @@ use nexus_api::execution::v1::{
     ListAttemptsRequest, ListAttemptsResponse, ListHistoryRequest, ListHistoryResponse, WatchExecutionRequest,
     WatchExecutionResponse,
 };
-use nexus_engine::Fact;
+use nexus_engine::{ExecutionState, Fact};
 use nexus_service::page;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -54,9 +54,10 @@ pub(crate) async fn watch(
                 continue;
             }
             // Nothing new: over if the history has its end already, else wait for more.
-            let ended = matches!(context.reads.execution(row.id).await, Ok(Some(now)) if now.state.is_terminal() && now.sequence <= after);
-            if ended {
-                return;
+            match context.reads.execution(row.id).await {
+                Ok(now) if is_over(now.as_ref().map(|now| (now.state, now.sequence)), after) => return,
+                Ok(_) => {}
+                Err(error) => return drop(sender.send(Err(status(error))).await),
             }
             tokio::select! {
                 changed = stored.changed() => if changed.is_err() { return },
@@ -70,6 +71,12 @@ pub(crate) async fn watch(
         }
     });
     Ok(ReceiverStream::new(receiver))
+}
+
+/// Whether nothing can come after some event of an execution, by its state and its newest event: what is gone, as old
+/// executions are after a while, has nothing more to tell.
+fn is_over(now: Option<(ExecutionState, u64)>, after: u64) -> bool {
+    now.is_none_or(|(state, newest)| state.is_terminal() && newest <= after)
 }
 
 pub(crate) async fn history(
@@ -130,4 +137,20 @@ pub(crate) async fn attempts(
         attempts,
         next_page_token,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_over_after_the_last_event_and_when_the_execution_is_gone() {
+        assert!(!is_over(Some((ExecutionState::Running, 4)), 4), "more may come");
+        assert!(
+            !is_over(Some((ExecutionState::Succeeded, 5)), 4),
+            "it has ended meanwhile: its last event is read first"
+        );
+        assert!(is_over(Some((ExecutionState::Succeeded, 5)), 5));
+        assert!(is_over(None, 4), "a removed one has no end to wait for");
+    }
 }
