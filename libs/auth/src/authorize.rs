@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use nexus_api::error::ApiError;
 use nexus_api::method::{Method, Permission};
-use nexus_api::namespace::DEFAULT;
+use nexus_api::namespace::{DEFAULT, METADATA};
 use nexus_api::{ErrorReason, Namespace};
 
 use crate::Caller;
@@ -13,6 +13,8 @@ use crate::caller::EVERYWHERE;
 
 /// gRPC's own contracts, which carry no options of ours.
 const HEALTH: &str = "grpc.health.v1.Health";
+/// Namespaces that an error names at most.
+const NAMED: usize = 10;
 
 /// Whether a method is for everybody, without a credential.
 #[must_use]
@@ -46,8 +48,14 @@ pub fn authorize<'a>(
     if allowed {
         return Ok(namespace);
     }
-    let place = if is_of_all(permission) { EVERYWHERE } else { &namespace };
-    Err(missing(caller, permission, place))
+    Err(match named {
+        _ if is_of_all(permission) => missing(caller, permission, EVERYWHERE),
+        None => match elsewhere(caller, permission) {
+            Some(advice) => refusal(caller, permission, &namespace, &advice),
+            None => missing(caller, permission, &namespace),
+        },
+        Some(_) => missing(caller, permission, &namespace),
+    })
 }
 
 /// Whether what is allowed by it belongs to no namespace, so that it holds only where it is given for every one.
@@ -77,16 +85,48 @@ pub fn is_of_all(permission: Permission) -> bool {
     }
 }
 
-/// Says what is missing.
+/// Whether only processes of NEXUS have it: no role can.
+#[must_use]
+pub fn is_of_services(permission: Permission) -> bool {
+    matches!(permission, Permission::CredentialsVerify | Permission::ReplicasSpeak)
+}
+
+/// Says what is missing, and how one comes by it.
 #[must_use]
 pub fn missing(caller: &Caller, permission: Permission, namespace: &str) -> ApiError {
+    let advice = match is_of_services(permission) {
+        true => "only processes of NEXUS have it, and no role can",
+        // Others may lack it themselves, and then they cannot give it.
+        false => "an administrator can give a role that has it",
+    };
+    refusal(caller, permission, namespace, advice)
+}
+
+/// Where the caller may do what it asked for without naming a namespace; nothing when that is nowhere.
+fn elsewhere(caller: &Caller, permission: Permission) -> Option<String> {
+    let namespaces = caller.namespaces(permission);
+    let first: Vec<&str> = namespaces.iter().copied().take(NAMED).collect();
+    if first.is_empty() {
+        return None;
+    }
+    let more = match namespaces.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "the call named none, and you may in {}{more}: say {METADATA}",
+        first.join(", ")
+    ))
+}
+
+fn refusal(caller: &Caller, permission: Permission, namespace: &str, advice: &str) -> ApiError {
     let name = permission.name();
     let place = match namespace {
         EVERYWHERE => "in every namespace (`*`)".to_owned(),
         one => format!("in the namespace {one}"),
     };
     let message = format!(
-        "{} may not do this: it takes the permission {name} {place}; whoever has access.write can give a role that has it",
+        "{} may not do this: it takes the permission {name} {place}; {advice}",
         caller.subject()
     );
     ApiError::new(ErrorReason::PermissionMissing, message)
@@ -138,6 +178,50 @@ mod tests {
         let two = caller(&["a", "b"], &["executions.read"]);
         assert!(found(&two, None).is_err(), "neither is meant");
         assert!(found(&caller(&["*"], &["workflows.read"]), None).is_err());
+    }
+
+    #[test]
+    fn who_named_no_namespace_is_told_where_they_may() {
+        let list = method(LIST).expect("a method");
+        let said = |namespaces: &[&str], named: Option<&Namespace>| {
+            let refused = authorize(list, &caller(namespaces, &["executions.read"]), named).map(drop);
+            refused.expect_err("it is allowed elsewhere").to_string()
+        };
+        assert_eq!(
+            said(&["team-b", "team-a", "team-b"], None),
+            "user:anna may not do this: it takes the permission executions.read in the namespace default; the call named \
+             none, and you may in team-a, team-b: say nexus-namespace"
+        );
+        let named = said(&["team-a", "team-b"], Some(&Namespace::default()));
+        assert!(
+            named.ends_with("; an administrator can give a role that has it"),
+            "{named}"
+        );
+        let nowhere = authorize(list, &caller(&["team-a"], &["workflows.read"]), None).expect_err("nowhere");
+        assert!(nowhere.to_string().contains("an administrator"), "{nowhere}");
+        let names: Vec<String> = (0..=NAMED).map(|number| format!("n{number:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let all = said(&names[..NAMED], None);
+        assert!(all.contains("n08, n09: say"), "just as many as are named: {all}");
+        let more = said(&names, None);
+        assert!(
+            more.contains("n08, n09 and 1 more: say") && !more.contains("n10"),
+            "{more}"
+        );
+    }
+
+    #[test]
+    fn nobody_is_sent_for_a_role_that_cannot_be() {
+        let anna = caller(&["*"], &["executions.read"]);
+        for own in [Permission::ReplicasSpeak, Permission::CredentialsVerify] {
+            let refused = missing(&anna, own, EVERYWHERE).to_string();
+            assert!(
+                refused.contains("no role can") && !refused.contains("give"),
+                "{refused}"
+            );
+        }
+        let feed = missing(&anna, Permission::FeedRead, EVERYWHERE).to_string();
+        assert!(feed.contains("an administrator can give a role"), "{feed}");
     }
 
     #[test]

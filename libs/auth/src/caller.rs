@@ -1,5 +1,6 @@
 //! Who makes a call, and what they may do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nexus_api::ErrorReason;
@@ -114,14 +115,22 @@ impl Caller {
     /// The one namespace in which they may do something; none when there are several, or every one.
     #[must_use]
     pub fn only_namespace(&self, permission: Permission) -> Option<&str> {
-        let mut names = self
-            .0
-            .allowances
-            .iter()
-            .filter(|allowance| allowance.permissions.iter().any(|name| name == permission.name()))
-            .flat_map(|allowance| &allowance.namespaces);
+        let mut names = self.places(permission);
         let first = names.next()?;
         (first != EVERYWHERE && names.all(|name| name == first)).then_some(first)
+    }
+
+    /// The namespaces in which they may do something; [`EVERYWHERE`] stands for every one.
+    #[must_use]
+    pub fn namespaces(&self, permission: Permission) -> BTreeSet<&str> {
+        self.places(permission).collect()
+    }
+
+    /// The same, each as often as an allowance names it.
+    fn places(&self, permission: Permission) -> impl Iterator<Item = &str> {
+        let allows = move |allowance: &&Allowance| allowance.permissions.iter().any(|name| name == permission.name());
+        let allowances = self.0.allowances.iter().filter(allows);
+        allowances.flat_map(|allowance| allowance.namespaces.iter().map(String::as_str))
     }
 
     /// Whether tasks may be taken from a queue; asked for workers.
@@ -171,6 +180,8 @@ mod tests {
             (both.only_namespace(write), both.only_namespace(read)),
             (Some("a"), None)
         );
+        let names = |permission| both.namespaces(permission).into_iter().collect::<Vec<_>>();
+        assert_eq!((names(read), names(write)), (vec!["a", "b"], vec!["a"]));
         let all = caller(&[(&["*"], &["workflows.read"])]);
         assert!(all.may(read, "whatever") && all.may_everywhere(read));
         assert_eq!(all.only_namespace(read), None);

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_access_store::roles::BUILT_IN;
+use nexus_access_store::roles::{BUILT_IN, all_grantable};
 use nexus_api::access::v1::{Allowance, Identity, IdentityKind};
-use nexus_api::method::{METHODS, Method};
+use nexus_api::method::{METHODS, Method, Permission};
+use nexus_auth::authorize::is_of_services;
 use nexus_auth::rates::Rates;
 use nexus_auth::service_key::{ServiceKey, ServiceKeys};
 use nexus_auth::verify::{Verify, VerifyError};
@@ -223,6 +224,17 @@ impl Asking {
             assert_eq!(rest, outcome, "REST differs at {verb} {template} with {credential:?}");
         }
         outcome
+    }
+}
+
+#[test]
+fn what_is_said_to_be_in_no_role_can_be_in_none() {
+    let of_everybody = [Permission::Unspecified, Permission::Public, Permission::Authenticated];
+    for method in METHODS {
+        let permission = method.permission;
+        let given = all_grantable().any(|grantable| grantable == permission);
+        let expected = !given && !of_everybody.contains(&permission);
+        assert_eq!(is_of_services(permission), expected, "{}", method.path);
     }
 }
 

@@ -157,7 +157,7 @@ fn missing(details: &ErrorDetails) -> String {
         Some(permission) => format!("it takes the permission {permission}{place}"),
         None => "a permission is missing".to_owned(),
     };
-    format!("{what}; `nexus whoami` shows what you may do, and who has access.write can give you a role that has it")
+    format!("{what}; `nexus whoami` shows what you may do, and an administrator can give you a role that has it")
 }
 
 #[cfg(test)]
