@@ -180,7 +180,9 @@ async fn serve_until_asked(
         }
         shown = Some(Shown::start(args, &offered, &ways, &leaving));
         if let Some(first) = ways.first().filter(|_| !args.no_sample) {
-            banner::sample(first, leaving.clone()).await;
+            let claimed = offered.claim.is_some();
+            let next = banner::next(&banner::called(), args, &first.namespace, address, claimed);
+            banner::sample(first, &next, leaving.clone()).await;
         }
         std::future::pending::<()>().await;
     };

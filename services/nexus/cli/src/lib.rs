@@ -23,6 +23,7 @@ mod workflows;
 
 pub use args::Command;
 use nexus_cli_access as access;
+pub use nexus_cli_frame::settings::DEFAULT_ADDRESS;
 pub use nexus_cli_frame::time::parse_span;
 pub use nexus_cli_frame::{CliError, Exit, Format, Global, Output, Target};
 

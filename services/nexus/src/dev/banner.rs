@@ -1,8 +1,10 @@
 //! What `nexus dev` says when it starts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
+use nexus_api::Namespace;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
 use nexus_api::definitions::v1::{ApplyWorkflowRequest, GetWorkflowRequest};
 use nexus_api::execution::v1::StartExecutionRequest;
@@ -46,9 +48,50 @@ pub(super) fn ready(args: &DevArgs, ways: &[Ways], address: SocketAddr, slots: u
 
 /// Says how the first administrator comes in.
 pub(super) fn claim(token: &str, address: SocketAddr) {
-    let nexus = std::env::args().next().unwrap_or_else(|| "nexus".to_owned());
     eprintln!("  ! there is no administrator yet; this makes one, once, and asks for a password:");
-    eprintln!("    {nexus} --address http://{address} login --claim {token} --user admin\n");
+    eprintln!(
+        "    {} --address {} login --claim {token} --user admin\n",
+        called(),
+        url(address)
+    );
+}
+
+/// As it was called, so that lines can be copied also when the binary is not on the path.
+pub(super) fn called() -> String {
+    std::env::args().next().unwrap_or_else(|| "nexus".to_owned())
+}
+
+/// Where programs of this machine find it.
+fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// What can be done next, in lines that can be copied: they say where this server is, unless commands go there anyway.
+/// Where credentials are asked for, logging in comes first; with a claim its line stands there already.
+pub(super) fn next(nexus: &str, args: &DevArgs, namespace: &Namespace, address: SocketAddr, claim: bool) -> String {
+    let mut command = nexus.to_owned();
+    let url = url(address);
+    if url != nexus_cli::DEFAULT_ADDRESS {
+        command += &format!(" --address {url}");
+    }
+    let login = match (args.credentials, claim) {
+        (false, _) => String::new(),
+        (true, true) => "log in with the line above, then\n         ".to_owned(),
+        (true, false) => format!("{command} login     then\n         "),
+    };
+    if !namespace.is_default() {
+        command += &format!(" --namespace {namespace}");
+    }
+    let folder = Path::new(".").join(&args.dir);
+    format!(
+        "  Next:  {login}{command} run {SAMPLE_NAME} -p name=you --watch     or put a workflow file into {}",
+        folder.display()
+    )
 }
 
 /// Says what goes on after a restart.
@@ -79,8 +122,8 @@ pub(super) fn recovered(recovered: Recovered) {
     );
 }
 
-/// Runs the sample. A workflow of the same name that somebody wrote is left alone.
-pub(super) async fn sample(ways: &Ways, stop: CancellationToken) {
+/// Runs the sample, and then says what can be done next. A workflow of the same name that somebody wrote is left alone.
+pub(super) async fn sample(ways: &Ways, next: &str, stop: CancellationToken) {
     let run = async {
         let mut definitions = DefinitionsServiceClient::new(ways.definitions.clone());
         let known = definitions
@@ -110,13 +153,64 @@ pub(super) async fn sample(ways: &Ways, stop: CancellationToken) {
         () = stop.cancelled() => return,
     };
     match started {
-        Ok(_) => {
-            // As it was called, so that the line can be copied also when the binary is not on the path.
-            let nexus = std::env::args().next().unwrap_or_else(|| "nexus".to_owned());
-            eprintln!(
-                "  Next:  {nexus} run {SAMPLE_NAME} -p name=you --watch     or put a workflow file into ./workflows\n"
-            );
-        }
+        Ok(_) => eprintln!("{next}\n"),
         Err(status) => eprintln!("  ! the sample did not start: {}", status.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    fn said(words: &[&str], namespace: &str, address: &str, claim: bool) -> String {
+        let command = DevArgs::augment_args(clap::Command::new("dev"));
+        let matches = command.try_get_matches_from(["dev"].iter().chain(words).copied());
+        let args = DevArgs::from_arg_matches(&matches.expect("understood")).expect("arguments");
+        let namespace = namespace.parse().expect("a namespace");
+        next("nexus", &args, &namespace, address.parse().expect("an address"), claim)
+    }
+
+    #[test]
+    fn the_next_line_goes_to_the_server_that_says_it() {
+        let usual = said(&[], "default", "127.0.0.1:7070", false);
+        assert_eq!(
+            usual,
+            "  Next:  nexus run hello -p name=you --watch     or put a workflow file into ./workflows"
+        );
+        let other = said(&["--dir", "/flows"], "team-a", "127.0.0.1:7271", false);
+        assert_eq!(
+            other,
+            "  Next:  nexus --address http://127.0.0.1:7271 --namespace team-a run hello -p name=you --watch     \
+             or put a workflow file into /flows"
+        );
+    }
+
+    #[test]
+    fn where_credentials_are_asked_for_logging_in_comes_first() {
+        let known = said(&["--credentials"], "default", "0.0.0.0:7271", false);
+        let lines: Vec<&str> = known.lines().collect();
+        assert_eq!(
+            lines[0],
+            "  Next:  nexus --address http://127.0.0.1:7271 login     then"
+        );
+        assert!(
+            lines[1].starts_with("         nexus --address http://127.0.0.1:7271 run hello"),
+            "{known}"
+        );
+        let claimed = said(&["--credentials"], "default", "0.0.0.0:7070", true);
+        assert!(
+            claimed.starts_with("  Next:  log in with the line above, then\n         nexus run hello"),
+            "{claimed}"
+        );
+    }
+
+    #[test]
+    fn an_address_that_stands_for_every_one_is_reached_over_loopback() {
+        let of = |address: &str| url(address.parse().expect("an address"));
+        assert_eq!(of("0.0.0.0:7070"), "http://127.0.0.1:7070");
+        assert_eq!(of("[::]:1"), "http://[::1]:1");
+        assert_eq!(of("10.0.0.7:80"), "http://10.0.0.7:80");
     }
 }
