@@ -34,10 +34,10 @@ pub(crate) struct ConfigArgs {
     /// Set one key, such as database.max_connections=20; may be repeated; `nexus config` shows all keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Roles of this process: definitions, execution, worker
+    /// Roles of this process: access, definitions, execution, worker, gateway
     #[arg(long, value_name = "ROLE,…")]
     pub(crate) roles: Option<String>,
-    /// Address for gRPC, health and reflection
+    /// Address for gRPC, health and reflection, and with the role gateway for REST
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
     /// Address at which other replicas reach this one

@@ -23,7 +23,7 @@ type Started = Result<Box<dyn Role>, StartError>;
 
 /// How a role begins, and what it keeps in a database.
 pub(crate) struct Entry {
-    name: RoleName,
+    pub(crate) name: RoleName,
     start: for<'a> fn(&'a Frame) -> LocalBoxFuture<'a, Started>,
     /// Its schema and how that is brought up to date; nothing when it keeps nothing.
     pub(crate) schema: Option<Schema>,

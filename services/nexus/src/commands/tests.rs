@@ -10,6 +10,20 @@ fn the_definition_holds_together() {
 }
 
 #[test]
+fn the_help_names_every_role() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").expect("a command");
+    let mut arguments = serve.get_arguments();
+    let roles = arguments.find(|argument| argument.get_id().as_str() == "roles");
+    let help = roles.and_then(clap::Arg::get_help).expect("a help").to_string();
+    for entry in crate::roles::ALL {
+        let name = serde_json::to_value(entry.name).expect("a value");
+        let name = name.as_str().expect("a text");
+        assert!(help.contains(name), "{name}: {help}");
+    }
+}
+
+#[test]
 fn common_lines_parse_and_wrong_ones_do_not() {
     for line in [
         "nexus run etl -p day=2026-01-01 --label team=data --watch --timeout 10m -o json",
