@@ -10,6 +10,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
 
+use crate::near;
 use crate::template::{Bindings, Template, TemplateError};
 
 /// A contract that cannot be served.
@@ -194,7 +195,10 @@ impl Catalog {
             }
         }
         match verbs.is_empty() {
-            true => Found::Nothing(self.nearest(path)),
+            true => {
+                let templates = self.operations.iter().map(|operation| operation.template.text());
+                Found::Nothing(near::path(path, templates).map(str::to_owned))
+            }
             false => {
                 if verbs.contains(&Method::GET) {
                     verbs.push(Method::HEAD);
@@ -204,27 +208,6 @@ impl Catalog {
                 Found::Verbs(verbs)
             }
         }
-    }
-
-    /// The path that is most like one that is not there.
-    fn nearest(&self, path: &str) -> Option<String> {
-        let path: String = path.chars().take(200).collect();
-        let distance = |operation: &Arc<Operation>| {
-            let text = operation.template.text();
-            // Variables stand for anything: only what is literal is compared.
-            let alike = text
-                .split('/')
-                .zip(path.split('/'))
-                .map(|(a, b)| match a.starts_with('{') {
-                    true => 0,
-                    false => strsim::damerau_levenshtein(a, b),
-                });
-            let (ours, theirs) = (text.split('/').count(), path.split('/').count());
-            alike.sum::<usize>() + 4 * ours.abs_diff(theirs)
-        };
-        let near = self.operations.iter().map(|operation| (distance(operation), operation));
-        let (distance, operation) = near.min_by_key(|(distance, _)| *distance)?;
-        (distance <= 8).then(|| operation.template.text().to_owned())
     }
 }
 
@@ -363,6 +346,10 @@ mod tests {
         assert_eq!(found(Method::PATCH, "/api/v1/executions"), "verbs [GET, HEAD, OPTIONS]");
         assert_eq!(
             found(Method::GET, "/api/v1/workflow"),
+            "nothing, near /api/v1/workflows"
+        );
+        assert_eq!(
+            found(Method::GET, "/api/v1/x/../workflows"),
             "nothing, near /api/v1/workflows"
         );
         assert_eq!(found(Method::GET, "/favicon.ico"), "nothing, near ");
