@@ -266,6 +266,26 @@ fn files_stay_short() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// Callers come over gRPC, REST and the command line: what a service says has to hold for all of them.
+#[test]
+fn what_services_say_is_in_no_words_of_the_command_line() {
+    let services = [
+        "services/definitions/",
+        "services/execution/",
+        "services/gateway/",
+        "libs/service/",
+    ];
+    let mut wrong = Vec::new();
+    for (path, text) in files() {
+        if services.iter().any(|service| path.starts_with(service)) {
+            let said = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let of_commands = said.filter(|line| line.contains("`nexus "));
+            wrong.extend(of_commands.map(|line| format!("{path}: {}", line.trim())));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 #[test]
 fn a_module_is_named_by_its_file() {
     let named_mod = |path: &&String| path.ends_with("/mod.rs") && !path.contains("/tests/");

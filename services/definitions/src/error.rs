@@ -21,7 +21,7 @@ pub(crate) fn storage(error: StoreError) -> Status {
 
 pub(crate) fn workflow_not_found(name: &str, near: Option<&str>) -> Status {
     let hint = near.map_or_else(
-        || "; `nexus workflows list` shows those that are there".to_owned(),
+        || "; the list of workflows has those that are there".to_owned(),
         |near| format!("; did you mean {near}?"),
     );
     let error = ApiError::new(
@@ -33,7 +33,7 @@ pub(crate) fn workflow_not_found(name: &str, near: Option<&str>) -> Status {
 
 pub(crate) fn revision_not_found(workflow: &str, number: u32) -> Status {
     let message =
-        format!("workflow {workflow} has no revision {number}; `nexus workflows revisions {workflow}` lists them");
+        format!("workflow {workflow} has no revision {number}; the list of its revisions has those that are there");
     ApiError::new(ErrorReason::RevisionNotFound, message)
         .with("workflow", workflow)
         .with("revision", number.to_string())

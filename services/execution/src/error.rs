@@ -62,7 +62,7 @@ impl ToApiError for OwnerError {
 
 /// An execution that does not exist.
 pub(crate) fn execution_not_found(id: &str) -> Status {
-    let message = format!("there is no execution {id}; `nexus executions list` shows those that are there");
+    let message = format!("there is no execution {id}; the list of executions has those that are there");
     ApiError::new(ErrorReason::ExecutionNotFound, message)
         .with("execution", id)
         .into()

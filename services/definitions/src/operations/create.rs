@@ -44,7 +44,7 @@ pub(crate) async fn create(
                 return Ok(CreateWorkflowResponse { workflow, diagnostics });
             }
             let message =
-                format!("workflow {name} exists already; use ApplyWorkflow to change it, or choose another name");
+                format!("workflow {name} exists already; apply the file to change it, or choose another name");
             Err(ApiError::new(ErrorReason::WorkflowExists, message)
                 .with("workflow", name)
                 .into())

@@ -124,6 +124,8 @@ fn hint(status: &Status) -> Option<String> {
     let details = status.get_error_details();
     let fixed = match reason_of(status)? {
         ErrorReason::ExecutionNotFound => "`nexus executions list` shows those that are there",
+        ErrorReason::WorkflowNotFound => "`nexus workflows list` shows those that are there",
+        ErrorReason::RevisionNotFound => "`nexus workflows revisions` shows those that are there",
         ErrorReason::Overloaded | ErrorReason::StorageUnavailable | ErrorReason::ShuttingDown => {
             "the call may be repeated in a moment"
         }
@@ -192,6 +194,14 @@ mod tests {
         let refused = ApiError::new(ErrorReason::LoginRefused, "no").retry_after(std::time::Duration::from_secs(60));
         let refused = CliError::from(Status::from(refused));
         assert!(refused.report().contains("in 60 s"), "{}", refused.report());
+        for (reason, command) in [
+            (ErrorReason::ExecutionNotFound, "nexus executions list"),
+            (ErrorReason::WorkflowNotFound, "nexus workflows list"),
+            (ErrorReason::RevisionNotFound, "nexus workflows revisions"),
+        ] {
+            let gone = CliError::from(Status::from(ApiError::new(reason, "it is not there")));
+            assert!(gone.report().contains(command), "{}", gone.report());
+        }
         let away = CliError::Unreachable {
             address: "http://h:1".into(),
             problem: "connection refused".into(),
