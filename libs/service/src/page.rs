@@ -33,11 +33,13 @@ pub fn key_as<T: std::str::FromStr>(query: &str, token: &str) -> Result<Option<T
 }
 
 fn wrong(error: &PageError) -> Status {
-    let text = error.to_string();
     match error {
-        PageError::Size(_) => ApiError::field("page_size", text).into(),
-        PageError::Token => ApiError::new(ErrorReason::InvalidPageToken, text.clone())
-            .violation("page_token", text)
+        PageError::Size(size) => ApiError::field("page_size", format!("must not be negative, it is {size}")).into(),
+        PageError::Token => ApiError::new(ErrorReason::InvalidPageToken, error.to_string())
+            .violation(
+                "page_token",
+                "is damaged or belongs to another query; start again without one",
+            )
             .into(),
     }
 }
@@ -60,6 +62,8 @@ mod tests {
                 Some(ErrorReason::InvalidPageToken)
             );
         }
-        assert_eq!(size(-1).expect_err("negative").code(), Code::InvalidArgument);
+        let negative = size(-1).expect_err("negative");
+        assert_eq!(negative.code(), Code::InvalidArgument);
+        assert_eq!(negative.message(), "page_size: must not be negative, it is -1");
     }
 }

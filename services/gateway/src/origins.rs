@@ -68,10 +68,17 @@ impl Origins {
         match named.iter().find(|authority| !self.answers_for(authority.host())) {
             None => Ok(()),
             Some(other) => {
+                let mut hosts: Vec<&str> = Vec::new();
+                for host in &self.hosts {
+                    // The configuration may name one twice.
+                    if !hosts.contains(&host.as_str()) {
+                        hosts.push(host);
+                    }
+                }
                 let detail = format!(
                     "this is not the host {:?}; it answers for {}",
                     other.host(),
-                    self.hosts.join(", ")
+                    hosts.join(", ")
                 );
                 Err(Problem::plain(StatusCode::FORBIDDEN, detail))
             }
@@ -169,6 +176,21 @@ mod tests {
         assert_eq!(refused.status.as_u16(), 403);
         assert_eq!(guard.admit(&Request::new(())).expect_err("none").status.as_u16(), 400);
         assert!(ask(&Origins::default(), "anything", None).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_is_named_twice_is_told_once() {
+        let guard = Origins {
+            hosts: ["localhost", "127.0.0.1", "127.0.0.1"].map(str::to_owned).into(),
+            ..Origins::default()
+        };
+        let request = Request::get("/").header("host", "evil.example").body(());
+        let refused = guard.admit(&request.expect("request")).expect_err("another host");
+        assert!(
+            refused.body.detail.ends_with("it answers for localhost, 127.0.0.1"),
+            "{}",
+            refused.body.detail
+        );
     }
 
     #[test]

@@ -239,13 +239,21 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is said of a name that no field has.
+/// What is said of a name that no field has. Where one field takes any JSON, what was meant for it may stand beside it.
 fn unknown(name: &str, descriptor: &MessageDescriptor) -> String {
     let fields: Vec<String> = descriptor.fields().map(|field| field.name().to_owned()).collect();
-    format!(
-        "there is no such field{}",
-        crate::near::suggest(name, fields.iter().map(String::as_str))
-    )
+    let near = crate::near::suggest(name, fields.iter().map(String::as_str));
+    if !near.is_empty() {
+        return format!("there is no such field{near}");
+    }
+    let mut payloads = descriptor.fields().filter(|field| content(field) == Content::Json);
+    match (payloads.next(), payloads.next()) {
+        (Some(payload), None) => {
+            let payload = payload.name();
+            format!("there is no such field; what belongs to {payload} stands within it: {{\"{payload}\": {{…}}}}")
+        }
+        _ => "there is no such field".to_owned(),
+    }
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -41,6 +41,15 @@ fn payloads_are_taken_as_they_stand() {
 fn mistakes_are_told_with_field_and_place() {
     for (body, expected) in [
         ("{\n  \"parms\": {}}", ("parms", "did you mean params?", 2, 12)),
+        (
+            "{\"name\": \"x\"}",
+            (
+                "name",
+                "what belongs to params stands within it: {\"params\": {…}}",
+                1,
+                10,
+            ),
+        ),
         ("{\"revision\": \"x\"}", ("revision", "\"x\" is no whole number", 1, 14)),
         ("{\"revision\": true}", ("revision", "true is no number", 1, 14)),
         ("{\"request_id\": 7}", ("request_id", "7 is no text", 1, 16)),
