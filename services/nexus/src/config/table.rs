@@ -144,7 +144,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "oidc.grants",
         Map,
-        "What groups give: a role in every namespace, or in some, `ops=admin,data=editor@team-a+team-b`.",
+        "What groups give: a role in EVERY namespace, or with `@` in some, `+` between them: `ops=admin,data=editor@team-a+team-b`.",
     ),
     key(
         "definitions.address",
