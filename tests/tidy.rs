@@ -286,6 +286,38 @@ fn what_services_say_is_in_no_words_of_the_command_line() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// Whether a word begins as an execution's id does: eight hex digits, a dash, and at least four more.
+fn is_id(word: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = word.split('-');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    first.len() == 8 && second.len() >= 4 && is_hex(first) && is_hex(second)
+}
+
+/// What is copied has to work for whoever copies it: an id is taken from an answer.
+#[test]
+fn lines_for_copying_name_nobodys_executions() {
+    let docs = fs::read_dir(root().join("docs")).expect("a folder");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    let mut wrong = Vec::new();
+    for path in docs.chain([root().join("README.md")]) {
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a text");
+        for block in text.split("```sh\n").skip(1) {
+            let lines = block.split("```").next().unwrap_or_default().lines();
+            let has_id = |line: &str| {
+                line.split(|letter: char| !letter.is_ascii_hexdigit() && letter != '-')
+                    .any(is_id)
+            };
+            let named = lines.filter(|line| has_id(line));
+            wrong.extend(named.map(|line| format!("{}: {line}", path.display())));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 #[test]
 fn a_module_is_named_by_its_file() {
     let named_mod = |path: &&String| path.ends_with("/mod.rs") && !path.contains("/tests/");
