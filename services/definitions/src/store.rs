@@ -1,6 +1,7 @@
 //! The storage port: what the definitions service asks of a database, in its own words.
 
 pub mod postgres;
+pub mod secrets;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
