@@ -9,6 +9,8 @@ mod metrics;
 mod operations;
 pub mod sealing;
 mod service;
+#[cfg(test)]
+mod suite;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ pub mod postgres;
 pub mod secrets;
 pub mod sqlite;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

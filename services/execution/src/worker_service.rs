@@ -7,7 +7,7 @@ use nexus_auth::Caller;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
-use crate::worker_operations::{heartbeat, logs, poll, register, report, stream};
+use crate::worker_operations::{heartbeat, logs, poll, register, report, secrets, stream};
 
 /// Answers workers.
 #[derive(Clone)]
@@ -69,6 +69,14 @@ impl WorkerService for Service {
     ) -> Answer<api::AppendTaskLogsResponse> {
         let (namespace, request) = Namespace::split(request)?;
         logs::append(&self.0, &namespace, request).await.map(Response::new)
+    }
+
+    async fn resolve_task_secrets(
+        &self,
+        request: Request<api::ResolveTaskSecretsRequest>,
+    ) -> Answer<api::ResolveTaskSecretsResponse> {
+        let (namespace, request) = Namespace::split(request)?;
+        secrets::resolve(&self.0, &namespace, request).await.map(Response::new)
     }
 
     async fn deregister_worker(

@@ -90,7 +90,11 @@ fn check_numbers(batch: &TaskLogLines) -> Result<(), Status> {
 }
 
 /// What leases are about, asked of the replicas that own them.
-async fn subjects(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
+pub(super) async fn subjects(
+    context: &Context,
+    session: &str,
+    logs: Vec<(String, u64)>,
+) -> Result<Vec<Subject>, Status> {
     let mut subjects = vec![Subject::NotOwner; logs.len()];
     let mut waiting: Vec<(usize, (String, u64))> = logs.into_iter().enumerate().collect();
     let mut route = None;

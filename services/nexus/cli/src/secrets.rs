@@ -72,7 +72,9 @@ async fn set(args: SetArgs, client: &mut Client<'_>) -> Result<(), CliError> {
     let answer = client.secrets.set_secret(request).await;
     let secret = client.answer(answer)?.secret.unwrap_or_default();
     if client.output.is_table() {
-        return client.output.line(&format!("{}: version {}", secret.name, secret.version));
+        return client
+            .output
+            .line(&format!("{}: version {}", secret.name, secret.version));
     }
     client.output.message(&secret, SECRET)
 }
@@ -186,12 +188,22 @@ async fn rotate(all_namespaces: bool, batch: i32, client: &mut Client<'_>) -> Re
         let rows: Vec<Vec<String>> = all
             .keys
             .iter()
-            .map(|key| vec![key.key.clone(), key.versions.to_string(), state(key.missing, key.newest).to_owned()])
+            .map(|key| {
+                vec![
+                    key.key.clone(),
+                    key.versions.to_string(),
+                    state(key.missing, key.newest).to_owned(),
+                ]
+            })
             .collect();
-        client.output.raw(&table::render(&["KEY", "VERSIONS", "STATE"], &rows))?;
+        client
+            .output
+            .raw(&table::render(&["KEY", "VERSIONS", "STATE"], &rows))?;
         eprintln!("{} versions were wrapped with the newest key", all.rewrapped);
     } else {
-        client.output.message(&all, "nexus.definitions.v1.RotateSecretKeysResponse")?;
+        client
+            .output
+            .message(&all, "nexus.definitions.v1.RotateSecretKeysResponse")?;
     }
     if all.failed == 0 {
         return Ok(Exit::Ok);

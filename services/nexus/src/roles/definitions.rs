@@ -75,7 +75,11 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
 fn keys(frame: &Frame) -> Result<Arc<dyn Keys>, StartError> {
     let (set, random) = (&frame.config().secrets, system_random());
     match (&set.key_file, &set.keys) {
-        (Some(_), Some(_)) => Err(StartError::of(ROLE, "secrets.keys", "secrets.key_file is set too; set one of them")),
+        (Some(_), Some(_)) => Err(StartError::of(
+            ROLE,
+            "secrets.keys",
+            "secrets.key_file is set too; set one of them",
+        )),
         (Some(file), None) => {
             let opened = match frame.backends() {
                 Backends::Shared => FileKeys::open(file.clone(), random),
@@ -86,7 +90,9 @@ fn keys(frame: &Frame) -> Result<Arc<dyn Keys>, StartError> {
         }
         (None, Some(keys)) => {
             let ring = KeyRing::parse(keys.expose(), random);
-            Ok(Arc::new(ring.map_err(|error| StartError::of(ROLE, "secrets.keys", error))?))
+            Ok(Arc::new(
+                ring.map_err(|error| StartError::of(ROLE, "secrets.keys", error))?,
+            ))
         }
         (None, None) => Ok(Arc::new(KeyRing::empty(random))),
     }

@@ -305,3 +305,13 @@ impl SecretStore for PostgresStore {
         .await
     }
 }
+
+#[cfg(test)]
+impl PostgresStore {
+    /// What somebody does who can write to the database.
+    pub(crate) async fn execute(&self, sql: String) -> u64 {
+        let statement = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let result = statement.execute(self.database.writer()).await.expect("written");
+        result.rows_affected()
+    }
+}

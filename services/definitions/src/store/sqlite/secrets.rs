@@ -250,3 +250,15 @@ impl SecretStore for SqliteStore {
         rows.iter().map(candidate).collect()
     }
 }
+
+#[cfg(test)]
+impl SqliteStore {
+    /// What somebody does who can write to the database.
+    pub(crate) async fn execute(&self, sql: String) -> u64 {
+        let mut transaction = self.database.begin().await.expect("begin");
+        let statement = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let result = statement.execute(&mut *transaction).await.expect("written");
+        transaction.commit().await.expect("commit");
+        result.rows_affected()
+    }
+}

@@ -78,7 +78,13 @@ mod tests {
     #[test]
     fn one_line_end_of_stdin_is_none_of_the_value() {
         let given = |text: &str| line(&SecretString::from(text)).map(|value| value.expose_secret().to_owned());
-        for (text, value) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("a\nb", "a\nb")] {
+        for (text, value) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a ", " a "),
+            ("a\nb", "a\nb"),
+        ] {
             assert_eq!(given(text).expect("a value"), value);
         }
         assert!(given("").is_err() && given("\n").is_err());
