@@ -7,6 +7,7 @@ pub mod file;
 pub mod keys;
 mod metrics;
 mod operations;
+pub mod random;
 pub mod sealing;
 mod service;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use crate::store::StoreError;
 use crate::store::secrets::SecretStore;
 use keys::{KeyError, Keys};
 use operations::Context;
-use sealing::{Random, Sealer};
+use random::Random;
+use sealing::Sealer;
 
 /// Largest message that is given: a hundred values of 64 KiB.
 const MAX_MESSAGE: usize = 8 << 20;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::keys::{DataKey, KEY, KeyError, KeyRing, Keys, RingError};
-use super::sealing::{NoRandomness, Random};
+use super::random::{NoRandomness, Random};
 use crate::store::secrets::Wrapped;
 
 /// Bytes of a file of keys at most: a hundred keys with long ids.
@@ -176,7 +176,7 @@ fn make(path: &Path, random: &Random) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::sealing::system_random;
+    use crate::secrets::random::system_random;
 
     const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 

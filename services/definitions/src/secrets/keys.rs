@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use super::sealing::{NoRandomness, Random};
+use super::random::{NoRandomness, Random};
 use crate::store::secrets::Wrapped;
 
 /// Bytes of a key.
@@ -239,7 +239,7 @@ pub(super) fn open(key: &LessSafeKey, bound: &[u8], sealed: &[u8]) -> Option<Zer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::sealing::system_random;
+    use crate::secrets::random::system_random;
 
     const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     const TWO: &str = "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=";

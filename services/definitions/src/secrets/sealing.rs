@@ -8,21 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::keys::{DataKey, KEY, KeyError, Keys, aes, open, seal};
+use super::random::{NoRandomness, Random};
 use crate::store::secrets::{About, Sealed, Wrapped};
-
-/// Fills bytes at random.
-pub type Random = Arc<dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync>;
-
-/// The system gives no random numbers.
-#[derive(Debug, thiserror::Error)]
-#[error("the system gives no random numbers: {0}")]
-pub struct NoRandomness(pub String);
-
-/// The system's random numbers.
-#[must_use]
-pub fn system_random() -> Random {
-    Arc::new(|bytes| getrandom::fill(bytes).map_err(|error| NoRandomness(error.to_string())))
-}
 
 /// A value could not be sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +151,7 @@ fn bound(purpose: &str, about: &About) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::secrets::keys::KeyRing;
+    use crate::secrets::random::system_random;
 
     fn sealer() -> Sealer {
         let text = "a AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

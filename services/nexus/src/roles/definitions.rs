@@ -8,7 +8,7 @@ use nexus_definitions::Definitions;
 use nexus_definitions::secrets::Secrets;
 use nexus_definitions::secrets::file::FileKeys;
 use nexus_definitions::secrets::keys::{KeyRing, Keys};
-use nexus_definitions::secrets::sealing::system_random;
+use nexus_definitions::secrets::random::system_random;
 use nexus_definitions::store::postgres::PostgresStore;
 use nexus_definitions::store::secrets::SecretStore;
 use nexus_definitions::store::sqlite::SqliteStore;

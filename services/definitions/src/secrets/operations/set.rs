@@ -13,7 +13,7 @@ use crate::secrets::errors::{key, not_found, seal, version_not_found};
 use crate::store::secrets::{About, Sealed, SecretWrite};
 
 /// Bytes of a value at most.
-pub(super) const MAX_VALUE: usize = 64 << 10;
+pub(in crate::secrets) const MAX_VALUE: usize = 64 << 10;
 /// Bytes of a description at most.
 const MAX_DESCRIPTION: usize = 1_024;
 /// Versions of a secret that are kept: enough to take a mistake back.

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::{NEW, OLD, Reached, Served, call, some};
 use crate::secrets::file::FileKeys;
 use crate::secrets::operations::{Call, rotate};
-use crate::secrets::sealing::system_random;
+use crate::secrets::random::system_random;
 
 async fn rotate(
     served: &Served,
