@@ -15,7 +15,6 @@ mod feed_service;
 pub mod metrics;
 mod operations;
 mod plans;
-pub mod redis_namespace;
 mod replication;
 pub mod results;
 mod retention;
