@@ -1,8 +1,10 @@
 //! Secrets that NEXUS keeps: they reach the tasks that name them, in their namespace and while the lease holds, and nothing
 //! else.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nexus_api::ErrorReason;
 use nexus_api::definitions::v1::secrets_service_client::SecretsServiceClient;
@@ -16,7 +18,7 @@ use nexus_api::worker::v1::{
     TaskReport, task_report,
 };
 use nexus_mesh::Transport;
-use nexus_tests::{Dev, DevOptions};
+use nexus_tests::{Dev, DevOptions, binary};
 use serde_json::Value;
 use tonic::{Code, Status};
 
@@ -265,4 +267,72 @@ async fn only_the_holder_of_the_lease_gets_only_what_the_task_names() {
     holder.succeed(&task.token).await;
     let late = holder.resolve(&task.token, &["kept"]).await;
     assert_eq!(reason(late), Some(ErrorReason::StaleAttempt), "the attempt has ended");
+}
+
+/// Runs a command with something on its stdin.
+fn nexus(dev: &Dev, args: &[&str], stdin: &str) -> std::process::Output {
+    let mut child = Command::new(binary())
+        .args(args)
+        .env("NEXUS_ADDRESS", dev.address())
+        .env("XDG_CONFIG_HOME", dev.folder())
+        .env("NO_COLOR", "1")
+        .current_dir(dev.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("nexus");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(stdin.as_bytes()).expect("written");
+    drop(pipe);
+    child.wait_with_output().expect("ended")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_sets_secrets_and_never_shows_one() {
+    let dev = Dev::start();
+    let run = |line: &str, stdin: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        let output = nexus(&dev, &args, stdin);
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(!out.contains(VALUE) && !err.contains(VALUE), "{line}: {out} {err}");
+        (output.status.code(), out.into_owned(), err.into_owned())
+    };
+    let (code, out, err) = run("secrets set api --description words", &format!("{VALUE}\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "api: version 1\n"), "{err}");
+    std::fs::write(dev.folder().join("value"), format!("{VALUE}\n")).expect("written");
+    let (code, out, err) = run("secret set api --from-file value -o json", "");
+    assert_eq!(code, Some(0), "{err}");
+    let known: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&known["version"], &known["description"]), (&2.into(), &"words".into()));
+    let source = "name: long\ntasks:\n  use:\n    bash: {env: {A: '{{ secrets.api }}'}, run: 'echo \"n=${#A}\" >> $NEXUS_OUTPUT'}\n\
+                  output: '{{ tasks.use.output.n }}'\n";
+    let done = dev.run(source, "").await;
+    assert_eq!(
+        done.output,
+        format!("\"{}\"", VALUE.len() + 1),
+        "a file is taken byte by byte"
+    );
+    assert_eq!(run("secrets set api --restore 1", "").1, "api: version 3\n");
+    let done = dev.run(source, "").await;
+    assert_eq!(
+        done.output,
+        format!("\"{}\"", VALUE.len()),
+        "a line's end on stdin is not part of it"
+    );
+
+    let (_, list, _) = run("secrets list", "");
+    assert!(list.contains("api") && list.contains("words"), "{list}");
+    let (_, uses, _) = run("secrets uses api", "");
+    assert!(uses.contains("long") && uses.contains("use"), "{uses}");
+    let (code, keys, err) = run("secrets rotate-keys --all-namespaces", "");
+    assert!(code == Some(0) && keys.contains("newest"), "{keys} {err}");
+    assert_eq!(run("secrets set api", "").0, Some(1), "there is nothing on stdin");
+    assert_eq!(run("secrets set no-name", "x").0, Some(1));
+    assert_eq!(run("secrets delete api", "").0, Some(0));
+    let (code, _, err) = run("secrets get api", "");
+    assert!(code == Some(1) && err.contains("nexus secrets list"), "{err}");
 }

@@ -2,6 +2,7 @@
 
 use nexus_execution_owner::seats::{Seat, Seats, Workers};
 use nexus_execution_owner::{Granted, Verdict};
+use nexus_execution_store::{LeaseToken, SessionId};
 
 use crate::sessions::Sessions;
 use crate::waiting::Waiting;
@@ -24,7 +25,7 @@ impl Workers for Connected {
         self.waiting.hand(seat, lease)
     }
 
-    fn direct(&self, session: &str, token: &str, verdict: &Verdict) {
+    fn direct(&self, session: &SessionId, token: &LeaseToken, verdict: &Verdict) {
         self.sessions.direct(session, token, verdict);
     }
 }

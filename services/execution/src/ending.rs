@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use nexus_api::shard::v1::CloseSessionRequest;
 use nexus_api::worker::v1::ReceivedLeases;
-use nexus_execution_owner::LEASE;
-use nexus_execution_store::StoreError;
+use nexus_execution_owner::{LEASE, Received};
 use nexus_execution_store::membership::{Membership, in_time};
+use nexus_execution_store::{LeaseToken, SessionId, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::Context;
@@ -40,7 +40,7 @@ pub(crate) async fn left(context: Context, closing: Closing, reason: &'static st
 async fn end(context: &Context, closing: Closing, reason: &str, received: Option<ReceivedLeases>) {
     let Closing { session, generation } = closing;
     let request = CloseSessionRequest {
-        session,
+        session: String::from(session),
         generation,
         reason: reason.to_owned(),
         received,
@@ -59,8 +59,8 @@ pub(crate) async fn closed(context: &Context, closed: CloseSessionRequest) {
         received,
         moved: _,
     } = closed;
-    if let Some(received) = received {
-        let received = Arc::new(received.tokens.into_iter().collect());
+    let session = SessionId::from(session);
+    if let Some(received) = received.map(tokens) {
         context
             .owner
             .session_lives(session.clone(), generation, Some(received))
@@ -69,13 +69,18 @@ pub(crate) async fn closed(context: &Context, closed: CloseSessionRequest) {
     context.owner.session_closed(session, generation, reason).await;
 }
 
+/// What a worker says that has reached it.
+pub(crate) fn tokens(received: ReceivedLeases) -> Received {
+    Arc::new(received.tokens.into_iter().map(LeaseToken::from).collect())
+}
+
 /// Those of which no later generation is known. None while the store cannot be asked: their leases end by themselves, and
 /// nobody else could be given them meanwhile.
 async fn newest(context: &Context, closed: Vec<Closing>) -> Vec<Closing> {
     let Some(membership) = &context.membership else {
         return closed;
     };
-    let sessions: Vec<String> = closed.iter().map(|closing| closing.session.clone()).collect();
+    let sessions: Vec<SessionId> = closed.iter().map(|closing| closing.session.clone()).collect();
     let known = match generations(membership.as_ref(), &sessions).await {
         Ok(known) => known,
         Err(error) => {
@@ -95,7 +100,7 @@ async fn newest(context: &Context, closed: Vec<Closing>) -> Vec<Closing> {
     closed.into_iter().filter(is_newest).collect()
 }
 
-async fn generations(membership: &dyn Membership, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+async fn generations(membership: &dyn Membership, sessions: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
     let lease = Duration::from_micros(u64::try_from(LEASE).unwrap_or_default());
     let until = Instant::now() + lease;
     loop {

@@ -13,7 +13,7 @@ use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
 };
 use nexus_execution_owner::{LEASE, SessionRef, Verdict};
-use nexus_execution_store::Ids;
+use nexus_execution_store::{Ids, LeaseToken, SessionId};
 use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -34,25 +34,25 @@ const SESSION_LENGTH: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
     /// The session.
-    pub session: String,
+    pub session: SessionId,
     /// The generation.
     pub generation: u64,
 }
 
 impl Session {
-    fn closing(&self, id: &str) -> Closing {
+    fn closing(&self, id: &SessionId) -> Closing {
         Closing {
-            session: id.to_owned(),
+            session: id.clone(),
             generation: self.generation,
         }
     }
 }
 
 /// The session that a worker wants to go on with, if it names one.
-pub(crate) fn resumed(request: &RegisterWorkerRequest) -> Option<&str> {
+pub(crate) fn resumed(request: &RegisterWorkerRequest) -> Option<SessionId> {
     let name = request.resume_session.as_str();
     let is_name = name.len() == SESSION_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_name.then_some(name)
+    is_name.then(|| name.into())
 }
 
 /// The sessions of workers.
@@ -108,7 +108,7 @@ impl Sessions {
         generation: u64,
         peer: Option<IpAddr>,
         ids: &Ids,
-    ) -> Result<String, Full> {
+    ) -> Result<SessionId, Full> {
         let mut open = self.open.lock();
         let asked_before = |session: &Session| {
             !request.request_id.is_empty()
@@ -136,7 +136,7 @@ impl Sessions {
         if of_peer >= OF_ONE_PEER && !open.make_room_of(peer) {
             return Err(Full::Peer);
         }
-        let id = resumed.map_or_else(|| ids.secret(), ToOwned::to_owned);
+        let id = resumed.unwrap_or_else(|| ids.session());
         let mut queues = request.queues;
         if queues.is_empty() {
             queues.push("default".to_owned());
@@ -166,7 +166,7 @@ impl Sessions {
 
     /// A session of a namespace, if it is open; being asked for counts as being heard of.
     #[must_use]
-    pub fn touch(&self, namespace: &Namespace, id: &str) -> Option<SessionRef> {
+    pub fn touch(&self, namespace: &Namespace, id: &SessionId) -> Option<SessionRef> {
         let mut open = self.open.lock();
         let session = open
             .sessions
@@ -175,7 +175,7 @@ impl Sessions {
         session.heard_of = (self.steady)();
         session.used = true;
         Some(SessionRef {
-            session: Arc::from(id),
+            session: id.clone(),
             worker: Arc::clone(&session.worker),
             queues: Arc::clone(&session.queues),
             generation: session.generation,
@@ -183,7 +183,7 @@ impl Sessions {
     }
 
     /// Whether a session is open here that belongs to another namespace.
-    pub(crate) fn is_of_another(&self, namespace: &Namespace, id: &str) -> bool {
+    pub(crate) fn is_of_another(&self, namespace: &Namespace, id: &SessionId) -> bool {
         let open = self.open.lock();
         open.sessions
             .get(id)
@@ -191,13 +191,13 @@ impl Sessions {
     }
 
     /// Forgets a session that this replica has sent to another one.
-    pub(crate) fn forget(&self, id: &str) {
+    pub(crate) fn forget(&self, id: &SessionId) {
         self.open.lock().remove(id);
     }
 
     /// Forgets a session that goes on at another replica in a generation, unless it has come back here since. Replicas of
     /// before generations say 0, and are believed.
-    pub(crate) fn moved(&self, id: &str, generation: u64) {
+    pub(crate) fn moved(&self, id: &SessionId, generation: u64) {
         let mut open = self.open.lock();
         let older = |session: &Session| generation == 0 || session.generation < generation;
         if open.sessions.get(id).is_some_and(older) {
@@ -206,7 +206,7 @@ impl Sessions {
     }
 
     /// The next generation of a session where there are no other replicas; nothing when its worker has made a later call.
-    pub(crate) fn next_generation(&self, id: &str, resumption: u64) -> Option<u64> {
+    pub(crate) fn next_generation(&self, id: &SessionId, resumption: u64) -> Option<u64> {
         let open = self.open.lock();
         let overtaken = |session: &Session| resumption != 0 && session.resumption >= resumption;
         if open.sessions.get(id).is_some_and(overtaken) {
@@ -216,7 +216,7 @@ impl Sessions {
     }
 
     /// Sends to a session through its stream from now on; gives the stream's number.
-    pub(crate) fn attach(&self, id: &str, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
+    pub(crate) fn attach(&self, id: &SessionId, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
         let mut open = self.open.lock();
         open.sessions.get_mut(id).map_or(0, |session| {
             session.stream = Some(stream);
@@ -226,14 +226,14 @@ impl Sessions {
     }
 
     /// Closes a session whose stream has broken, unless it has a newer one or is gone.
-    pub(crate) fn close_broken(&self, id: &str, stream: u64) -> Option<Closing> {
+    pub(crate) fn close_broken(&self, id: &SessionId, stream: u64) -> Option<Closing> {
         let mut open = self.open.lock();
         let broken = open.sessions.get(id).is_some_and(|session| session.newest == stream);
         broken.then(|| open.remove(id)).flatten().map(|gone| gone.closing(id))
     }
 
     /// Closes a session, if it is open.
-    pub fn close(&self, id: &str) -> Option<Closing> {
+    pub fn close(&self, id: &SessionId) -> Option<Closing> {
         self.open.lock().remove(id).map(|gone| gone.closing(id))
     }
 
@@ -254,19 +254,19 @@ impl Sessions {
 
     /// Tells a worker at once what to do with an attempt, here or through whoever has its session; otherwise its next
     /// heartbeat tells it.
-    pub(crate) fn direct(&self, id: &str, token: &str, verdict: &Verdict) {
+    pub(crate) fn direct(&self, id: &SessionId, token: &LeaseToken, verdict: &Verdict) {
         let directive = directive(token, verdict);
         if let Some(directive) = self.pass_on(id, directive)
             && let Some(elsewhere) = self.elsewhere.get()
         {
-            let session = id.to_owned();
+            let session = id.to_string();
             let directive = Some(directive);
             drop(elsewhere.try_send(SessionDirective { session, directive }));
         }
     }
 
     /// Tells a worker that is here; gives the directive back when it is not.
-    pub(crate) fn pass_on(&self, id: &str, directive: Directive) -> Option<Directive> {
+    pub(crate) fn pass_on(&self, id: &SessionId, directive: Directive) -> Option<Directive> {
         let stream = match self.open.lock().sessions.get(id) {
             Some(session) => session.stream.clone(),
             None => return Some(directive),
@@ -285,7 +285,7 @@ impl Sessions {
 
     /// Sessions that were not heard of for too long. To be asked every few seconds.
     #[must_use]
-    pub fn silent(&self) -> Vec<String> {
+    pub fn silent(&self) -> Vec<SessionId> {
         let now = (self.steady)();
         let mut open = self.open.lock();
         if now - self.looked_at.swap(now, Ordering::Relaxed) > FROZEN {
@@ -303,7 +303,7 @@ impl Sessions {
 }
 
 /// A verdict in the contract's words.
-pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
+pub(crate) fn directive(token: &LeaseToken, verdict: &Verdict) -> Directive {
     let (action, reason, expires_at) = match verdict {
         Verdict::Continue(expires_at) => (directive::Action::Continue, String::new(), Some(*expires_at)),
         Verdict::Cancel(reason) => (directive::Action::Cancel, reason.clone(), None),
@@ -312,7 +312,7 @@ pub(crate) fn directive(token: &str, verdict: &Verdict) -> Directive {
         Verdict::Unknown => (directive::Action::Unspecified, String::new(), None),
     };
     Directive {
-        token: token.to_owned(),
+        token: token.to_string(),
         action: action.into(),
         reason,
         lease_expire_time: expires_at.map(nexus_api::time::timestamp),

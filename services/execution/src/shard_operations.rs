@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1 as api;
 use nexus_execution_owner::SessionRef;
-use nexus_execution_store::ExecutionId;
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -89,8 +89,9 @@ pub(crate) async fn extend(context: &Context, request: api::ExtendLeasesRequest)
         tokens,
         generation,
     } = request;
+    let tokens = tokens.into_iter().map(LeaseToken::from).collect();
     api::ExtendLeasesResponse {
-        directives: heartbeat::local(context, &session, generation, tokens).await,
+        directives: heartbeat::local(context, &session.into(), generation, tokens).await,
     }
 }
 
@@ -98,8 +99,11 @@ pub(crate) async fn describe(
     context: &Context,
     request: api::DescribeLeasesRequest,
 ) -> Result<api::DescribeLeasesResponse, Status> {
-    let growing = request.logs.into_iter().map(|log| (log.token, log.bytes));
-    let subjects = logs::local(context, &request.session, growing.collect()).await?;
+    let growing = request
+        .logs
+        .into_iter()
+        .map(|log| (LeaseToken::from(log.token), log.bytes));
+    let subjects = logs::local(context, &request.session.into(), growing.collect()).await?;
     Ok(api::DescribeLeasesResponse {
         subjects: subjects.into_iter().map(words::subject).collect(),
     })
@@ -115,8 +119,9 @@ pub(crate) async fn close_session(context: &Context, request: api::CloseSessionR
         received,
         ..
     } = request;
+    let session = SessionId::from(session);
     context.sessions.moved(&session, generation);
-    let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
+    let received = received.map(ending::tokens);
     context.owner.session_lives(session, generation, received).await;
 }
 
@@ -125,7 +130,7 @@ pub(crate) fn direct(context: &Context, request: api::DirectLeasesRequest) {
     for told in request.directives {
         if let Some(directive) = told.directive {
             // Another replica has the session, or it is over.
-            drop(context.sessions.pass_on(&told.session, directive));
+            drop(context.sessions.pass_on(&told.session.into(), directive));
         }
     }
 }
@@ -215,7 +220,7 @@ fn execution_id(bytes: &[u8]) -> Result<ExecutionId, Status> {
 fn session(session: Option<api::SessionRef>) -> Result<SessionRef, Status> {
     let session = session.ok_or_else(|| Status::from(ApiError::field("session", "must be given")))?;
     Ok(SessionRef {
-        session: Arc::from(session.session),
+        session: session.session.into(),
         worker: Arc::from(session.worker),
         queues: Arc::from(session.queues),
         generation: session.generation,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nexus_execution_owner::seats::{Seat, Seats};
 use nexus_execution_owner::{Granted, SessionRef};
+use nexus_execution_store::SessionId;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
@@ -50,7 +51,7 @@ impl Desk {
 #[derive(Debug, Default)]
 struct Desks {
     /// Of every worker with a stream.
-    all: std::collections::HashMap<Arc<str>, Arc<Desk>>,
+    all: std::collections::HashMap<SessionId, Arc<Desk>>,
     /// Of those that have looked for work and found none.
     waiting: Vec<Arc<Desk>>,
     /// Who comes next.
@@ -66,7 +67,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// Lets a desk be found until the guard is dropped.
     pub(crate) fn open(&self, desk: Arc<Desk>) -> Open {
-        let session = Arc::clone(&desk.session.session);
+        let session = desk.session.session.clone();
         self.desks.lock().all.insert(session, Arc::clone(&desk));
         let waiting = self.clone();
         Open { waiting, desk }
@@ -179,7 +180,7 @@ mod tests {
     }
 
     fn names(seats: &[Seat]) -> Vec<&str> {
-        seats.iter().map(|seat| &*seat.session().session).collect()
+        seats.iter().map(|seat| seat.session().session.as_str()).collect()
     }
 
     #[test]

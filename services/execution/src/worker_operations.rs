@@ -24,7 +24,7 @@ const MAX_ITEMS: usize = 1_000;
 
 /// A worker's session of a namespace, or the error that makes it register again.
 fn session(context: &Context, namespace: &Namespace, id: &str) -> Result<SessionRef, Status> {
-    context.sessions.touch(namespace, id).ok_or_else(unknown)
+    context.sessions.touch(namespace, &id.into()).ok_or_else(unknown)
 }
 
 /// What a worker hears whose session is not open.

@@ -7,7 +7,7 @@ use nexus_execution::sessions::Sessions;
 use nexus_execution_owner::core::{Core, Output, Stats};
 use nexus_execution_owner::seats::Seats;
 use nexus_execution_owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
-use nexus_execution_store::{Change, Fence, SHARDS, Silence};
+use nexus_execution_store::{Change, Fence, LeaseToken, SHARDS, Silence};
 use nexus_streams::{Dispatch, Entry, MemoryDispatch};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -32,8 +32,8 @@ pub enum Waiting {
     Start(usize, oneshot::Receiver<Result<Started, OwnerError>>),
     Cancel(oneshot::Receiver<Result<(), OwnerError>>),
     Grant(usize, u64, oneshot::Receiver<Grants>),
-    Report(usize, u64, Vec<String>, oneshot::Receiver<Reported>),
-    Heartbeat(usize, u64, Vec<String>, oneshot::Receiver<Vec<Verdict>>),
+    Report(usize, u64, Vec<LeaseToken>, oneshot::Receiver<Reported>),
+    Heartbeat(usize, u64, Vec<LeaseToken>, oneshot::Receiver<Vec<Verdict>>),
 }
 
 /// An owner's process with what lives and dies with it.
@@ -137,7 +137,7 @@ impl World {
         let steady = self.steady;
         let since = self.silences.iter();
         let silences = since.map(|(token, since)| Silence {
-            token: Arc::clone(token),
+            token: token.clone(),
             age: steady - since,
         });
         let silences: Vec<Silence> = silences.collect();

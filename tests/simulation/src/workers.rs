@@ -11,6 +11,7 @@ use std::time::Duration;
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
 use nexus_execution_owner::{Acceptance, Granted, Message, Reported, SessionRef, Verdict};
+use nexus_execution_store::{LeaseToken, SessionId};
 use nexus_streams::Dispatch;
 use tokio::sync::oneshot;
 
@@ -38,12 +39,12 @@ pub struct Worker {
     queues: Vec<String>,
     session: Option<(SessionRef, u64)>,
     /// The name of the last session, to go on with at another owner.
-    known_as: String,
+    known_as: Option<SessionId>,
     /// How often it has asked to go on with that.
     resumptions: u64,
-    running: BTreeMap<String, Running>,
+    running: BTreeMap<LeaseToken, Running>,
     /// Leases of this life that it gave up without a word.
-    given_up: BTreeSet<String>,
+    given_up: BTreeSet<LeaseToken>,
     /// Counts its deaths, so that what belongs to an earlier life is told apart.
     life: u64,
     /// Counts its connections: what comes over an earlier one does not reach it.
@@ -82,7 +83,7 @@ impl World {
             slots: self.rng.usize(1..6),
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             session: None,
-            known_as: String::new(),
+            known_as: None,
             resumptions: 0,
             running: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -149,20 +150,15 @@ impl World {
         if open {
             return;
         }
-        let resumed = if self.lasting {
-            worker.known_as.clone()
-        } else {
-            String::new()
-        };
+        let lives = worker.known_as.clone().filter(|_| self.lasting);
         worker.resumptions += 1;
-        let received: HashSet<String> = worker.running.keys().chain(&worker.given_up).cloned().collect();
-        self.counts.resumed += u64::from(!resumed.is_empty());
-        let lives = (!resumed.is_empty()).then(|| resumed.clone());
+        let received: HashSet<LeaseToken> = worker.running.keys().chain(&worker.given_up).cloned().collect();
+        self.counts.resumed += u64::from(lives.is_some());
         let request = RegisterWorkerRequest {
             name: format!("worker{number}"),
             queues: worker.queues.clone(),
             slots: u32::try_from(worker.slots).unwrap_or(1),
-            resume_session: resumed,
+            resume_session: lives.clone().map_or_else(String::new, String::from),
             resume_number: worker.resumptions,
             ..RegisterWorkerRequest::default()
         };
@@ -174,7 +170,7 @@ impl World {
             .and_then(|session| owner.sessions.touch(&here, &session))
             .map(|session| (session, active));
         if let Some((session, _)) = &worker.session {
-            worker.known_as = session.session.to_string();
+            worker.known_as = Some(session.session.clone());
         }
         worker.asking = false;
         worker.connection += 1;
@@ -300,8 +296,8 @@ impl World {
         self.after(takes, Happening::Ended(number, token));
     }
 
-    pub fn attempt_ended(&mut self, number: usize, token: &str) {
-        if !self.is_up(number, Happening::Ended(number, token.to_owned())) {
+    pub fn attempt_ended(&mut self, number: usize, token: &LeaseToken) {
+        if !self.is_up(number, Happening::Ended(number, token.clone())) {
             return;
         }
         let Some(running) = self.workers[number].running.get(token) else {
@@ -318,7 +314,7 @@ impl World {
         self.ends(number, token, outcome);
     }
 
-    fn outcome(&mut self, token: &str) -> Outcome {
+    fn outcome(&mut self, token: &LeaseToken) -> Outcome {
         match self.rng.u32(0..20) {
             0..=13 => Outcome::Succeeded(Output::new(format!("\"{token}\""))),
             14..=17 => Outcome::Failed(Failure {
@@ -337,7 +333,7 @@ impl World {
         }
     }
 
-    fn ends(&mut self, number: usize, token: &str, outcome: Outcome) {
+    fn ends(&mut self, number: usize, token: &LeaseToken, outcome: Outcome) {
         let Some(running) = self.workers[number].running.get_mut(token) else {
             return;
         };
@@ -359,7 +355,7 @@ impl World {
             let outcome = running.outcome.clone()?;
             Some((token.clone(), outcome))
         });
-        let reports: Vec<(String, Outcome)> = ended.collect();
+        let reports: Vec<(LeaseToken, Outcome)> = ended.collect();
         if reports.is_empty() {
             return;
         }
@@ -385,7 +381,7 @@ impl World {
         &mut self,
         number: usize,
         connection: u64,
-        tokens: &[String],
+        tokens: &[LeaseToken],
         answer: Option<Reported>,
         epoch: i64,
     ) {

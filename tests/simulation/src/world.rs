@@ -8,7 +8,7 @@ use fastrand::Rng;
 use nexus_execution_owner::core::Now;
 use nexus_execution_owner::{Limits, Message, Verdict as Directive};
 use nexus_execution_store::memory::MemoryStore;
-use nexus_execution_store::{Ids, StoreError};
+use nexus_execution_store::{Ids, LeaseToken, SessionId, StoreError};
 use nexus_streams::Entry;
 
 use crate::Verdict;
@@ -47,15 +47,15 @@ pub enum Happening {
     /// A pointer reaches a dispatcher.
     Pointer(u64, Entry),
     /// A word to a worker arrives: session, lease, what to do.
-    Direct(String, String, Directive),
+    Direct(SessionId, LeaseToken, Directive),
     /// A worker looks for work or connects.
     Worker(usize),
     /// A worker's heartbeat is due; the number tells its lives apart.
     Heartbeat(usize, u64),
     /// An attempt at a worker is over.
-    Ended(usize, String),
+    Ended(usize, LeaseToken),
     /// A replica where a worker's session was in an earlier generation says that it is over.
-    ClosedLate(usize, u64, String, u64),
+    ClosedLate(usize, u64, SessionId, u64),
     /// A worker that was stopped or dead goes on.
     Revive(usize),
     /// A process is started if none is there.
@@ -90,7 +90,7 @@ pub struct World {
     /// How often a session went on at another owner.
     pub generations: u64,
     /// Since when workers have been silent, as it is noted in the store.
-    pub silences: BTreeMap<Arc<str>, i64>,
+    pub silences: BTreeMap<LeaseToken, i64>,
     queue: BTreeMap<(i64, u64), Happening>,
     numbers: u64,
     now_shared: Arc<AtomicI64>,

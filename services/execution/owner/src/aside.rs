@@ -2,9 +2,8 @@
 //! go on. Nothing is decided about them, and nobody is told that they have ended: whoever asks has to ask again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
-use nexus_execution_store::{ExecutionId, LeaseKey};
+use nexus_execution_store::{ExecutionId, LeaseKey, LeaseToken};
 
 /// What was put aside.
 #[derive(Debug, Default)]
@@ -12,7 +11,7 @@ pub(crate) struct Aside {
     /// With the reason.
     executions: BTreeMap<ExecutionId, String>,
     /// The leases of their tasks, which their workers still hold.
-    tokens: HashMap<Arc<str>, ExecutionId>,
+    tokens: HashMap<LeaseToken, ExecutionId>,
 }
 
 impl Aside {
@@ -23,7 +22,7 @@ impl Aside {
         self.tokens.extend(tokens);
     }
 
-    pub(crate) fn holds_token(&self, token: &str) -> bool {
+    pub(crate) fn holds_token(&self, token: &LeaseToken) -> bool {
         self.tokens.contains_key(token)
     }
 

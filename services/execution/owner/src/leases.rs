@@ -2,10 +2,9 @@
 
 use nexus_engine::TaskKey;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_execution_store::{ExecutionId, LeaseKey, Silence};
+use nexus_execution_store::{ExecutionId, LeaseKey, LeaseToken, SessionId, Silence};
 
 use super::base::Map;
 use super::messages::TokenSubject;
@@ -17,7 +16,7 @@ pub const LEASE: i64 = 20_000_000;
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) subject: TokenSubject,
-    pub(crate) session: Arc<str>,
+    pub(crate) session: SessionId,
     /// On the steady clock.
     pub(crate) expires_at: i64,
     /// When the attempt should have ended, whatever its worker says, on the steady clock; the net below the worker's
@@ -33,31 +32,31 @@ pub(crate) struct Lease {
 
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    by_token: Map<Arc<str>, Lease>,
-    by_task: Map<(ExecutionId, TaskKey), Arc<str>>,
-    by_session: Map<Arc<str>, BTreeSet<Arc<str>>>,
+    by_token: Map<LeaseToken, Lease>,
+    by_task: Map<(ExecutionId, TaskKey), LeaseToken>,
+    by_session: Map<SessionId, BTreeSet<LeaseToken>>,
     /// Leases that are over; kept for a planted bug alone.
-    ended: Map<Arc<str>, TokenSubject>,
+    ended: Map<LeaseToken, TokenSubject>,
 }
 
 impl Leases {
-    pub(crate) fn insert(&mut self, token: Arc<str>, lease: Lease) {
+    pub(crate) fn insert(&mut self, token: LeaseToken, lease: Lease) {
         self.by_task
-            .insert((lease.subject.execution, lease.subject.task), Arc::clone(&token));
+            .insert((lease.subject.execution, lease.subject.task), token.clone());
         self.by_session
-            .entry(Arc::clone(&lease.session))
+            .entry(lease.session.clone())
             .or_default()
-            .insert(Arc::clone(&token));
+            .insert(token.clone());
         self.by_token.insert(token, lease);
     }
 
-    pub(crate) fn remove(&mut self, token: &str) -> Option<Lease> {
+    pub(crate) fn remove(&mut self, token: &LeaseToken) -> Option<Lease> {
         let lease = self.by_token.remove(token)?;
         if planted(Bug::NoTokenCheck) {
-            self.ended.insert(Arc::from(token), lease.subject);
+            self.ended.insert(token.clone(), lease.subject);
         }
         let task = (lease.subject.execution, lease.subject.task);
-        if self.by_task.get(&task).is_some_and(|current| **current == *token) {
+        if self.by_task.get(&task).is_some_and(|current| current == token) {
             self.by_task.remove(&task);
         }
         if let Some(tokens) = self.by_session.get_mut(&lease.session) {
@@ -70,12 +69,12 @@ impl Leases {
     }
 
     /// A session's lease; another session's token is nobody's.
-    pub(crate) fn of_session(&mut self, token: &str, session: &str) -> Option<&mut Lease> {
-        self.by_token.get_mut(token).filter(|lease| *lease.session == *session)
+    pub(crate) fn of_session(&mut self, token: &LeaseToken, session: &SessionId) -> Option<&mut Lease> {
+        self.by_token.get_mut(token).filter(|lease| lease.session == *session)
     }
 
     /// The token under which a task is leased.
-    pub(crate) fn token_of(&self, execution: ExecutionId, task: TaskKey) -> Option<&Arc<str>> {
+    pub(crate) fn token_of(&self, execution: ExecutionId, task: TaskKey) -> Option<&LeaseToken> {
         self.by_task.get(&(execution, task))
     }
 
@@ -84,32 +83,32 @@ impl Leases {
         let token = self.token_of(execution, task)?;
         let lease = self.by_token.get(token)?;
         Some(LeaseKey {
-            token: Arc::clone(token),
-            session: Arc::clone(&lease.session),
+            token: token.clone(),
+            session: lease.session.clone(),
         })
     }
 
     /// Forgets the leases of some executions: somebody else owns them.
     pub(crate) fn forget(&mut self, gone: impl Fn(ExecutionId) -> bool) {
         let tokens = self.by_token.iter().filter(|(_, lease)| gone(lease.subject.execution));
-        let tokens: Vec<Arc<str>> = tokens.map(|(token, _)| Arc::clone(token)).collect();
+        let tokens: Vec<LeaseToken> = tokens.map(|(token, _)| token.clone()).collect();
         for token in tokens {
             self.remove(&token);
         }
     }
 
-    pub(crate) fn get_mut(&mut self, token: &str) -> Option<&mut Lease> {
+    pub(crate) fn get_mut(&mut self, token: &LeaseToken) -> Option<&mut Lease> {
         self.by_token.get_mut(token)
     }
 
-    pub(crate) fn tokens_of_session(&self, session: &str) -> Vec<Arc<str>> {
+    pub(crate) fn tokens_of_session(&self, session: &SessionId) -> Vec<LeaseToken> {
         self.by_session
             .get(session)
             .map(|tokens| tokens.iter().cloned().collect())
             .unwrap_or_default()
     }
 
-    pub(crate) fn expired(&self, now: i64) -> Vec<Arc<str>> {
+    pub(crate) fn expired(&self, now: i64) -> Vec<LeaseToken> {
         let late = self.by_token.iter().filter(|(_, lease)| lease.expires_at <= now);
         late.map(|(token, _)| token.clone()).collect()
     }
@@ -121,7 +120,7 @@ impl Leases {
             let age = now.saturating_sub(lease.expires_at.saturating_sub(LEASE));
             if age >= length && !lease.silent {
                 lease.silent = true;
-                let token = Arc::clone(token);
+                let token = token.clone();
                 silences.push(Silence { token, age });
             }
         }
@@ -141,7 +140,7 @@ impl Leases {
         late.map(|lease| lease.subject).collect()
     }
 
-    pub(crate) fn ended(&self, token: &str) -> Option<TokenSubject> {
+    pub(crate) fn ended(&self, token: &LeaseToken) -> Option<TokenSubject> {
         self.ended.get(token).copied()
     }
 
@@ -180,25 +179,25 @@ mod tests {
         assert_eq!(
             leases
                 .token_of(ExecutionId(Uuid::nil()), TaskKey::of(2))
-                .map(|token| &**token),
+                .map(LeaseToken::as_str),
             Some("b")
         );
         assert!(
-            leases.of_session("a", "other").is_none(),
+            leases.of_session(&"a".into(), &"other".into()).is_none(),
             "a token is worth nothing in another session"
         );
-        assert_eq!(leases.expired(10), [Arc::<str>::from("a")]);
+        assert_eq!(leases.expired(10), [LeaseToken::from("a")]);
         assert_eq!(leases.overdue(115).len(), 1);
         leases.extend_all(15);
         assert!(leases.expired(14).is_empty());
         assert_eq!(
             leases.expired(15),
-            [Arc::<str>::from("a")],
+            [LeaseToken::from("a")],
             "the other one had longer already"
         );
-        leases.remove("a");
-        assert_eq!(leases.tokens_of_session("s"), [Arc::<str>::from("b")]);
-        leases.remove("b");
+        leases.remove(&"a".into());
+        assert_eq!(leases.tokens_of_session(&"s".into()), [LeaseToken::from("b")]);
+        leases.remove(&"b".into());
         assert!(leases.is_empty() && leases.token_of(ExecutionId(Uuid::nil()), TaskKey::of(2)).is_none());
     }
 
@@ -207,11 +206,11 @@ mod tests {
         let mut leases = Leases::default();
         leases.insert("old".into(), lease(TaskKey::of(1), "s", 10));
         leases.insert("new".into(), lease(TaskKey::of(1), "t", 20));
-        leases.remove("old");
+        leases.remove(&"old".into());
         assert_eq!(
             leases
                 .token_of(ExecutionId(Uuid::nil()), TaskKey::of(1))
-                .map(|token| &**token),
+                .map(LeaseToken::as_str),
             Some("new")
         );
     }

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use base::Now;
 use control::{Control, Stays};
-use nexus_execution_store::{ExecutionId, Fence, Ids, Journal};
+use nexus_execution_store::{ExecutionId, Fence, Ids, Journal, LeaseToken, SessionId};
 use nexus_mesh::Clock;
 use nexus_streams::{Dispatch, Pointer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -213,7 +213,7 @@ impl Owner {
     /// Records how attempts ended; answered after that is stored.
     pub async fn report(
         &self,
-        reports: Vec<(String, nexus_engine::Outcome)>,
+        reports: Vec<(LeaseToken, nexus_engine::Outcome)>,
         session: SessionRef,
         free_slots: u32,
     ) -> Result<Reported, OwnerError> {
@@ -229,9 +229,9 @@ impl Owner {
     /// Extends leases.
     pub async fn heartbeat(
         &self,
-        session: String,
+        session: SessionId,
         generation: u64,
-        tokens: Vec<String>,
+        tokens: Vec<LeaseToken>,
     ) -> Result<Vec<Verdict>, OwnerError> {
         self.ask(|reply| Message::Heartbeat {
             session,
@@ -243,12 +243,16 @@ impl Owner {
     }
 
     /// What some leases are about, whose logs are to grow by so many bytes.
-    pub async fn subjects(&self, session: String, tokens: Vec<(String, u64)>) -> Result<Vec<Subject>, OwnerError> {
+    pub async fn subjects(
+        &self,
+        session: SessionId,
+        tokens: Vec<(LeaseToken, u64)>,
+    ) -> Result<Vec<Subject>, OwnerError> {
         self.ask(|reply| Message::Subjects { session, tokens, reply }).await
     }
 
     /// A session goes on that may have been given up; `received` has reached its worker, if that said so.
-    pub async fn session_lives(&self, session: String, generation: u64, received: Option<Received>) {
+    pub async fn session_lives(&self, session: SessionId, generation: u64, received: Option<Received>) {
         let lives = Message::SessionLives {
             session,
             generation,
@@ -258,7 +262,7 @@ impl Owner {
     }
 
     /// Gives out again what a session held. Waits for room in the inbox: this must not get lost.
-    pub async fn session_closed(&self, session: String, generation: u64, reason: String) {
+    pub async fn session_closed(&self, session: SessionId, generation: u64, reason: String) {
         let closed = Message::SessionClosed {
             session,
             generation,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nexus_api::Namespace;
 use nexus_engine::{Outcome, Output, Plan, TaskKey};
-use nexus_execution_store::{ExecutionId, ExecutionRow, RequestKey, StoreError, TaskCounts};
+use nexus_execution_store::{ExecutionId, ExecutionRow, LeaseToken, RequestKey, SessionId, StoreError, TaskCounts};
 use nexus_expr::Scope;
 use nexus_streams::Pointer;
 use serde_json::Value;
@@ -95,7 +95,7 @@ pub struct Begun {
 #[derive(Debug, Clone)]
 pub struct SessionRef {
     /// The session.
-    pub session: Arc<str>,
+    pub session: SessionId,
     /// The worker's name.
     pub worker: Arc<str>,
     /// Queues that it takes tasks from, by the names that plans have: those of its namespace and of no other.
@@ -108,7 +108,7 @@ pub struct SessionRef {
 #[derive(Debug)]
 pub struct Granted {
     /// Names the lease.
-    pub token: String,
+    pub token: LeaseToken,
     /// The execution.
     pub execution: ExecutionId,
     /// What runs.
@@ -185,7 +185,7 @@ pub enum Verdict {
 }
 
 /// Tokens of the leases that have reached a worker.
-pub type Received = Arc<HashSet<String>>;
+pub type Received = Arc<HashSet<LeaseToken>>;
 
 /// What is known of a lease, for its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +239,7 @@ pub enum Message {
     /// Record how attempts ended; answered once that is stored.
     Report {
         /// Leases and how they ended.
-        reports: Vec<(String, Outcome)>,
+        reports: Vec<(LeaseToken, Outcome)>,
         /// Who reports.
         session: SessionRef,
         /// How many more tasks the worker can take at once.
@@ -250,27 +250,27 @@ pub enum Message {
     /// Extend leases.
     Heartbeat {
         /// The worker's session.
-        session: String,
+        session: SessionId,
         /// The session's generation where the worker is connected.
         generation: u64,
         /// Which.
-        tokens: Vec<String>,
+        tokens: Vec<LeaseToken>,
         /// Who waits.
         reply: oneshot::Sender<Vec<Verdict>>,
     },
     /// What some leases are about, for logs: each with the number of bytes that are to be written.
     Subjects {
         /// The worker's session.
-        session: String,
+        session: SessionId,
         /// Which.
-        tokens: Vec<(String, u64)>,
+        tokens: Vec<(LeaseToken, u64)>,
         /// Who waits.
         reply: oneshot::Sender<Vec<Subject>>,
     },
     /// Give out again what a session held, unless a later generation of it is known.
     SessionClosed {
         /// The session.
-        session: String,
+        session: SessionId,
         /// The generation that is over.
         generation: u64,
         /// Why, for people.
@@ -279,7 +279,7 @@ pub enum Message {
     /// A session that may have been closed goes on, here or at another replica.
     SessionLives {
         /// The session.
-        session: String,
+        session: SessionId,
         /// The generation that began.
         generation: u64,
         /// The leases that have reached its worker, if the worker said which: what it was given in earlier generations

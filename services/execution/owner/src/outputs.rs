@@ -1,9 +1,7 @@
 //! What the owner's core wants of the world around it, and what it counts.
 
-use std::sync::Arc;
-
 use nexus_engine::TaskKey;
-use nexus_execution_store::{ExecutionId, Silence};
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId, Silence};
 use nexus_spec::model::Priority;
 use nexus_streams::{Entry, Lane, Pointer};
 
@@ -18,9 +16,9 @@ pub enum Output {
     /// Tell the worker that holds a lease at once.
     Direct {
         /// The worker's session.
-        session: String,
+        session: SessionId,
         /// The lease.
-        token: String,
+        token: LeaseToken,
         /// What to do with it.
         verdict: Verdict,
     },
@@ -34,7 +32,7 @@ pub enum Output {
     /// Note that the workers of some leases have not been heard of for a while.
     Silent(Vec<Silence>),
     /// Take such notes back.
-    Heard(Vec<Arc<str>>),
+    Heard(Vec<LeaseToken>),
     /// Wake those who watch an execution.
     Stored {
         /// The execution.

@@ -1,6 +1,8 @@
 //! Free slots of workers that wait. What becomes ready while there are some is leased in the commit that made it ready,
 //! and goes to its worker without a way through the dispatcher.
 
+use nexus_execution_store::{LeaseToken, SessionId};
+
 use super::messages::{Granted, SessionRef, Verdict};
 
 /// Where the owner looks for workers that wait.
@@ -18,7 +20,7 @@ pub trait Workers: Seats {
     fn hand(&self, seat: Seat, lease: Granted) -> Result<(), Box<Granted>>;
 
     /// Tells a worker at once what to do with an attempt, as far as it can be reached.
-    fn direct(&self, session: &str, token: &str, verdict: &Verdict);
+    fn direct(&self, session: &SessionId, token: &LeaseToken, verdict: &Verdict);
 }
 
 /// Nobody waits here.

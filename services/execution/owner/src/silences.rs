@@ -1,9 +1,7 @@
 //! Leases whose workers have not been heard of for a while. The owner has it noted, so that the next owner of the shard
 //! goes on counting: otherwise a lease of a worker that is gone would last as long as owners come and go.
 
-use std::sync::Arc;
-
-use nexus_execution_store::{Silence, shard_of_token};
+use nexus_execution_store::{LeaseToken, Silence};
 
 use super::base::Map;
 use super::leases::LEASE;
@@ -17,9 +15,9 @@ pub(crate) const CHANCE: i64 = 5_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Silences {
     /// Since when workers have been silent whose leases are about to be taken over, on the steady clock.
-    since: Map<Arc<str>, i64>,
+    since: Map<LeaseToken, i64>,
     /// Leases whose workers were heard of again after that had been noted otherwise.
-    heard: Vec<Arc<str>>,
+    heard: Vec<LeaseToken>,
 }
 
 impl Silences {
@@ -31,7 +29,7 @@ impl Silences {
     }
 
     /// What is left of a lease that is taken over, and whether its worker's silence is noted.
-    pub(crate) fn left_of(&mut self, token: &str, now: i64) -> (i64, bool) {
+    pub(crate) fn left_of(&mut self, token: &LeaseToken, now: i64) -> (i64, bool) {
         let Some(since) = self.since.remove(token) else {
             return (LEASE, false);
         };
@@ -41,16 +39,16 @@ impl Silences {
 
     /// Forgets what was noted of a shard: it is loaded.
     pub(crate) fn forget(&mut self, shard: u16) {
-        self.since.retain(|token, _| shard_of_token(token) != Some(shard));
+        self.since.retain(|token, _| token.shard() != Some(shard));
     }
 
     /// The worker of a lease was heard of again.
-    pub(crate) fn heard(&mut self, token: &str) {
-        self.heard.push(Arc::from(token));
+    pub(crate) fn heard(&mut self, token: &LeaseToken) {
+        self.heard.push(token.clone());
     }
 
     /// Of whom that is not told yet; it is now.
-    pub(crate) fn take_heard(&mut self) -> Vec<Arc<str>> {
+    pub(crate) fn take_heard(&mut self) -> Vec<LeaseToken> {
         std::mem::take(&mut self.heard)
     }
 }

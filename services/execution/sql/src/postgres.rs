@@ -21,12 +21,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_engine::{Event, ExecutionState, TaskState};
-use nexus_execution_store::ExecutionId;
 use nexus_execution_store::membership::{Membership, Replica, View};
 use nexus_execution_store::{
     Change, ExecutionRow, Fence, Journal, ListFilter, LogQuery, LogRow, Logs, Reads, Removal, Silence, StoreError,
     TaskCounts, TaskDuration, TaskRow,
 };
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use nexus_storage::Migration;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, retry};
@@ -180,7 +180,7 @@ impl Journal for PostgresStore {
         self.named(retry(READING, || silences::note(&self.database, silences)).await)
     }
 
-    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+    async fn forget_silences(&self, tokens: &[LeaseToken]) -> Result<(), StoreError> {
         self.named(retry(READING, || silences::forget(&self.database, tokens)).await)
     }
 
@@ -301,11 +301,11 @@ impl Membership for PostgresStore {
         self.database.place()
     }
 
-    async fn resume_session(&self, session: &str, resumption: u64) -> Result<Option<u64>, StoreError> {
+    async fn resume_session(&self, session: &SessionId, resumption: u64) -> Result<Option<u64>, StoreError> {
         self.named(sessions::resume(&self.database, session, resumption).await)
     }
 
-    async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn session_generations(&self, sessions: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
         self.named(sessions::generations(&self.database, sessions).await)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use nexus_api::Namespace;
 use nexus_api::worker::v1::StreamTasksResponse;
+use nexus_execution_store::SessionId;
 use tokio::sync::mpsc;
 
 /// Sessions that may be open at a time, those of them that are kept free for workers that go on with one, and those that
@@ -39,14 +40,14 @@ pub(super) struct Session {
 /// The open sessions.
 #[derive(Default)]
 pub(super) struct Open {
-    pub(super) sessions: BTreeMap<String, Session>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
     /// Those that were not used when they were opened, oldest first; some may have been used or closed since.
-    pub(super) unused: VecDeque<String>,
+    pub(super) unused: VecDeque<SessionId>,
     pub(super) of_peers: HashMap<IpAddr, usize>,
 }
 
 impl Open {
-    pub(super) fn insert(&mut self, id: String, session: Session) {
+    pub(super) fn insert(&mut self, id: SessionId, session: Session) {
         self.remove(&id);
         if let Some(peer) = session.peer {
             *self.of_peers.entry(peer).or_default() += 1;
@@ -55,7 +56,7 @@ impl Open {
         self.sessions.insert(id, session);
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Session> {
+    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
         let session = self.sessions.remove(id)?;
         if let Some(peer) = session.peer
             && let Some(number) = self.of_peers.get_mut(&peer)
@@ -70,7 +71,7 @@ impl Open {
 
     /// Removes the oldest session of an address that was never used. False when there is none.
     pub(super) fn make_room_of(&mut self, peer: Option<IpAddr>) -> bool {
-        let unused = |id: &&String| {
+        let unused = |id: &&SessionId| {
             let session = self.sessions.get(*id);
             session.is_some_and(|session| !session.used && session.peer == peer)
         };
@@ -83,16 +84,16 @@ impl Open {
     /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
     /// none.
     pub(super) fn make_room(&mut self, before: i64) -> bool {
-        while let Some(id) = self.unused.front() {
+        while let Some(id) = self.unused.front().cloned() {
             let opened = self
                 .sessions
-                .get(id)
+                .get(&id)
                 .filter(|session| !session.used)
                 .map(|session| session.heard_of);
             if opened.is_some_and(|opened| opened >= before) {
                 return false;
             }
-            let id = self.unused.pop_front().unwrap_or_default();
+            self.unused.pop_front();
             if opened.is_some() {
                 self.remove(&id);
                 return true;

@@ -20,8 +20,8 @@ fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
     sessions.attach(&here, stream);
     let (elsewhere, mut passed_on) = mpsc::channel(4);
     sessions.set_remote(elsewhere);
-    sessions.direct(&here, "mine", &Verdict::Lost);
-    sessions.direct("another", "theirs", &Verdict::Cancel("because".into()));
+    sessions.direct(&here, &"mine".into(), &Verdict::Lost);
+    sessions.direct(&"another".into(), &"theirs".into(), &Verdict::Cancel("because".into()));
     assert!(streamed.try_recv().is_ok(), "told at once");
     let told = passed_on.try_recv().expect("passed on");
     assert_eq!(told.session, "another");
@@ -31,7 +31,7 @@ fn a_directive_goes_to_the_stream_or_to_whoever_has_the_session() {
         ("theirs", "because")
     );
     // What comes from another replica is not passed on again.
-    assert!(sessions.pass_on("another", directive).is_some());
+    assert!(sessions.pass_on(&"another".into(), directive).is_some());
     assert!(passed_on.try_recv().is_err() && streamed.try_recv().is_err());
 }
 
@@ -51,11 +51,11 @@ fn an_absence_is_remembered_for_the_length_of_a_lease() {
 #[test]
 fn a_session_is_forgotten_for_a_later_generation_and_not_for_an_earlier_one() {
     let sessions = Sessions::new(Arc::new(|| 0));
-    let name = "0123456789abcdef0123456789abcdef";
+    let name = SessionId::from("0123456789abcdef0123456789abcdef");
     let resume = |generation| {
         let request = RegisterWorkerRequest {
             name: "w".into(),
-            resume_session: name.into(),
+            resume_session: name.to_string(),
             ..RegisterWorkerRequest::default()
         };
         sessions
@@ -63,15 +63,18 @@ fn a_session_is_forgotten_for_a_later_generation_and_not_for_an_earlier_one() {
             .expect("room")
     };
     assert_eq!(resume(5), name);
-    sessions.moved(name, 4);
-    assert_eq!(sessions.touch(&here(), name).map(|session| session.generation), Some(5));
-    sessions.moved(name, 6);
-    assert!(sessions.touch(&here(), name).is_none());
+    sessions.moved(&name, 4);
+    assert_eq!(
+        sessions.touch(&here(), &name).map(|session| session.generation),
+        Some(5)
+    );
+    sessions.moved(&name, 6);
+    assert!(sessions.touch(&here(), &name).is_none());
     resume(7);
     assert_eq!(
-        sessions.close(name),
+        sessions.close(&name),
         Some(Closing {
-            session: name.into(),
+            session: name,
             generation: 7
         })
     );
@@ -132,11 +135,11 @@ fn a_session_is_of_one_namespace_and_takes_from_that_ones_queues() {
     let (mine, theirs) = (register(&here(), &[]), register(&there, &["gpu", "default"]));
     assert_ne!(mine, theirs, "the same request id, of another namespace");
     assert_eq!(register(&there, &[]), theirs);
-    let queues = |namespace: &Namespace, id: &str| sessions.touch(namespace, id).map(|session| session.queues);
+    let queues = |namespace: &Namespace, id: &SessionId| sessions.touch(namespace, id).map(|session| session.queues);
     assert_eq!(queues(&here(), &mine).as_deref(), Some(&["default".to_owned()][..]));
     let qualified = ["team-a/gpu".to_owned(), "team-a/default".to_owned()];
     assert_eq!(queues(&there, &theirs).as_deref(), Some(&qualified[..]));
     assert_eq!((queues(&there, &mine), queues(&here(), &theirs)), (None, None));
     assert!(sessions.is_of_another(&there, &mine) && !sessions.is_of_another(&there, &theirs));
-    assert!(!sessions.is_of_another(&there, "unknown"));
+    assert!(!sessions.is_of_another(&there, &"unknown".into()));
 }

@@ -7,7 +7,7 @@ use nexus_api::Namespace;
 use nexus_api::shard::v1::ExtendLeasesRequest;
 use nexus_api::worker::v1::{Directive, HeartbeatTasksRequest, HeartbeatTasksResponse};
 use nexus_execution_owner::Verdict;
-use nexus_execution_store::shard_of_token;
+use nexus_execution_store::{LeaseToken, SessionId, shard_of_token};
 use nexus_failpoint::kill_here;
 use tonic::Status;
 
@@ -39,7 +39,12 @@ pub(crate) async fn heartbeat(
         ask(peer, extend)
     });
     let (mut directives, others) = tokio::join!(
-        local(context, &session.session, session.generation, mine),
+        local(
+            context,
+            &session.session,
+            session.generation,
+            mine.into_iter().map(LeaseToken::from).collect()
+        ),
         join_all(asked)
     );
     kill_here("execution::heartbeat");
@@ -53,12 +58,17 @@ pub(crate) async fn heartbeat(
 }
 
 /// Extends leases that this replica can speak for.
-pub(crate) async fn local(context: &Context, session: &str, generation: u64, tokens: Vec<String>) -> Vec<Directive> {
+pub(crate) async fn local(
+    context: &Context,
+    session: &SessionId,
+    generation: u64,
+    tokens: Vec<LeaseToken>,
+) -> Vec<Directive> {
     if tokens.is_empty() {
         return Vec::new();
     }
     // An owner that cannot answer says nothing: the worker asks again before its leases are over.
-    let asked = context.owner.heartbeat(session.to_owned(), generation, tokens.clone());
+    let asked = context.owner.heartbeat(session.clone(), generation, tokens.clone());
     let verdicts = asked.await;
     let verdicts = verdicts.unwrap_or_default();
     let known = tokens

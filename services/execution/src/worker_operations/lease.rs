@@ -160,7 +160,7 @@ fn task(lease: &Granted, rendered: Rendered) -> Result<LeasedTask, Failure> {
     }
     let secrets = rendered.secrets.into_iter();
     Ok(LeasedTask {
-        token: lease.token.clone(),
+        token: lease.token.to_string(),
         execution: lease.execution.to_string(),
         task: planned.id.clone(),
         attempt: lease.attempt,

@@ -11,7 +11,7 @@ use nexus_api::time::micros;
 use nexus_api::worker::v1::{AppendTaskLogsRequest, AppendTaskLogsResponse, TaskLogLines};
 use nexus_execution_owner::Subject;
 use nexus_execution_owner::notify::Progress;
-use nexus_execution_store::{ExecutionId, LogRow, shard_of_token};
+use nexus_execution_store::{ExecutionId, LeaseToken, LogRow, SessionId};
 use nexus_failpoint::kill_here;
 use tonic::Status;
 
@@ -44,7 +44,10 @@ pub(crate) async fn append(
             .map(|line| line.text.len().min(MAX_LINE) as u64)
             .sum()
     };
-    let logs = request.batches.iter().map(|batch| (batch.token.clone(), bytes(batch)));
+    let logs = request
+        .batches
+        .iter()
+        .map(|batch| (LeaseToken::from(batch.token.as_str()), bytes(batch)));
     let subjects = subjects(context, &session.session, logs.collect()).await?;
     let mut rows = Vec::new();
     let mut touched: HashMap<ExecutionId, u64> = HashMap::new();
@@ -92,14 +95,14 @@ fn check_numbers(batch: &TaskLogLines) -> Result<(), Status> {
 /// What leases are about, asked of the replicas that own them.
 pub(super) async fn subjects(
     context: &Context,
-    session: &str,
-    logs: Vec<(String, u64)>,
+    session: &SessionId,
+    logs: Vec<(LeaseToken, u64)>,
 ) -> Result<Vec<Subject>, Status> {
     let mut subjects = vec![Subject::NotOwner; logs.len()];
-    let mut waiting: Vec<(usize, (String, u64))> = logs.into_iter().enumerate().collect();
+    let mut waiting: Vec<(usize, (LeaseToken, u64))> = logs.into_iter().enumerate().collect();
     let mut route = None;
     loop {
-        let (mine, theirs) = split(context, waiting.clone(), |(_, (token, _))| shard_of_token(token));
+        let (mine, theirs) = split(context, waiting.clone(), |(_, (token, _))| token.shard());
         let (places, logs): (Vec<usize>, Vec<_>) = mine.into_iter().unzip();
         if !logs.is_empty() {
             let told = local(context, session, logs).await?;
@@ -110,9 +113,7 @@ pub(super) async fn subjects(
         }
         for (peer, group) in theirs {
             let (places, logs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
-            let shard = logs
-                .first()
-                .and_then(|(token, _): &(String, u64)| shard_of_token(token));
+            let shard = logs.first().and_then(|(token, _): &(LeaseToken, u64)| token.shard());
             let call = remote(&peer, session, logs);
             match context.router.ask(shard.unwrap_or_default(), &peer, call).await {
                 Ok(told) => places
@@ -127,7 +128,7 @@ pub(super) async fn subjects(
         let Some((_, (token, _))) = waiting.first() else {
             return Ok(subjects);
         };
-        let shard = shard_of_token(token).unwrap_or_default();
+        let shard = token.shard().unwrap_or_default();
         // The worker asks again if nobody is found for so long.
         let route = route.get_or_insert_with(|| context.router.route_for(shard, PATIENCE));
         route.next().await?;
@@ -135,14 +136,21 @@ pub(super) async fn subjects(
 }
 
 /// What leases are about whose shards this replica owns.
-pub(crate) async fn local(context: &Context, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
-    context.owner.subjects(session.to_owned(), logs).await.map_err(status)
+pub(crate) async fn local(
+    context: &Context,
+    session: &SessionId,
+    logs: Vec<(LeaseToken, u64)>,
+) -> Result<Vec<Subject>, Status> {
+    context.owner.subjects(session.clone(), logs).await.map_err(status)
 }
 
-async fn remote(peer: &Peer, session: &str, logs: Vec<(String, u64)>) -> Result<Vec<Subject>, Status> {
-    let log = |(token, bytes)| GrowingLog { token, bytes };
+async fn remote(peer: &Peer, session: &SessionId, logs: Vec<(LeaseToken, u64)>) -> Result<Vec<Subject>, Status> {
+    let log = |(token, bytes)| GrowingLog {
+        token: String::from(token),
+        bytes,
+    };
     let describe = DescribeLeasesRequest {
-        session: session.to_owned(),
+        session: session.to_string(),
         logs: logs.into_iter().map(log).collect(),
     };
     let answer = peer.client().describe_leases(request(describe, CALL)).await?;

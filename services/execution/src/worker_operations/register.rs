@@ -1,7 +1,6 @@
 //! Opens and closes a worker's session.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use nexus_api::error::ApiError;
 use nexus_api::shard::v1::CloseSessionRequest;
@@ -12,6 +11,7 @@ use nexus_api::worker::v1::{
 use nexus_api::{ErrorReason, Namespace};
 use nexus_auth::Caller;
 use nexus_execution_owner::{LEASE, MAX_LOG};
+use nexus_execution_store::SessionId;
 use nexus_execution_store::membership::in_time;
 use tonic::Status;
 
@@ -56,9 +56,9 @@ pub(crate) async fn register(
     check(namespace, &request)?;
     let (name, queues) = (request.name.clone(), request.queues.clone());
     let (runtime, labels) = (request.runtime.clone(), request.labels.clone());
-    let resumed = sessions::resumed(&request).map(ToOwned::to_owned);
+    let resumed = sessions::resumed(&request);
     if resumed
-        .as_deref()
+        .as_ref()
         .is_some_and(|session| context.sessions.is_of_another(namespace, session))
     {
         return Err(unknown());
@@ -89,7 +89,7 @@ pub(crate) async fn register(
     );
     let heartbeat = i64::try_from(HEARTBEAT.as_micros()).unwrap_or(i64::MAX);
     Ok(RegisterWorkerResponse {
-        session,
+        session: String::from(session),
         heartbeat_interval: Some(duration(heartbeat)),
         lease_duration: Some(duration(LEASE)),
         max_output_bytes: u32::try_from(MAX_OUTPUT).unwrap_or(u32::MAX),
@@ -148,8 +148,9 @@ pub(crate) async fn deregister(
     request: DeregisterWorkerRequest,
 ) -> Result<DeregisterWorkerResponse, Status> {
     // Ending a session twice is no error, and one of another namespace is none here.
-    let own = !context.sessions.is_of_another(namespace, &request.session);
-    if let Some(closing) = own.then(|| context.sessions.close(&request.session)).flatten() {
+    let session = SessionId::from(request.session);
+    let own = !context.sessions.is_of_another(namespace, &session);
+    if let Some(closing) = own.then(|| context.sessions.close(&session)).flatten() {
         let reason = "the worker ended without finishing it";
         let over = ending::left(context.clone(), closing, reason, request.received);
         // Goes on when the worker does not wait for it.
@@ -159,23 +160,20 @@ pub(crate) async fn deregister(
 }
 
 /// A session goes on here: everybody may know, and what its worker says that it has received.
-async fn goes_on(context: &Context, session: &str, generation: u64, received: Option<ReceivedLeases>) {
+async fn goes_on(context: &Context, session: &SessionId, generation: u64, received: Option<ReceivedLeases>) {
     context.router.peers().tell_of_session(CloseSessionRequest {
-        session: session.to_owned(),
+        session: session.to_string(),
         generation,
         reason: "the worker is here now".to_owned(),
         moved: true,
         received: received.clone(),
     });
-    let received = received.map(|received| Arc::new(received.tokens.into_iter().collect()));
-    context
-        .owner
-        .session_lives(session.to_owned(), generation, received)
-        .await;
+    let received = received.map(ending::tokens);
+    context.owner.session_lives(session.clone(), generation, received).await;
 }
 
 /// The generation in which a session goes on here. Its number proves that this is the newest word on the session.
-async fn next_generation(context: &Context, session: &str, resumption: u64) -> Result<u64, Status> {
+async fn next_generation(context: &Context, session: &SessionId, resumption: u64) -> Result<u64, Status> {
     let next = match &context.membership {
         Some(membership) => {
             let question = membership.resume_session(session, resumption);

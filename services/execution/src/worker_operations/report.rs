@@ -13,7 +13,7 @@ use nexus_api::worker::v1::{
 };
 use nexus_engine::{Failure, FailureKind, LONGEST_ASKED_WAIT, Outcome, Output};
 use nexus_execution_owner::{Acceptance, SessionRef};
-use nexus_execution_store::shard_of_token;
+use nexus_execution_store::{LeaseToken, shard_of_token};
 use nexus_failpoint::kill_here;
 use nexus_spec::Span;
 use serde::de::IgnoredAny;
@@ -166,7 +166,7 @@ pub(crate) async fn local(
     let mut problems = Vec::with_capacity(reports.len());
     let mut outcomes = Vec::with_capacity(reports.len());
     for report in reports {
-        let token = report.token.clone();
+        let token = LeaseToken::from(report.token.as_str());
         let (outcome, problem) = outcome(report)?;
         problems.push((token.clone(), problem));
         outcomes.push((token, outcome));
@@ -200,7 +200,7 @@ async fn remote(
     Ok((answer.results.into_iter().map(known).collect(), answer.tasks))
 }
 
-fn result(token: String, problem: Option<String>, accepted: Acceptance) -> Option<ReportResult> {
+fn result(token: LeaseToken, problem: Option<String>, accepted: Acceptance) -> Option<ReportResult> {
     use report_result::Status::{Accepted, Invalid, Stale};
     let (status, message) = match (accepted, problem) {
         (Acceptance::NotOwner, _) => return None,
@@ -209,7 +209,7 @@ fn result(token: String, problem: Option<String>, accepted: Acceptance) -> Optio
         (Acceptance::Recorded, None) => (Accepted, String::new()),
     };
     Some(ReportResult {
-        token,
+        token: String::from(token),
         status: status.into(),
         message,
     })

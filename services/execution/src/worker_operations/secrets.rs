@@ -79,7 +79,7 @@ async fn held(context: &Context, namespace: &Namespace, id: &str, token: &str) -
         None => return Err(nobody()),
     }
     let session = session(context, namespace, id)?;
-    let subjects = logs::subjects(context, &session.session, vec![(token.to_owned(), 0)]).await?;
+    let subjects = logs::subjects(context, &session.session, vec![(token.into(), 0)]).await?;
     match subjects.first() {
         Some(Subject::Current(subject)) => Ok(*subject),
         Some(Subject::Over) => Err(stale()),

@@ -11,6 +11,7 @@ use nexus_api::worker::v1::{
     stream_tasks_request, stream_tasks_response,
 };
 use nexus_execution_owner::{Granted, SessionRef};
+use nexus_execution_store::SessionId;
 use nexus_failpoint::kill_here;
 use nexus_streams::{DispatchError, Taken};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -59,7 +60,7 @@ pub(crate) async fn stream(
     let (credits, credits_seen) = watch::channel(at_most(ready.max_tasks));
     let reports = Arc::new(Semaphore::new(REPORTS));
     let context = context.clone();
-    let whose = (namespace.clone(), Arc::clone(&session.session));
+    let whose = (namespace.clone(), session.session.clone());
     tokio::spawn(async move {
         let leaving = CancellationToken::new();
         let mut feeder = tokio::spawn(feed(
@@ -111,7 +112,7 @@ pub(crate) async fn stream(
 
 /// A stream has ended. A worker that lives comes back under the same session, here or at another replica; one that does
 /// not has its leases given out again.
-async fn broken(context: &Context, session: &str, stream: u64) {
+async fn broken(context: &Context, session: &SessionId, stream: u64) {
     if context.leaving.is_cancelled() {
         // It was this replica that sent the worker away.
         context.sessions.forget(session);
@@ -128,7 +129,7 @@ async fn broken(context: &Context, session: &str, stream: u64) {
 }
 
 /// The namespace of a stream, and its session there.
-type Whose = (Namespace, Arc<str>);
+type Whose = (Namespace, SessionId);
 
 /// Answers one message. Reports are answered in tasks of their own, so that their commits can be shared.
 async fn take(

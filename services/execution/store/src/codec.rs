@@ -1,11 +1,9 @@
 //! How states are written down, the same in every adapter; [`super::facts`] does it for events. Numbers are never reused.
 
-use std::sync::Arc;
-
 use nexus_api::Namespace;
 use nexus_engine::{Closing, ExecutionState, Failure, TaskState};
 
-use super::{LeaseKey, StoreError};
+use super::{LeaseKey, LeaseToken, SessionId, StoreError};
 
 const EXECUTION_STATES: [ExecutionState; 8] = [
     ExecutionState::Pending,
@@ -122,8 +120,8 @@ pub fn lease_text(lease: Option<&LeaseKey>) -> Option<String> {
 pub fn lease(text: Option<&str>) -> Option<LeaseKey> {
     let (token, session) = text?.split_once(' ')?;
     Some(LeaseKey {
-        token: Arc::from(token),
-        session: Arc::from(session),
+        token: LeaseToken::from(token),
+        session: SessionId::from(session),
     })
 }
 

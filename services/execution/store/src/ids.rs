@@ -96,14 +96,14 @@ impl Ids {
     /// A fresh token for a lease in a shard, which its first two digits name, to a session in a generation, which stands
     /// behind the dot.
     #[must_use]
-    pub fn token(&self, shard: u16, generation: u64) -> Arc<str> {
-        Arc::from(format!("{shard:02x}{}.{generation:x}", self.secret()))
+    pub fn token(&self, shard: u16, generation: u64) -> LeaseToken {
+        LeaseToken::from(format!("{shard:02x}{}.{generation:x}", (self.random)().simple()))
     }
 
-    /// A fresh secret: a session, or the secret part of a token.
+    /// A fresh session.
     #[must_use]
-    pub fn secret(&self) -> String {
-        (self.random)().simple().to_string()
+    pub fn session(&self) -> SessionId {
+        SessionId::from((self.random)().simple().to_string())
     }
 
     /// A fresh random id.
@@ -158,23 +158,99 @@ impl FromStr for ExecutionId {
     }
 }
 
-/// The shard that a lease's token belongs to; its first two digits. None for what is no token.
+/// A text that names something and is cheap to copy. Whoever knows one holds what it names, so that `Debug` shows its beginning alone.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text, as it stands in messages and in the store.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                (*id.0).to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let shown = self.0.floor_char_boundary(8);
+                let rest = if shown < self.0.len() { ".." } else { "" };
+                write!(f, "{}({}{rest})", stringify!($name), &self.0[..shown])
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Names a worker's session at the replica where the worker is connected, and at the next one when it goes on there.
+    SessionId
+}
+
+text_id! {
+    /// Names a lease: one attempt, given to one session. Any text can be one, as workers send it; what no owner gave out
+    /// is nobody's lease.
+    LeaseToken
+}
+
+impl LeaseToken {
+    /// The shard that the lease belongs to; the first two digits. None for what is no token.
+    #[must_use]
+    pub fn shard(&self) -> Option<u16> {
+        shard_of_token(&self.0)
+    }
+
+    /// In which generation of its session the lease was given out. None for tokens of before generations.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        let (_, generation) = self.0.rsplit_once('.')?;
+        u64::from_str_radix(generation, 16).ok()
+    }
+}
+
+/// The shard of a lease whose token is a text yet; its first two digits. None for what is no token.
 #[must_use]
 pub fn shard_of_token(token: &str) -> Option<u16> {
     let digits = token.get(..2)?;
     u16::from_str_radix(digits, 16).ok().filter(|shard| *shard < SHARDS)
 }
 
-/// In which generation of its session a lease was given out. None for tokens of before generations.
-#[must_use]
-pub fn generation_of_token(token: &str) -> Option<u64> {
-    let (_, generation) = token.rsplit_once('.')?;
-    u64::from_str_radix(generation, 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_gives_a_right_is_not_shown_whole() {
+        let session = Ids::system().session();
+        let shown = format!("{session:?}");
+        assert!(!shown.contains(session.as_str()) && shown.ends_with("..)"), "{shown}");
+        assert_eq!(format!("{:?}", LeaseToken::from("3f\u{fc}")), "LeaseToken(3f\u{fc})");
+    }
 
     #[test]
     fn equal_keys_share_a_shard_and_ids_sort_by_creation() {
@@ -194,10 +270,7 @@ mod tests {
             assert_eq!(shard_of_token(wrong), None, "{wrong}");
         }
         let token = Ids::system().token(63, 0x2a);
-        assert_eq!(
-            (shard_of_token(&token), generation_of_token(&token)),
-            (Some(63), Some(42))
-        );
-        assert_eq!(generation_of_token("3fabc"), None, "of before");
+        assert_eq!((token.shard(), token.generation()), (Some(63), Some(42)));
+        assert_eq!(LeaseToken::from("3fabc").generation(), None, "of before");
     }
 }

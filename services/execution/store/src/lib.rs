@@ -20,7 +20,7 @@ use nexus_engine::{Closing, Event, ExecutionState, Failure, TaskState};
 use nexus_storage::retry::Retriable;
 use uuid::Uuid;
 
-pub use ids::{ExecutionId, Ids, SHARDS, generation_of_token, shard_of_token};
+pub use ids::{ExecutionId, Ids, LeaseToken, SHARDS, SessionId, shard_of_token};
 pub use ports::{Journal, Logs, Reads, Removal, Store};
 
 /// Proof of ownership: every write shows it. It is worth nothing any more once a newer owner has shut this one out.
@@ -108,7 +108,7 @@ pub struct TaskRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {
     /// The lease.
-    pub token: Arc<str>,
+    pub token: LeaseToken,
     /// For how long, in microseconds.
     pub age: i64,
 }
@@ -117,9 +117,9 @@ pub struct Silence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseKey {
     /// Names the lease in reports and heartbeats.
-    pub token: Arc<str>,
+    pub token: LeaseToken,
     /// The worker's session.
-    pub session: Arc<str>,
+    pub session: SessionId,
 }
 
 pub use nexus_service::idempotency::RequestKey;

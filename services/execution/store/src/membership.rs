@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Fence, StoreError};
+use super::{Fence, SessionId, StoreError};
 
 /// A replica, as it makes itself known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +60,10 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
     /// Begins a new generation of a worker's session, which goes on at another replica than before. Grows with each.
     /// `resumption` says which call of the worker this is, 0 when it does not count them; nothing when a later one has
     /// come before.
-    async fn resume_session(&self, session: &str, resumption: u64) -> Result<Option<u64>, StoreError>;
+    async fn resume_session(&self, session: &SessionId, resumption: u64) -> Result<Option<u64>, StoreError>;
 
     /// The newest generations of those sessions that went on anywhere in the last days.
-    async fn session_generations(&self, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError>;
+    async fn session_generations(&self, sessions: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError>;
 }
 
 /// A question with a limit, so that a database that hangs does not stop whoever asks.

@@ -1,16 +1,14 @@
 //! The storage port, cut by who uses it: the owner's journal, what callers read, logs, and removal. The feed has one of its
 //! own ([`crate::feed`]), and so has the membership ([`crate::membership`]).
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_engine::{Event, ExecutionState, TaskState};
 use uuid::Uuid;
 
 use crate::{
-    Change, ExecutionId, ExecutionRow, Fence, ListFilter, LogQuery, LogRow, Silence, StoreError, TaskCounts,
-    TaskDuration, TaskRow,
+    Change, ExecutionId, ExecutionRow, Fence, LeaseToken, ListFilter, LogQuery, LogRow, Silence, StoreError,
+    TaskCounts, TaskDuration, TaskRow,
 };
 
 /// What the owner writes, and loads when it takes shards over: only what shows its fence changes an execution.
@@ -41,7 +39,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
     }
 
     /// Takes notes back: the workers were heard of.
-    async fn forget_silences(&self, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+    async fn forget_silences(&self, tokens: &[LeaseToken]) -> Result<(), StoreError> {
         let _unused = tokens;
         Ok(())
     }

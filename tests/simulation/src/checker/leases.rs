@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nexus_engine::{Outcome, TaskKey, TaskState};
 use nexus_execution_owner::Granted;
-use nexus_execution_store::ExecutionId;
+use nexus_execution_store::{ExecutionId, LeaseToken};
 use nexus_spec::model::Delivery;
 
 use super::{Checker, TaskOf, Told};
@@ -13,7 +13,7 @@ use super::{Checker, TaskOf, Told};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
     /// Its lease.
-    pub token: String,
+    pub token: LeaseToken,
     /// The execution.
     pub execution: ExecutionId,
     /// Position of the task.
@@ -28,9 +28,9 @@ pub struct Begun {
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     /// The token of each attempt, by the epoch of the owner that leased it.
-    granted: HashMap<(ExecutionId, TaskKey, u32, i64), String>,
+    granted: HashMap<(ExecutionId, TaskKey, u32, i64), LeaseToken>,
     /// Tokens that a worker began.
-    begun: BTreeSet<String>,
+    begun: BTreeSet<LeaseToken>,
     /// Tasks with `at_most_once` that began and were not given back or reported failed since.
     once: BTreeSet<TaskOf>,
     /// Outputs that workers reported, by attempt and the epoch of the lease.

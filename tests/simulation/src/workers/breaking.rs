@@ -27,7 +27,7 @@ impl World {
 
     /// The replica at which a session was before comes back after a while, having been frozen or cut off, and says that
     /// the session is over.
-    pub(super) fn may_be_closed_late(&mut self, number: usize, session: String, generation: u64) {
+    pub(super) fn may_be_closed_late(&mut self, number: usize, session: SessionId, generation: u64) {
         if self.faulty(3) {
             let wait = self.rng.i64(SECOND / 10..15 * SECOND);
             let life = self.workers[number].life;
@@ -37,15 +37,15 @@ impl World {
 
     /// An old word that a session is over changes nothing: what its worker was told to go on with just before, it is told
     /// to go on with just after.
-    pub fn closed_late(&mut self, number: usize, life: u64, session: String, generation: u64) {
+    pub fn closed_late(&mut self, number: usize, life: u64, session: SessionId, generation: u64) {
         let worker = &self.workers[number];
         let Some((current, of)) = worker.session.clone() else {
             return;
         };
-        if worker.life != life || *current.session != *session {
+        if worker.life != life || current.session != session {
             return;
         }
-        let tokens: Vec<String> = worker.running.keys().cloned().collect();
+        let tokens: Vec<LeaseToken> = worker.running.keys().cloned().collect();
         let Some(before) = self.asked(of, &current, &tokens) else {
             return;
         };
@@ -68,14 +68,14 @@ impl World {
     }
 
     /// What a worker is told about its leases at once; nothing when nobody is there to ask.
-    fn asked(&mut self, of: u64, session: &SessionRef, tokens: &[String]) -> Option<Vec<Verdict>> {
+    fn asked(&mut self, of: u64, session: &SessionRef, tokens: &[LeaseToken]) -> Option<Vec<Verdict>> {
         let now = self.now();
         let owner = self
             .owner(of)
             .filter(|owner| !owner.loading && owner.paused_until <= now.steady)?;
         let (reply, mut verdicts) = oneshot::channel();
         let heartbeat = Message::Heartbeat {
-            session: session.session.to_string(),
+            session: session.session.clone(),
             generation: session.generation,
             tokens: tokens.to_vec(),
             reply,
@@ -108,7 +108,7 @@ impl World {
                 worker.running.clear();
                 // Its successor is another worker.
                 worker.given_up.clear();
-                worker.known_as.clear();
+                worker.known_as = None;
                 worker.session = None;
                 worker.asking = false;
                 let wait = self.rng.i64(SECOND / 10..20 * SECOND);

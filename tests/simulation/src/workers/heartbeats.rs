@@ -14,7 +14,7 @@ impl World {
         let Some((session, of)) = worker.session.clone() else {
             return;
         };
-        let tokens: Vec<String> = worker.running.keys().cloned().collect();
+        let tokens: Vec<LeaseToken> = worker.running.keys().cloned().collect();
         let Some(owner) = self.owners.iter().find(|owner| owner.number == of) else {
             self.workers[number].session = None;
             return;
@@ -32,7 +32,7 @@ impl World {
         }
         let (reply, answer) = oneshot::channel();
         let message = Message::Heartbeat {
-            session: session.session.to_string(),
+            session: session.session.clone(),
             generation: session.generation,
             tokens: tokens.clone(),
             reply,
@@ -51,7 +51,13 @@ impl World {
         }
     }
 
-    pub fn heartbeat_answered(&mut self, number: usize, life: u64, tokens: Vec<String>, answer: Option<Vec<Verdict>>) {
+    pub fn heartbeat_answered(
+        &mut self,
+        number: usize,
+        life: u64,
+        tokens: Vec<LeaseToken>,
+        answer: Option<Vec<Verdict>>,
+    ) {
         let Some(verdicts) = answer else { return };
         if self.workers[number].life != life || self.faulty(20) {
             return;
@@ -62,14 +68,14 @@ impl World {
     }
 
     /// A word that came over the worker's stream.
-    pub fn directed(&mut self, session: &str, token: &str, verdict: Verdict) {
-        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| *own.session == *session);
+    pub fn directed(&mut self, session: &SessionId, token: &LeaseToken, verdict: Verdict) {
+        let holds = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| own.session == *session);
         if let Some(number) = self.workers.iter().position(holds) {
             self.obey(number, token, verdict);
         }
     }
 
-    pub(super) fn obey(&mut self, number: usize, token: &str, verdict: Verdict) {
+    pub(super) fn obey(&mut self, number: usize, token: &LeaseToken, verdict: Verdict) {
         let steady = self.steady;
         let worker = &mut self.workers[number];
         let careless = worker.careless;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome};
-use nexus_execution_store::{ExecutionId, shard_of_token};
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -119,7 +119,7 @@ impl Core {
 
     pub(super) fn report(
         &mut self,
-        reports: Vec<(String, Outcome)>,
+        reports: Vec<(LeaseToken, Outcome)>,
         session: &SessionRef,
         free_slots: u32,
         reply: oneshot::Sender<Reported>,
@@ -151,15 +151,15 @@ impl Core {
     }
 
     /// Whether a lease belongs to a shard of another owner, or to an execution that is not in memory. What is no token is nobody's, and so stale here.
-    pub(super) fn is_foreign(&self, token: &str) -> bool {
-        shard_of_token(token).is_some_and(|shard| !self.shards.serves(shard)) || self.aside.holds_token(token)
+    pub(super) fn is_foreign(&self, token: &LeaseToken) -> bool {
+        token.shard().is_some_and(|shard| !self.shards.serves(shard)) || self.aside.holds_token(token)
     }
 
     /// Records one report and tells what it was about; nothing when its lease is over. Tasks that it frees go to the
     /// reporting worker first, as far as it has room.
     fn record_report(
         &mut self,
-        token: &str,
+        token: &LeaseToken,
         outcome: Outcome,
         session: &SessionRef,
         free: &mut u32,
@@ -202,7 +202,7 @@ impl Core {
     }
 
     /// The output of a task that asks for it to be kept. What its expressions saw is known only as long as it runs.
-    fn cacheable(&mut self, token: &str, outcome: &Outcome, session: &SessionRef) -> Option<Cacheable> {
+    fn cacheable(&mut self, token: &LeaseToken, outcome: &Outcome, session: &SessionRef) -> Option<Cacheable> {
         let Outcome::Succeeded(output) = outcome else {
             return None;
         };
@@ -213,12 +213,12 @@ impl Core {
         Some(Cacheable {
             plan: Arc::clone(live.execution.plan()),
             task,
-            scope: live.execution.scope(&planned.input.references().tasks, token),
+            scope: live.execution.scope(&planned.input.references().tasks, token.as_str()),
             output: output.clone(),
         })
     }
 
-    fn subject_of(&mut self, token: &str, session: &SessionRef) -> Option<TokenSubject> {
+    fn subject_of(&mut self, token: &LeaseToken, session: &SessionRef) -> Option<TokenSubject> {
         let subject = self
             .leases
             .of_session(token, &session.session)
@@ -258,8 +258,13 @@ impl Core {
     /// What some leases are about, as far as their logs have room for so many more bytes. Answered once the leases are
     /// stored: what a task wrote must not be kept under the number of an attempt that a crash would make forgotten, and
     /// so be used again.
-    pub(super) fn subjects(&mut self, session: &str, tokens: &[(String, u64)], reply: oneshot::Sender<Vec<Subject>>) {
-        let subject = |(token, bytes): &(String, u64)| {
+    pub(super) fn subjects(
+        &mut self,
+        session: &SessionId,
+        tokens: &[(LeaseToken, u64)],
+        reply: oneshot::Sender<Vec<Subject>>,
+    ) {
+        let subject = |(token, bytes): &(LeaseToken, u64)| {
             if self.is_foreign(token) {
                 return Subject::NotOwner;
             }

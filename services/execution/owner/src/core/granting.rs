@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Outcome, Plan, TaskKey};
-use nexus_execution_store::ExecutionId;
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use nexus_spec::model::Delivery;
 use nexus_streams::Pointer;
 use tokio::sync::oneshot;
@@ -123,23 +123,23 @@ impl Core {
         };
         let lease = Lease {
             subject,
-            session: Arc::clone(&session.session),
+            session: session.session.clone(),
             expires_at: self.now.steady.saturating_add(LEASE),
             overdue_at: i64::MAX,
             logged: 0,
             cancelled: None,
             silent: false,
         };
-        self.leases.insert(Arc::clone(&token), lease);
+        self.leases.insert(token.clone(), lease);
         let live = self.executions.get(id)?;
         let plan: Arc<Plan> = Arc::clone(live.execution.plan());
         let references = &plan.task(task).input.references().tasks;
-        let scope = live.execution.scope(references, &token);
+        let scope = live.execution.scope(references, token.as_str());
         let user_attempt = live.execution.tasks()[task].user_attempts();
         let traceparent = live.traceparent.clone();
         metrics::leased();
         Some(Granted {
-            token: token.to_string(),
+            token,
             execution: id,
             plan,
             task,
@@ -152,7 +152,7 @@ impl Core {
     }
 
     /// What a worker that still holds a lease should do; the lease lasts anew.
-    pub(super) fn extend(&mut self, token: &str, session: &str) -> Verdict {
+    pub(super) fn extend(&mut self, token: &LeaseToken, session: &SessionId) -> Verdict {
         let Now { wall, steady } = self.now;
         if self.is_foreign(token) {
             return Verdict::Unknown;
@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// A lease was stored and its worker is gone before it heard of it: nothing has begun, so it is given out again.
-    pub fn unheard(&mut self, token: &str) {
+    pub fn unheard(&mut self, token: &LeaseToken) {
         let Some(lease) = self.leases.remove(token) else { return };
         if planted(Bug::UnheardForgotten) {
             return;
@@ -189,7 +189,7 @@ impl Core {
     }
 
     /// A lease ended without a report.
-    pub(super) fn lose(&mut self, token: &str, reason: &str) {
+    pub(super) fn lose(&mut self, token: &LeaseToken, reason: &str) {
         let Some(lease) = self.leases.remove(token) else { return };
         let TokenSubject {
             execution: id,

@@ -1,7 +1,7 @@
 //! What is heard of workers' sessions: that they live, go on elsewhere, or are over.
 
 use nexus_engine::planted::{Bug, planted};
-use nexus_execution_store::shard_of_token;
+use nexus_execution_store::{LeaseToken, SessionId};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -11,9 +11,9 @@ impl Core {
     /// A worker asks for more time for its leases.
     pub(super) fn heartbeat(
         &mut self,
-        session: &str,
+        session: &SessionId,
         generation: u64,
-        tokens: &[String],
+        tokens: &[LeaseToken],
         reply: oneshot::Sender<Vec<Verdict>>,
     ) {
         // One that was under way while the worker went on elsewhere says nothing of whether it lives.
@@ -27,13 +27,13 @@ impl Core {
     }
 
     /// A session is over, as a replica says that had it in a generation.
-    pub(super) fn session_closed(&mut self, session: &str, generation: u64, reason: &str) {
+    pub(super) fn session_closed(&mut self, session: &SessionId, generation: u64, reason: &str) {
         let newest = self.sessions.close(session, generation, self.now.steady);
         if !newest && !planted(Bug::OldCloseObeyed) {
             return;
         }
         for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.shards.decides(shard));
+            let decides = token.shard().is_none_or(|shard| self.shards.decides(shard));
             if !decides {
                 // The new owner finds out by itself.
                 continue;
@@ -47,14 +47,14 @@ impl Core {
     }
 
     /// A session goes on. What its worker was given before and never received is given out again: it cannot come any more.
-    pub(super) fn session_lives(&mut self, session: &str, generation: u64, received: Option<Received>) {
+    pub(super) fn session_lives(&mut self, session: &SessionId, generation: u64, received: Option<Received>) {
         let newest = self.sessions.lives(session, generation, self.now.steady);
         let Some(received) = received.filter(|_| newest) else {
             return;
         };
         self.sessions.received(session, received);
         for token in self.leases.tokens_of_session(session) {
-            let decides = shard_of_token(&token).is_none_or(|shard| self.shards.decides(shard));
+            let decides = token.shard().is_none_or(|shard| self.shards.decides(shard));
             if decides && self.sessions.never_came(session, &token) {
                 self.stats.never_came += 1;
                 self.unheard(&token);

@@ -1,9 +1,7 @@
 //! Effects, released after their commit: dispatches, timers, cancels, the next slice, and the end.
 
-use std::sync::Arc;
-
 use nexus_engine::{Command, Effect, TaskKey, TaskState, Timer};
-use nexus_execution_store::ExecutionId;
+use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use nexus_streams::Entry;
 
 use super::Core;
@@ -91,7 +89,7 @@ impl Core {
         if runs {
             if let Some(lease) = self.leases.get_mut(&token) {
                 lease.cancelled = Some(reason.clone());
-                let session = Arc::clone(&lease.session);
+                let session = lease.session.clone();
                 self.direct(&session, &token, Verdict::Cancel(reason));
             }
         } else if let Some(lease) = self.leases.remove(&token) {
@@ -100,10 +98,10 @@ impl Core {
         }
     }
 
-    fn direct(&mut self, session: &str, token: &str, verdict: Verdict) {
+    fn direct(&mut self, session: &SessionId, token: &LeaseToken, verdict: Verdict) {
         self.outputs.push(Output::Direct {
-            session: session.to_owned(),
-            token: token.to_owned(),
+            session: session.clone(),
+            token: token.clone(),
             verdict,
         });
     }

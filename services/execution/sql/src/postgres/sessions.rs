@@ -1,7 +1,7 @@
 //! Generations of workers' sessions. One sequence numbers all of them, so that a row may be removed after a while without
 //! its session ever being numbered lower again.
 
-use nexus_execution_store::StoreError;
+use nexus_execution_store::{SessionId, StoreError};
 use nexus_storage::postgres::Database;
 use sqlx::Row;
 
@@ -10,7 +10,7 @@ use super::database;
 /// Begins a new generation of a session. The number is drawn while the row is held: of two that resume one session at
 /// once, the later one has the higher number. Nothing when the worker has made a later call already. Rows that are too
 /// old to be of use go.
-pub(super) async fn resume(store: &Database, session: &str, resumption: u64) -> Result<Option<u64>, StoreError> {
+pub(super) async fn resume(store: &Database, session: &SessionId, resumption: u64) -> Result<Option<u64>, StoreError> {
     let row = sqlx::query(
         "WITH old AS (DELETE FROM sessions WHERE resumed_at < now() - interval '7 days' AND session <> $1)
          INSERT INTO sessions AS known (session, generation, resumption, resumed_at)
@@ -20,7 +20,7 @@ pub(super) async fn resume(store: &Database, session: &str, resumption: u64) -> 
              WHERE $2 = 0 OR known.resumption < $2
          RETURNING generation",
     )
-    .bind(session)
+    .bind(session.as_str())
     .bind(i64::try_from(resumption).unwrap_or(i64::MAX))
     .fetch_optional(store.writer())
     .await
@@ -29,13 +29,13 @@ pub(super) async fn resume(store: &Database, session: &str, resumption: u64) -> 
 }
 
 /// The generations of those sessions that went on anywhere.
-pub(super) async fn generations(store: &Database, sessions: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+pub(super) async fn generations(store: &Database, sessions: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
     let rows = sqlx::query("SELECT session, generation FROM sessions WHERE session = ANY($1::text[])")
-        .bind(sessions)
+        .bind(sessions.iter().map(SessionId::as_str).collect::<Vec<_>>())
         .fetch_all(store.writer())
         .await
         .map_err(database)?;
-    let known = |row| Ok((session(row)?, generation(row, 1)?));
+    let known = |row| Ok((SessionId::from(session(row)?), generation(row, 1)?));
     rows.iter().map(known).collect()
 }
 

@@ -1,8 +1,6 @@
 //! Leases whose workers have not been heard of for a while.
 
-use std::sync::Arc;
-
-use nexus_execution_store::{Silence, StoreError, shard_of_token};
+use nexus_execution_store::{LeaseToken, Silence, StoreError};
 use nexus_storage::postgres::Database;
 use sqlx::Row;
 
@@ -20,7 +18,12 @@ pub(super) async fn note(store: &Database, silences: &[Silence]) -> Result<(), S
          FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS noted (token, shard, age)
          ON CONFLICT (token) DO NOTHING",
     )
-    .bind(silences.iter().map(|silence| &*silence.token).collect::<Vec<_>>())
+    .bind(
+        silences
+            .iter()
+            .map(|silence| silence.token.as_str())
+            .collect::<Vec<_>>(),
+    )
     .bind(shards.collect::<Vec<_>>())
     .bind(silences.iter().map(|silence| silence.age).collect::<Vec<_>>())
     .execute(store.writer())
@@ -30,9 +33,9 @@ pub(super) async fn note(store: &Database, silences: &[Silence]) -> Result<(), S
 }
 
 /// Takes notes back.
-pub(super) async fn forget(store: &Database, tokens: &[Arc<str>]) -> Result<(), StoreError> {
+pub(super) async fn forget(store: &Database, tokens: &[LeaseToken]) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM silences WHERE token = ANY($1::text[])")
-        .bind(tokens.iter().map(|token| &**token).collect::<Vec<_>>())
+        .bind(tokens.iter().map(LeaseToken::as_str).collect::<Vec<_>>())
         .execute(store.writer())
         .await
         .map_err(database)?;
@@ -52,7 +55,7 @@ pub(super) async fn list(store: &Database, shards: &[u16]) -> Result<Vec<Silence
     let silence = |row: &sqlx::postgres::PgRow| {
         let token: &str = row.try_get(0)?;
         Ok(Silence {
-            token: Arc::from(token),
+            token: LeaseToken::from(token),
             age: row.try_get(1)?,
         })
     };
@@ -62,8 +65,8 @@ pub(super) async fn list(store: &Database, shards: &[u16]) -> Result<Vec<Silence
         .map_err(database)
 }
 
-fn shard(token: &str) -> i16 {
-    shard_of_token(token).map_or(-1, number)
+fn shard(token: &LeaseToken) -> i16 {
+    token.shard().map_or(-1, number)
 }
 
 fn number(shard: u16) -> i16 {

@@ -175,7 +175,7 @@ async fn the_hot_statement_walks_indexes_however_large_the_tables_are() {
 async fn how_long_a_worker_is_silent_is_noted_once_and_taken_back() {
     let store = store().await;
     let silence = |token: &str, seconds: i64| Silence {
-        token: Arc::from(token),
+        token: token.into(),
         age: seconds * 1_000_000,
     };
     let ages = async |shards: &[u16]| {
@@ -194,7 +194,7 @@ async fn how_long_a_worker_is_silent_is_noted_once_and_taken_back() {
     let (first, second) = (("00a".to_owned(), 10), ("01b".to_owned(), 20));
     assert_eq!(ages(&[0, 1]).await, [first, second.clone()], "it keeps its beginning");
     assert_eq!(ages(&[1]).await, [second]);
-    store.forget_silences(&[Arc::from("01b")]).await.expect("forget");
+    store.forget_silences(&["01b".into()]).await.expect("forget");
     assert_eq!(ages(&[1]).await, []);
     // What nobody took back goes with the next note of its shard.
     store.note_silences(&[silence("02c", 4_000)]).await.expect("note");

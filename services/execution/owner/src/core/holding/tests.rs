@@ -67,7 +67,7 @@ fn nobody_is_told_the_end_of_what_was_put_aside() {
     core.serve(id.shard());
     let token = ids.token(id.shard(), 0);
     let lease = LeaseKey {
-        token: Arc::clone(&token),
+        token: token.clone(),
         session: "s".into(),
     };
     core.put_aside(id, vec![lease], "definitions cannot be reached");
@@ -85,7 +85,7 @@ fn nobody_is_told_the_end_of_what_was_put_aside() {
     let heartbeat = Message::Heartbeat {
         session: "s".into(),
         generation: 0,
-        tokens: vec![token.to_string()],
+        tokens: vec![token.clone()],
         reply,
     };
     core.handle(heartbeat, now);
@@ -97,7 +97,7 @@ fn nobody_is_told_the_end_of_what_was_put_aside() {
 
     let (reply, mut reported) = oneshot::channel();
     let report = Message::Report {
-        reports: vec![(token.to_string(), nexus_engine::Outcome::Cancelled)],
+        reports: vec![(token, nexus_engine::Outcome::Cancelled)],
         session: SessionRef {
             session: "s".into(),
             worker: "w".into(),

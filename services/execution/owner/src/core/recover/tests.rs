@@ -1,5 +1,6 @@
 //! Taking over what a former owner left behind.
 
+use nexus_execution_store::LeaseToken;
 use std::collections::BTreeMap;
 
 use nexus_execution_store::{Change, Fence, Ids};
@@ -126,7 +127,7 @@ fn a_lease_that_was_lost_on_the_way_is_given_out_again_unbegun_by_a_new_owner_to
         let (id, plan, left) = left_behind(&ids, "s");
         let token = left.tasks[0].lease.clone().expect("a lease").token;
         let mut core = owner(2, &ids, id.shard());
-        let received = named.then(|| token.to_string()).into_iter().collect();
+        let received = named.then(|| token.clone()).into_iter().collect();
         let lives = Message::SessionLives {
             session: "s".into(),
             generation,
@@ -170,7 +171,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     let heartbeat = Message::Heartbeat {
         session: "s".into(),
         generation: 9,
-        tokens: vec![token.to_string()],
+        tokens: vec![token.clone()],
         reply,
     };
     core.handle(heartbeat, at(3));
@@ -183,7 +184,7 @@ fn a_heartbeat_keeps_a_lease_of_a_session_that_was_thought_closed() {
     let late = Message::Heartbeat {
         session: "s".into(),
         generation: 8,
-        tokens: vec![token.to_string()],
+        tokens: vec![token],
         reply,
     };
     core.handle(late, at(21));
@@ -201,12 +202,12 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     let running = |core: &Core, id| {
         core.executions.get(id).expect("it is live").execution.tasks()[TaskKey::of(0)].state == TaskState::Running
     };
-    let heartbeat = |core: &mut Core, token: &str, now| {
+    let heartbeat = |core: &mut Core, token: &LeaseToken, now| {
         let (reply, _verdicts) = oneshot::channel();
         let message = Message::Heartbeat {
             session: "s".into(),
             generation: 0,
-            tokens: vec![token.to_owned()],
+            tokens: vec![token.clone()],
             reply,
         };
         core.handle(message, now);
@@ -217,7 +218,7 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
         let token = left.tasks[0].lease.clone().expect("a lease").token;
         let mut core = owner(2, &ids, id.shard());
         let noted = age.map(|age| nexus_execution_store::Silence {
-            token: Arc::clone(&token),
+            token: token.clone(),
             age,
         });
         core.know_silences(noted.into_iter().collect(), NOW);
@@ -243,7 +244,7 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     let token = left.tasks[0].lease.clone().expect("a lease").token;
     let mut core = owner(2, &ids, id.shard());
     let noted = nexus_execution_store::Silence {
-        token: Arc::clone(&token),
+        token: token.clone(),
         age: 90 * SECOND,
     };
     core.know_silences(vec![noted], NOW);
@@ -254,7 +255,7 @@ fn a_worker_s_silence_is_counted_on_by_the_next_owner() {
     let outputs = core.take_outputs();
     let heard = outputs
         .iter()
-        .any(|output| matches!(output, crate::outputs::Output::Heard(tokens) if *tokens == [Arc::clone(&token)]));
+        .any(|output| matches!(output, crate::outputs::Output::Heard(tokens) if *tokens == [token.clone()]));
     assert!(heard && running(&core, id), "{outputs:?}");
 }
 
