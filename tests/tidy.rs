@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nexus-definitions",
         &[
             "nexus-api",
+            "nexus-auth",
             "nexus-failpoint",
             "nexus-graph",
             "nexus-mesh",

@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "nexus/common/v1/field.proto",
         "nexus/common/v1/method.proto",
         "nexus/definitions/v1/definitions_service.proto",
+        "nexus/definitions/v1/secrets_service.proto",
         "nexus/definitions/v1/workflow.proto",
         "nexus/execution/v1/execution.proto",
         "nexus/execution/v1/execution_service.proto",
@@ -43,6 +44,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("nexus_descriptor.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .build_transport(false)
+        // What holds a secret is shown without it: `src/secret.rs`.
+        .skip_debug([
+            "nexus.definitions.v1.SetSecretRequest",
+            "nexus.definitions.v1.ResolvedSecret",
+            "nexus.worker.v1.TaskSecret",
+        ])
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod executions;
 mod feed;
 mod frozen;
 mod grpc;
+mod kept_secrets;
 mod limits;
 mod namespaces;
 mod rest;

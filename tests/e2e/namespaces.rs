@@ -5,8 +5,9 @@ mod methods;
 use std::process::{Command, Output};
 
 use nexus_api::ErrorReason;
-use nexus_api::definitions::v1::ApplyWorkflowRequest;
 use nexus_api::definitions::v1::definitions_service_client::DefinitionsServiceClient;
+use nexus_api::definitions::v1::secrets_service_client::SecretsServiceClient;
+use nexus_api::definitions::v1::{ApplyWorkflowRequest, SetSecretRequest};
 use nexus_api::error::reason_of;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{
@@ -123,6 +124,16 @@ impl Within {
             .expect("poll")
             .into_inner()
             .tasks
+    }
+
+    async fn keep(&self, secret: &str) {
+        let request = SetSecretRequest {
+            secret: secret.into(),
+            value: "value".into(),
+            ..SetSecretRequest::default()
+        };
+        let mut secrets = SecretsServiceClient::new(self.way.clone());
+        secrets.set_secret(request).await.expect("set");
     }
 
     async fn succeed(&self, session: &str, task: &LeasedTask) {

@@ -90,14 +90,19 @@ impl ApiError {
             | R::UserNotFound
             | R::RoleNotFound
             | R::ApiKeyNotFound
-            | R::SessionNotFound => Code::NotFound,
+            | R::SessionNotFound
+            | R::SecretNotFound => Code::NotFound,
             R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists => Code::AlreadyExists,
             R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
             R::PermissionMissing => Code::PermissionDenied,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,
-            R::ExecutionClosed | R::WorkerUnknown | R::FeedIncomplete | R::RoleInUse | R::LastAdministrator => {
-                Code::FailedPrecondition
-            }
+            R::ExecutionClosed
+            | R::WorkerUnknown
+            | R::FeedIncomplete
+            | R::RoleInUse
+            | R::LastAdministrator
+            | R::SecretKeyMissing => Code::FailedPrecondition,
+            R::SecretDamaged => Code::DataLoss,
             R::Overloaded | R::TooManyReaders | R::TooMany | R::RateLimited => Code::ResourceExhausted,
             R::FeedEntriesLost | R::FeedPositionAhead => Code::OutOfRange,
             R::StorageUnavailable | R::NotOwner | R::ShuttingDown | R::Interrupted | R::AccessUnavailable => {

@@ -5,6 +5,7 @@ pub mod error;
 pub mod json;
 pub mod method;
 pub mod namespace;
+mod secret;
 pub mod time;
 
 /// Messages that several services share.

@@ -9,6 +9,7 @@
 mod convert;
 mod error;
 mod operations;
+pub mod secrets;
 mod service;
 pub mod store;
 

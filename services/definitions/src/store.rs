@@ -1,9 +1,10 @@
 //! The storage port: what the definitions service asks of a database, in its own words.
 
 pub mod postgres;
+pub mod secrets;
 pub mod sqlite;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

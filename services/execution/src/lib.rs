@@ -3,7 +3,7 @@
 //! Invariants:
 //! - An execution changes only in the owner's loop (`nexus-execution-owner`), and only as `nexus-engine` decides.
 //! - Nobody is told of a change before it is stored.
-//! - Nothing on the way of a task reads the database: state is in memory, and one commit carries many executions.
+//! - Nothing on the way of a task reads the database, but for secrets that NEXUS keeps: state is in memory.
 
 mod condition;
 mod connected;
@@ -15,7 +15,6 @@ mod feed_service;
 pub mod metrics;
 mod operations;
 mod plans;
-pub mod redis_namespace;
 mod replication;
 pub mod results;
 mod retention;
@@ -59,6 +58,7 @@ use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways}
 use results::Results;
 use sessions::Sessions;
 use waiting::Waiting;
+use worker_operations::secrets::Vault;
 
 /// Largest message that is taken: a report of several outputs.
 const MAX_REQUEST: usize = 16 << 20;
@@ -102,6 +102,7 @@ pub(crate) struct Context {
     /// Where replicas find each other; none without others.
     membership: Option<Arc<dyn Membership>>,
     plans: Plans,
+    secrets: Vault,
     results: Arc<dyn Results>,
     sessions: Sessions,
     waiting: Waiting,
@@ -296,6 +297,7 @@ struct Sharing {
 /// What owner and service have in common.
 struct Parts {
     plans: Plans,
+    secrets: Vault,
     sessions: Sessions,
     waiting: Waiting,
     events: Notifier,
@@ -306,6 +308,7 @@ impl Parts {
     fn new(dependencies: &Dependencies) -> Self {
         Self {
             plans: Plans::new(dependencies.definitions.clone()),
+            secrets: worker_operations::secrets::vault(dependencies.definitions.clone()),
             sessions: Sessions::new(Clock::clone(&dependencies.steady)),
             waiting: Waiting::default(),
             events: Notifier::default(),
@@ -380,6 +383,7 @@ impl Parts {
             lending,
             membership,
             plans: self.plans,
+            secrets: self.secrets,
             results: dependencies.results,
             sessions: self.sessions,
             waiting: self.waiting,

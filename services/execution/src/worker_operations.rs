@@ -6,6 +6,7 @@ pub(crate) mod logs;
 pub(crate) mod poll;
 pub(crate) mod register;
 pub(crate) mod report;
+pub(crate) mod secrets;
 pub(crate) mod stream;
 
 use nexus_api::ErrorReason;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
 use crate::speaker::Speaker;
-use crate::worker_operations::{heartbeat, logs, poll, register, report, stream};
+use crate::worker_operations::{heartbeat, logs, poll, register, report, secrets, stream};
 
 /// Answers workers.
 #[derive(Clone)]
@@ -66,6 +66,14 @@ impl WorkerService for Service {
     ) -> Answer<api::AppendTaskLogsResponse> {
         let (speaker, request) = Speaker::split(request)?;
         logs::append(&self.0, &speaker, request).await.map(Response::new)
+    }
+
+    async fn resolve_task_secrets(
+        &self,
+        request: Request<api::ResolveTaskSecretsRequest>,
+    ) -> Answer<api::ResolveTaskSecretsResponse> {
+        let (speaker, request) = Speaker::split(request)?;
+        secrets::resolve(&self.0, &speaker, request).await.map(Response::new)
     }
 
     async fn deregister_worker(

@@ -234,6 +234,7 @@ fn config(args: &DevArgs) -> Config {
     config.worker.name = Some(format!("dev-{}", std::process::id()));
     config.worker.slots = args.slots;
     config.worker.secrets_file.clone_from(&args.secrets);
+    config.secrets.key_file = Some(args.data.join("secrets.keys"));
     // Without a login nobody else may reach it, not even a web page that is read on this machine.
     if args.listen.ip().is_loopback() {
         config.gateway.allowed_hosts = roles::of_this_machine(args.listen.ip());

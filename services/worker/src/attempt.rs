@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::secrets::Filling;
+use crate::secrets::{Filling, Problem};
 use crate::shipper::{FLUSH_LIMIT, Shipper};
+use crate::vault::Vault;
 use crate::{convert, metrics};
 
 /// Lines between the task and the shipper; a full one makes the task wait.
@@ -23,12 +24,30 @@ const LOG_LINES: usize = 1_024;
 /// For a server that names no time limit.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
+/// Why an attempt does not begin.
+enum Unready {
+    /// It has ended.
+    Over(Outcome),
+    /// What it needs cannot be had at present.
+    Away(String),
+}
+
+impl From<Problem> for Unready {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Failed(failure) => Self::Over(Outcome::Failed(failure)),
+            Problem::Away(why) => Self::Away(why),
+        }
+    }
+}
+
 /// What every attempt of a worker needs.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) namespace: Namespace,
     pub(crate) runner: TaskRunner,
     pub(crate) secrets: Arc<SecretStore>,
+    pub(crate) vault: Vault,
     pub(crate) shipper: Shipper,
 }
 
@@ -53,7 +72,15 @@ impl Bench {
         let token = leased.token.clone();
         let kind = known_kind(&leased.kind);
         kill_here("worker::spawn");
-        let outcome = self.outcome(leased, cancel, gate).await;
+        let outcome = match self.prepared(&leased, &cancel).await {
+            Ok((input, redactor)) => self.outcome(leased, input, redactor, cancel, gate).await,
+            Err(Unready::Over(outcome)) => outcome,
+            Err(Unready::Away(why)) => {
+                tracing::warn!(error = %why, "an attempt cannot have its secrets at present, and is given back");
+                metrics::attempt(kind, "given_back", started.elapsed());
+                return convert::released(&token, &format!("its secrets cannot be had at present: {why}"), true);
+            }
+        };
         kill_here("worker::ended");
         let name = match &outcome {
             Outcome::Succeeded(_) => "succeeded",
@@ -65,20 +92,31 @@ impl Bench {
         convert::report(&token, outcome)
     }
 
-    #[expect(clippy::result_large_err, reason = "a failure ends its attempt")]
-    async fn outcome(&self, leased: LeasedTask, cancel: CancellationToken, gate: Gate) -> Outcome {
-        let prepared = Filling::look_up(&leased.secrets, &self.secrets)
-            .map_err(Failure::from)
-            .and_then(|filling| {
-                let mut input: Value = serde_json::from_str(&leased.input)
-                    .map_err(|error| Failure::invalid(format!("the task's input is not valid JSON: {error}")))?;
-                filling.fill(&mut input);
-                Ok((input, Redactor::new(filling.values())))
-            });
-        let (input, redactor) = match prepared {
-            Ok(prepared) => prepared,
-            Err(failure) => return Outcome::Failed(failure),
+    /// The attempt's input with its secrets in it, and what takes them out of all that it says.
+    async fn prepared(&self, leased: &LeasedTask, cancel: &CancellationToken) -> Result<(Value, Redactor), Unready> {
+        let looking = Filling::look_up(&leased.secrets, &self.secrets, &self.vault, &leased.token);
+        let filling = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Unready::Over(Outcome::Cancelled)),
+            filling = looking => filling?,
         };
+        let input = serde_json::from_str(&leased.input);
+        let mut input: Value = input.map_err(|error| {
+            let failure = Failure::invalid(format!("the task's input is not valid JSON: {error}"));
+            Unready::Over(Outcome::Failed(failure))
+        })?;
+        filling.fill(&mut input);
+        Ok((input, Redactor::new(filling.values())))
+    }
+
+    async fn outcome(
+        &self,
+        leased: LeasedTask,
+        input: Value,
+        redactor: Redactor,
+        cancel: CancellationToken,
+        gate: Gate,
+    ) -> Outcome {
         let (logs, lines) = LogSink::new(LOG_LINES);
         let traceparent = nexus_mesh::trace::current_traceparent();
         let context = RunContext {

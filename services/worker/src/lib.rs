@@ -17,6 +17,7 @@ mod shipper;
 mod slots;
 mod standing;
 mod state;
+mod vault;
 mod window;
 mod worker;
 

@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::pool::{Ended as AttemptEnded, Pool, Stop};
 use crate::shipper::Shipper;
 use crate::slots::Slots;
+use crate::vault::Vault;
 use crate::{metrics, standing};
 
 /// How long the last results may take to be told at the shutdown, after everything was stopped.
@@ -40,7 +41,9 @@ impl State {
     pub(crate) fn new(options: Options, client: Client, background: &Background) -> Self {
         let (session_name, session_seen) = watch::channel(String::new());
         let (ended_sender, ended) = mpsc::channel(options.slots.max(1) as usize);
+        let vault = Vault::new(client.clone(), session_seen.clone(), options.namespace.clone());
         let bench = Bench {
+            vault,
             namespace: options.namespace.clone(),
             runner: TaskRunner::new(options.tasks.clone()),
             secrets: Arc::clone(&options.tasks.secrets),

@@ -5,6 +5,7 @@
 //! is done again; a commit whose answer was lost is looked up before that, so nothing is written twice.
 
 mod rows;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -45,6 +46,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "namespaces",
         breaks: false,
         sql: include_str!("../../migrations/postgres/0003_namespaces.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "secrets",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0004_secrets.sql"),
     },
 ];
 

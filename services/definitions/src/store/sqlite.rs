@@ -1,5 +1,7 @@
 //! The SQLite adapter.
 
+mod secrets;
+
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -27,6 +29,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "namespaces",
         breaks: true,
         sql: include_str!("../../migrations/sqlite/0002_namespaces.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "secrets",
+        breaks: true,
+        sql: include_str!("../../migrations/sqlite/0003_secrets.sql"),
     },
 ];
 

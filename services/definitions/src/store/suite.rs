@@ -293,7 +293,7 @@ nexus_service::conformance! {
 }
 
 /// A store in a database of its own.
-async fn in_postgres(_: &Path) -> Result<PostgresStore, StoreError> {
+pub(crate) async fn in_postgres(_: &Path) -> Result<PostgresStore, StoreError> {
     let server = nexus_servers::Postgres::shared().expect("a private Postgres");
     let url = server.fresh_database().await.expect("a database");
     let store = PostgresStore::connect(&url, Options::default()).await?;

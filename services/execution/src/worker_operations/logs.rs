@@ -93,7 +93,7 @@ fn check_numbers(batch: &TaskLogLines) -> Result<(), Status> {
 }
 
 /// What leases are about, asked of the replicas that own them.
-async fn subjects(
+pub(super) async fn subjects(
     context: &Context,
     session: &SessionId,
     logs: Vec<(LeaseToken, u64)>,

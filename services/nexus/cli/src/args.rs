@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use nexus_cli_frame::Page;
 
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
+pub use secrets::{Secrets, SetArgs};
 
 /// The commands of a client.
 #[derive(Debug, Subcommand)]
@@ -38,6 +40,9 @@ pub enum Command {
     Readers(Readers),
     /// Turn a workflow of the earlier Python system into a workflow file
     Import(ImportArgs),
+    /// Keep secrets for tasks: set them, and see which there are and who names them
+    #[command(subcommand, visible_alias = "secret")]
+    Secrets(Secrets),
     /// Name the systems that commands can be about
     #[command(subcommand, visible_alias = "contexts")]
     Context(Contexts),

@@ -17,6 +17,7 @@ mod import;
 mod logs;
 mod params;
 mod run;
+mod secrets;
 mod validate;
 mod watch;
 mod workflows;
@@ -51,6 +52,7 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
         Command::Events(args) => events::run(&args, &target, output).await,
         Command::Readers(command) => events::readers::run(command, &target, output).await,
         Command::Import(args) => import::run(&args, &target, output).await,
+        Command::Secrets(command) => secrets::run(command, &target, output).await,
         Command::Logout => access::logout(&target, output).await,
         Command::Whoami => access::whoami(&target, output).await,
         Command::Keys(command) => access::keys(command, &target, output).await,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::types::{
     Access, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc, Otlp,
-    Redis, Service, Span, Tls, Worker,
+    Redis, Secrets, Service, Span, Tls, Worker,
 };
 
 impl Default for Config {
@@ -55,6 +55,10 @@ impl Default for Config {
                 grants: BTreeMap::new(),
             },
             definitions: Service { address: None },
+            secrets: Secrets {
+                key_file: None,
+                keys: None,
+            },
             execution: Execution {
                 address: None,
                 max_live: 200_000,

@@ -152,6 +152,16 @@ pub(crate) const KEYS: &[Key] = &[
         "The definitions service, `http://host:7070`; a host with several addresses, or several URIs with commas, are balanced over.",
     ),
     key(
+        "secrets.key_file",
+        Text,
+        "File with the keys that encrypt secrets, lines `ID BASE64` of 32 random bytes each: the first one encrypts, all decrypt. Read again when it changes; needed by the role definitions (docs/secrets.md).",
+    ),
+    key(
+        "secrets.keys",
+        Secret,
+        "The same keys themselves, with commas between them, where there is no file.",
+    ),
+    key(
         "execution.address",
         Text,
         "The execution service, written like the one above; needed by workers and gateways.",

@@ -88,6 +88,7 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     pub(crate) oidc: Oidc,
     pub(crate) definitions: Service,
+    pub(crate) secrets: Secrets,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
     pub(crate) gateway: Gateway,
@@ -205,6 +206,13 @@ pub(crate) struct Oidc {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
     pub(crate) address: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Secrets {
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) keys: Option<Secret>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

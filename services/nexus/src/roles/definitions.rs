@@ -1,11 +1,16 @@
-//! The role definitions: workflows and their revisions.
+//! The role definitions: workflows and their revisions, and secrets.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use nexus_definitions::Definitions;
+use nexus_definitions::secrets::Secrets;
+use nexus_definitions::secrets::file::FileKeys;
+use nexus_definitions::secrets::keys::{KeyRing, Keys};
+use nexus_definitions::secrets::random::system_random;
 use nexus_definitions::store::postgres::PostgresStore;
+use nexus_definitions::store::secrets::SecretStore;
 use nexus_definitions::store::sqlite::SqliteStore;
 use nexus_definitions::store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
@@ -19,6 +24,10 @@ use super::{Entry, Schema, StartError};
 use crate::config::RoleName;
 
 const ROLE: &str = "definitions";
+const SERVICES: &[&str] = &[
+    "nexus.definitions.v1.DefinitionsService",
+    "nexus.definitions.v1.SecretsService",
+];
 
 pub(super) const ENTRY: Entry = Entry {
     name: RoleName::Definitions,
@@ -38,21 +47,63 @@ pub(super) const ENTRY: Entry = Entry {
     }),
 };
 
-/// Opens the store, offers the service to roles of the same process, and is ready.
+/// Opens the store, offers the services to roles of the same process, and is ready.
 async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
-    let readiness = frame.readiness(ROLE, &["nexus.definitions.v1.DefinitionsService"]);
-    let (store, close) = match frame.backends() {
+    let readiness = frame.readiness(ROLE, SERVICES);
+    let keys = keys(frame)?;
+    let opened = match frame.backends() {
         Backends::Shared => shared(frame, &readiness).await?,
         Backends::Embedded(folder) => embedded(folder).await?,
     };
-    let service = Definitions::new(store, system_clock());
-    frame.offer(Local::Definitions, Routes::new(service.server()));
+    let service = Definitions::new(opened.store, system_clock());
+    let secrets = Secrets::new(opened.secrets, keys, system_random(), system_clock());
+    if let Err(error) = secrets.check_keys().await {
+        tracing::warn!(%error, "it is not known whether every key of the secrets is there");
+    }
+    let mut routes = Routes::builder();
+    routes.add_service(service.server()).add_service(secrets.server());
+    frame.offer(Local::Definitions, routes.routes());
     readiness.ready();
-    Ok(Box::new(Running { service, close }))
+    Ok(Box::new(Running {
+        service,
+        secrets,
+        close: opened.close,
+    }))
+}
+
+/// The keys that secrets are encrypted with. Where everything is in one folder they are too, and made when they are missing.
+fn keys(frame: &Frame) -> Result<Arc<dyn Keys>, StartError> {
+    let (set, random) = (&frame.config().secrets, system_random());
+    match (&set.key_file, &set.keys) {
+        (Some(_), Some(_)) => Err(StartError::of(
+            ROLE,
+            "secrets.keys",
+            "secrets.key_file is set too; set one of them",
+        )),
+        (Some(file), None) => {
+            let opened = match frame.backends() {
+                Backends::Shared => FileKeys::open(file.clone(), random),
+                Backends::Embedded(_) => FileKeys::open_or_make(file.clone(), random),
+            };
+            let keys = opened.map_err(|error| StartError::of(ROLE, "secrets.key_file", error))?;
+            Ok(Arc::new(keys))
+        }
+        (None, Some(keys)) => {
+            let ring = KeyRing::parse(keys.expose(), random);
+            Ok(Arc::new(
+                ring.map_err(|error| StartError::of(ROLE, "secrets.keys", error))?,
+            ))
+        }
+        (None, None) => Ok(Arc::new(KeyRing::empty(random))),
+    }
 }
 
 /// A store and how it is closed.
-type Opened = (Arc<dyn Store>, Close);
+struct Opened {
+    store: Arc<dyn Store>,
+    secrets: Arc<dyn SecretStore>,
+    close: Close,
+}
 
 async fn shared(frame: &Frame, readiness: &RoleReadiness) -> Result<Opened, StartError> {
     let (url, options) = frame.database(ROLE)?;
@@ -69,10 +120,11 @@ async fn shared(frame: &Frame, readiness: &RoleReadiness) -> Result<Opened, Star
     let opened = until_there(readiness, DATABASE, passes, open).await;
     let store = opened.map_err(|error| StartError::of(ROLE, DATABASE, error))?;
     let closing = store.clone();
-    Ok((
-        Arc::new(store),
-        Box::new(|| async move { closing.close().await }.boxed()),
-    ))
+    Ok(Opened {
+        store: Arc::new(store.clone()),
+        secrets: Arc::new(store),
+        close: Box::new(|| async move { closing.close().await }.boxed()),
+    })
 }
 
 const DATABASE: &str = "its database (database.url)";
@@ -81,14 +133,16 @@ async fn embedded(folder: &Path) -> Result<Opened, StartError> {
     let opened = SqliteStore::open(folder).await;
     let store = opened.map_err(|error| StartError::of(ROLE, "its database", error))?;
     let closing = store.clone();
-    Ok((
-        Arc::new(store),
-        Box::new(|| async move { closing.close().await }.boxed()),
-    ))
+    Ok(Opened {
+        store: Arc::new(store.clone()),
+        secrets: Arc::new(store),
+        close: Box::new(|| async move { closing.close().await }.boxed()),
+    })
 }
 
 struct Running {
     service: Definitions,
+    secrets: Secrets,
     close: Close,
 }
 
@@ -99,7 +153,9 @@ impl Role for Running {
     }
 
     fn add_routes(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(self.service.server());
+        routes
+            .add_service(self.service.server())
+            .add_service(self.secrets.server());
     }
 
     async fn stop(self: Box<Self>) {

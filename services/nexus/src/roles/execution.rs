@@ -1,11 +1,12 @@
 //! The role execution: executions, tasks and workers' leases; one of several replicas, or the only one.
 
+mod redis_namespace;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use nexus_execution::redis_namespace::{self, RedisNamespace};
 use nexus_execution::results::{MemoryResults, Results};
 use nexus_execution::{
     Always, Dependencies, Execution, FeedKeeping, Ids, Limits, OwnerError, Replication, Retention, Turn,
@@ -29,6 +30,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use super::frame::{Backends, Close, Frame, Local};
 use super::{Entry, Schema, StartError};
 use crate::config::{Config, RoleName};
+use redis_namespace::RedisNamespace;
 
 const ROLE: &str = "execution";
 const SERVICES: &[&str] = &[

@@ -1,8 +1,8 @@
 //! A scripted server: what the worker says comes out as one ordered list of events, and the test answers by hand.
 #![allow(dead_code, unreachable_pub)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
@@ -29,10 +29,22 @@ pub enum Event {
     Deregistered,
 }
 
+/// Secrets that the server keeps.
+#[derive(Default)]
+pub struct FakeVault {
+    /// How often it fails before it answers.
+    pub failures: usize,
+    /// What it answers with then, if not with values.
+    pub refusal: Option<tonic::Code>,
+    /// What it was asked for.
+    pub asked: Vec<ResolveTaskSecretsRequest>,
+}
+
 struct Fake {
     events: mpsc::UnboundedSender<Event>,
     sessions: AtomicUsize,
     log_failures: Arc<AtomicUsize>,
+    vault: Arc<Mutex<FakeVault>>,
     says_farewell: Arc<AtomicBool>,
     lease: Duration,
 }
@@ -121,6 +133,31 @@ impl WorkerService for Fake {
         Ok(Response::new(AppendTaskLogsResponse {}))
     }
 
+    async fn resolve_task_secrets(
+        &self,
+        request: Request<ResolveTaskSecretsRequest>,
+    ) -> Result<Response<ResolveTaskSecretsResponse>, Status> {
+        let mut vault = self.vault.lock().expect("no panic");
+        let request = request.into_inner();
+        let names: Vec<String> = request.names.clone();
+        vault.asked.push(request);
+        if vault.failures > 0 {
+            vault.failures -= 1;
+            return Err(Status::unavailable("not now"));
+        }
+        if let Some(code) = vault.refusal {
+            return Err(Status::new(code, "not you"));
+        }
+        let kept = names.into_iter().filter(|name| name.starts_with("kept"));
+        let secrets = kept.map(|name| TaskSecret {
+            value: format!("{name}-value"),
+            name,
+        });
+        Ok(Response::new(ResolveTaskSecretsResponse {
+            secrets: secrets.collect(),
+        }))
+    }
+
     async fn deregister_worker(
         &self,
         _: Request<DeregisterWorkerRequest>,
@@ -134,6 +171,7 @@ impl WorkerService for Fake {
 pub struct Stage {
     pub shutdown: CancellationToken,
     pub log_failures: Arc<AtomicUsize>,
+    pub vault: Arc<Mutex<FakeVault>>,
     /// Whether a worker that leaves is answered by itself; true at first.
     pub says_farewell: Arc<AtomicBool>,
     pub worker: JoinHandle<()>,
@@ -144,11 +182,13 @@ impl Stage {
     pub async fn new(slots: u32, lease: Duration, grace: Duration) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let log_failures = Arc::new(AtomicUsize::new(0));
+        let vault = Arc::new(Mutex::new(FakeVault::default()));
         let says_farewell = Arc::new(AtomicBool::new(true));
         let fake = Fake {
             events: sender,
             sessions: AtomicUsize::new(0),
             log_failures: Arc::clone(&log_failures),
+            vault: Arc::clone(&vault),
             says_farewell: Arc::clone(&says_farewell),
             lease,
         };
@@ -173,6 +213,7 @@ impl Stage {
         Self {
             shutdown,
             log_failures,
+            vault,
             says_farewell,
             worker: tokio::spawn(worker),
             events,

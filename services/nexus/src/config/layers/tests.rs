@@ -47,6 +47,7 @@ fn the_table_of_keys_is_the_structure() {
         auth = {service_key = "a", worker_key = "a", api_key = "a"}
         access = {address = "http://a:1"}
         definitions = {address = "http://a:1"}
+        secrets = {key_file = "a", keys = "a"}
         execution = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}
         tls = {cert = "a", key = "a", ca = "a", server_name = "a"}

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const HOLDS: Duration = Duration::from_secs(30);
 
 /// Describes the metric.
-pub fn describe() {
+pub(super) fn describe() {
     metrics::describe_gauge!(
         CLASHES,
         "Whether another mesh uses the same Redis and namespace: 1 or 0."
@@ -24,13 +24,13 @@ pub fn describe() {
 }
 
 /// The mark of this mesh in Redis.
-pub struct RedisNamespace {
+pub(super) struct RedisNamespace {
     /// The namespace.
-    pub name: String,
+    pub(super) name: String,
     /// What the mesh is known by: its database.
-    pub mesh: String,
+    pub(super) mesh: String,
     /// The way to Redis.
-    pub link: Link,
+    pub(super) link: Link,
 }
 
 impl std::fmt::Debug for RedisNamespace {
@@ -45,7 +45,7 @@ impl std::fmt::Debug for RedisNamespace {
 impl RedisNamespace {
     /// Holds the mark until the shutdown; `clash` says when another mesh has it. While Redis is away nothing is known,
     /// and nothing clashes either.
-    pub async fn watch(self, clash: watch::Sender<Option<String>>, shutdown: CancellationToken) {
+    pub(super) async fn watch(self, clash: watch::Sender<Option<String>>, shutdown: CancellationToken) {
         let key = format!("nexus:{{{}}}:mesh", self.name);
         let mark = Mark::new(self.link, key, self.mesh);
         loop {
@@ -81,7 +81,7 @@ impl RedisNamespace {
 }
 
 /// Keeps a role's readiness what it says itself.
-pub async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver<Option<String>>) {
+pub(super) async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver<Option<String>>) {
     let (answered, answers) = watch::channel(true);
     let (clash, clashes) = watch::channel(None);
     tell(readiness, condition, answers, clashes).await;
@@ -90,7 +90,7 @@ pub async fn tell_condition(readiness: RoleReadiness, condition: watch::Receiver
 
 /// Keeps a role's readiness what three things are together: what it says itself, whether what it depends on has answered,
 /// and whether nobody else uses its namespace.
-pub async fn tell(
+pub(super) async fn tell(
     readiness: RoleReadiness,
     mut condition: watch::Receiver<Option<String>>,
     mut answered: watch::Receiver<bool>,
