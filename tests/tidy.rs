@@ -87,12 +87,23 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "nexus-execution-sessions",
+        &[
+            "nexus-api",
+            "nexus-auth",
+            "nexus-execution-owner",
+            "nexus-execution-store",
+            "nexus-mesh",
+        ],
+    ),
+    (
         "nexus-execution",
         &[
             "nexus-api",
             "nexus-auth",
             "nexus-engine",
             "nexus-execution-owner",
+            "nexus-execution-sessions",
             "nexus-execution-store",
             "nexus-expr",
             "nexus-failpoint",

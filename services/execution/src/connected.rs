@@ -4,8 +4,8 @@ use nexus_execution_owner::seats::{Seat, Seats, Workers};
 use nexus_execution_owner::{Granted, Verdict};
 use nexus_execution_store::{LeaseToken, SessionId};
 
-use crate::sessions::Sessions;
 use crate::waiting::Waiting;
+use nexus_execution_sessions::Sessions;
 
 /// What is known of the workers of this replica, and through it of those of others.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use nexus_execution_store::{LeaseToken, SessionId, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::Context;
-use crate::sessions::{Closing, HEARTBEAT};
+use nexus_execution_sessions::{Closing, HEARTBEAT};
 
 /// How long one question to the store may take, and the wait before it is asked again.
 const CALL: Duration = Duration::from_secs(2);

@@ -19,10 +19,8 @@ mod replication;
 pub mod results;
 mod retention;
 mod service;
-pub mod sessions;
 mod shard_operations;
 mod shard_service;
-pub mod speaker;
 mod waiting;
 mod worker_operations;
 mod worker_service;
@@ -53,10 +51,10 @@ pub use retention::{Always, Retention, Turn};
 
 use condition::Signs;
 use connected::Connected;
+use nexus_execution_sessions::Sessions;
 use plans::Plans;
 use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways};
 use results::Results;
-use sessions::Sessions;
 use waiting::Waiting;
 use worker_operations::secrets::Vault;
 

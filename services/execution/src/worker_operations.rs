@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::Context;
 use crate::replication::{Peer, Place};
-use crate::speaker::Speaker;
+use nexus_execution_sessions::speaker::Speaker;
 
 /// Output of one task in bytes at most.
 pub(crate) const MAX_OUTPUT: usize = 1 << 20;

@@ -5,8 +5,8 @@ use nexus_api::worker::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
-use crate::speaker::Speaker;
 use crate::worker_operations::{heartbeat, logs, poll, register, report, secrets, stream};
+use nexus_execution_sessions::speaker::Speaker;
 
 /// Answers workers.
 #[derive(Clone)]

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use nexus_execution::sessions::Sessions;
 use nexus_execution_owner::core::{Core, Output, Stats};
 use nexus_execution_owner::seats::Seats;
 use nexus_execution_owner::{Grants, Message, OwnerError, Reported, Started, Verdict};
+use nexus_execution_sessions::Sessions;
 use nexus_execution_store::{Change, Fence, LeaseToken, SHARDS, Silence};
 use nexus_streams::{Dispatch, Entry, MemoryDispatch};
 use tokio::sync::oneshot;

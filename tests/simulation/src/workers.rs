@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
-use nexus_execution::speaker::Speaker;
 use nexus_execution_owner::{Acceptance, Granted, Message, Reported, SessionRef, Verdict};
+use nexus_execution_sessions::speaker::Speaker;
 use nexus_execution_store::{LeaseToken, SessionId};
 use nexus_streams::Dispatch;
 use tokio::sync::oneshot;

@@ -133,6 +133,13 @@ impl api::worker_service_server::WorkerService for Worker {
         Err(Status::unimplemented("not here"))
     }
 
+    async fn resolve_task_secrets(
+        &self,
+        _: Request<api::ResolveTaskSecretsRequest>,
+    ) -> Result<Response<api::ResolveTaskSecretsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn deregister_worker(
         &self,
         _: Request<api::DeregisterWorkerRequest>,

@@ -13,8 +13,8 @@ use tonic::Status;
 use super::{session, split};
 use crate::Context;
 use crate::replication::{Peer, request};
-use crate::sessions::directive;
-use crate::speaker::Speaker;
+use nexus_execution_sessions::directive;
+use nexus_execution_sessions::speaker::Speaker;
 
 /// How long another replica may take; the next heartbeat comes in three seconds.
 const CALL: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ use super::{at_most, session, split};
 use crate::Context;
 use crate::error::status;
 use crate::replication::{Peer, is_not_owner, request, words};
-use crate::speaker::Speaker;
+use nexus_execution_sessions::speaker::Speaker;
 
 /// How long another replica may take, and how long an owner is looked for.
 const CALL: Duration = Duration::from_secs(5);

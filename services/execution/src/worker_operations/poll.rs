@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{lease, session};
 use crate::Context;
-use crate::speaker::Speaker;
+use nexus_execution_sessions::speaker::Speaker;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -16,9 +16,9 @@ use tonic::Status;
 
 use super::{MAX_OUTPUT, unknown};
 use crate::error::status;
-use crate::sessions::{self, HEARTBEAT};
-use crate::speaker::Speaker;
 use crate::{Context, ending};
+use nexus_execution_sessions::speaker::Speaker;
+use nexus_execution_sessions::{self as sessions, HEARTBEAT};
 
 /// How long the store may take to number a session.
 const CALL: std::time::Duration = std::time::Duration::from_secs(2);

@@ -24,7 +24,7 @@ use crate::convert::failure_from;
 use crate::error::status;
 use crate::replication::{Peer, is_not_owner, request};
 use crate::results;
-use crate::speaker::Speaker;
+use nexus_execution_sessions::speaker::Speaker;
 
 /// How long another replica may take to record.
 const CALL: Duration = Duration::from_secs(10);

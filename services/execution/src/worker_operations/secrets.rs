@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use super::{heartbeat, logs, session};
 use crate::Context;
 use crate::error::{execution_not_found, status};
-use crate::speaker::Speaker;
+use nexus_execution_sessions::speaker::Speaker;
 
 /// Names of one call at most.
 const MAX_NAMES: usize = 100;

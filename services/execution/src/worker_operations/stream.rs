@@ -22,9 +22,9 @@ use tonic::{Status, Streaming};
 
 use super::register::MAX_SLOTS;
 use super::{heartbeat, lease, poll, report, session};
-use crate::speaker::Speaker;
 use crate::waiting::{Desk, HANDED, Open};
 use crate::{Context, ending};
+use nexus_execution_sessions::speaker::Speaker;
 
 /// Messages that wait for a slow worker at most.
 const OUTBOX: usize = 256;

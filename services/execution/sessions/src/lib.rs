@@ -1,13 +1,13 @@
 //! Workers that are here: what they take, when they were last heard of, and how to tell them something at once.
 
 mod open;
+pub mod speaker;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::speaker::Speaker;
 use nexus_api::shard::v1::SessionDirective;
 use nexus_api::worker::v1::{
     Directive, HeartbeatTasksResponse, RegisterWorkerRequest, StreamTasksResponse, directive, stream_tasks_response,
@@ -18,11 +18,13 @@ use nexus_mesh::Clock;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::speaker::Speaker;
+
 pub use open::Full;
 use open::{KEPT_FREE, MAX_SESSIONS, OF_ONE_PEER, Open, Session, UNUSED};
 
 /// Workers are asked to send a heartbeat this often.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// A worker that was not heard of for this many microseconds is gone: as long as its leases are.
 const SILENCE: i64 = LEASE;
 /// Whoever looks for silent workers so much later than the last time, in microseconds, was frozen meanwhile: workers may
@@ -55,7 +57,7 @@ impl Session {
 }
 
 /// The session that a worker wants to go on with, if it names one.
-pub(crate) fn resumed(request: &RegisterWorkerRequest) -> Option<SessionId> {
+pub fn resumed(request: &RegisterWorkerRequest) -> Option<SessionId> {
     let name = request.resume_session.as_str();
     let is_name = name.len() == SESSION_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_name.then(|| name.into())
@@ -182,7 +184,7 @@ impl Sessions {
     }
 
     /// Whether a session, open here or anywhere, is somebody else's.
-    pub(crate) fn is_of_another(&self, speaker: &Speaker, id: &SessionId) -> bool {
+    pub fn is_of_another(&self, speaker: &Speaker, id: &SessionId) -> bool {
         let open = self.open.lock();
         match open.sessions.get(id) {
             Some(session) => !session.is_of(speaker, id),
@@ -191,13 +193,13 @@ impl Sessions {
     }
 
     /// Forgets a session that this replica has sent to another one.
-    pub(crate) fn forget(&self, id: &SessionId) {
+    pub fn forget(&self, id: &SessionId) {
         self.open.lock().remove(id);
     }
 
     /// Forgets a session that goes on at another replica in a generation, unless it has come back here since. Replicas of
     /// before generations say 0, and are believed.
-    pub(crate) fn moved(&self, id: &SessionId, generation: u64) {
+    pub fn moved(&self, id: &SessionId, generation: u64) {
         let mut open = self.open.lock();
         let older = |session: &Session| generation == 0 || session.generation < generation;
         if open.sessions.get(id).is_some_and(older) {
@@ -206,7 +208,7 @@ impl Sessions {
     }
 
     /// The next generation of a session where there are no other replicas; nothing when its worker has made a later call.
-    pub(crate) fn next_generation(&self, id: &SessionId, resumption: u64) -> Option<u64> {
+    pub fn next_generation(&self, id: &SessionId, resumption: u64) -> Option<u64> {
         let open = self.open.lock();
         let overtaken = |session: &Session| resumption != 0 && session.resumption >= resumption;
         if open.sessions.get(id).is_some_and(overtaken) {
@@ -216,7 +218,7 @@ impl Sessions {
     }
 
     /// Sends to a session through its stream from now on; gives the stream's number.
-    pub(crate) fn attach(&self, id: &SessionId, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
+    pub fn attach(&self, id: &SessionId, stream: mpsc::Sender<StreamTasksResponse>) -> u64 {
         let mut open = self.open.lock();
         open.sessions.get_mut(id).map_or(0, |session| {
             session.stream = Some(stream);
@@ -226,7 +228,7 @@ impl Sessions {
     }
 
     /// Closes a session whose stream has broken, unless it has a newer one or is gone.
-    pub(crate) fn close_broken(&self, id: &SessionId, stream: u64) -> Option<Closing> {
+    pub fn close_broken(&self, id: &SessionId, stream: u64) -> Option<Closing> {
         let mut open = self.open.lock();
         let broken = open.sessions.get(id).is_some_and(|session| session.newest == stream);
         broken.then(|| open.remove(id)).flatten().map(|gone| gone.closing(id))
@@ -238,23 +240,23 @@ impl Sessions {
     }
 
     /// The replica cannot reach its database for long, or can again.
-    pub(crate) fn is_away(&self) {
+    pub fn is_away(&self) {
         self.away_at.store((self.steady)(), Ordering::Relaxed);
     }
 
     /// Whether that was so within the length of a lease.
-    pub(crate) fn was_away_lately(&self) -> bool {
+    pub fn was_away_lately(&self) -> bool {
         (self.steady)().saturating_sub(self.away_at.load(Ordering::Relaxed)) < LEASE
     }
 
     /// Where directives go for sessions that are not here; said once.
-    pub(crate) fn set_remote(&self, elsewhere: mpsc::Sender<SessionDirective>) {
+    pub fn set_remote(&self, elsewhere: mpsc::Sender<SessionDirective>) {
         drop(self.elsewhere.set(elsewhere));
     }
 
     /// Tells a worker at once what to do with an attempt, here or through whoever has its session; otherwise its next
     /// heartbeat tells it.
-    pub(crate) fn direct(&self, id: &SessionId, token: &LeaseToken, verdict: &Verdict) {
+    pub fn direct(&self, id: &SessionId, token: &LeaseToken, verdict: &Verdict) {
         let directive = directive(token, verdict);
         if let Some(directive) = self.pass_on(id, directive)
             && let Some(elsewhere) = self.elsewhere.get()
@@ -266,7 +268,7 @@ impl Sessions {
     }
 
     /// Tells a worker that is here; gives the directive back when it is not.
-    pub(crate) fn pass_on(&self, id: &SessionId, directive: Directive) -> Option<Directive> {
+    pub fn pass_on(&self, id: &SessionId, directive: Directive) -> Option<Directive> {
         let stream = match self.open.lock().sessions.get(id) {
             Some(session) => session.stream.clone(),
             None => return Some(directive),
@@ -303,7 +305,7 @@ impl Sessions {
 }
 
 /// A verdict in the contract's words.
-pub(crate) fn directive(token: &LeaseToken, verdict: &Verdict) -> Directive {
+pub fn directive(token: &LeaseToken, verdict: &Verdict) -> Directive {
     let (action, reason, expires_at) = match verdict {
         Verdict::Continue(expires_at) => (directive::Action::Continue, String::new(), Some(*expires_at)),
         Verdict::Cancel(reason) => (directive::Action::Cancel, reason.clone(), None),

@@ -11,43 +11,43 @@ use tokio::sync::mpsc;
 
 /// Sessions that may be open at a time, those of them that are kept free for workers that go on with one, and those that
 /// one address may have.
-pub(super) const MAX_SESSIONS: usize = 10_000;
-pub(super) const KEPT_FREE: usize = 1_000;
-pub(super) const OF_ONE_PEER: usize = 5_000;
+pub(crate) const MAX_SESSIONS: usize = 10_000;
+pub(crate) const KEPT_FREE: usize = 1_000;
+pub(crate) const OF_ONE_PEER: usize = 5_000;
 /// A session that nobody has used for so many microseconds after it was opened never was one. It holds nothing.
-pub(super) const UNUSED: i64 = 15_000_000;
+pub(crate) const UNUSED: i64 = 15_000_000;
 
-pub(super) struct Session {
-    pub(super) namespace: Namespace,
-    pub(super) worker: Arc<str>,
+pub(crate) struct Session {
+    pub(crate) namespace: Namespace,
+    pub(crate) worker: Arc<str>,
     /// By the names that plans have.
-    pub(super) queues: Arc<[String]>,
-    pub(super) request_id: String,
-    pub(super) heard_of: i64,
-    pub(super) stream: Option<mpsc::Sender<StreamTasksResponse>>,
+    pub(crate) queues: Arc<[String]>,
+    pub(crate) request_id: String,
+    pub(crate) heard_of: i64,
+    pub(crate) stream: Option<mpsc::Sender<StreamTasksResponse>>,
     /// The number of its newest stream.
-    pub(super) newest: u64,
+    pub(crate) newest: u64,
     /// Grows each time it goes on at another replica.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// Which call of the worker to go on it was, as the worker counts them.
-    pub(super) resumption: u64,
+    pub(crate) resumption: u64,
     /// The address that it was opened from; none within the process.
-    pub(super) peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
     /// It was asked for since it was opened.
-    pub(super) used: bool,
+    pub(crate) used: bool,
 }
 
 /// The open sessions.
 #[derive(Default)]
-pub(super) struct Open {
-    pub(super) sessions: BTreeMap<SessionId, Session>,
+pub(crate) struct Open {
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// Those that were not used when they were opened, oldest first; some may have been used or closed since.
-    pub(super) unused: VecDeque<SessionId>,
-    pub(super) of_peers: HashMap<IpAddr, usize>,
+    pub(crate) unused: VecDeque<SessionId>,
+    pub(crate) of_peers: HashMap<IpAddr, usize>,
 }
 
 impl Open {
-    pub(super) fn insert(&mut self, id: SessionId, session: Session) {
+    pub(crate) fn insert(&mut self, id: SessionId, session: Session) {
         self.remove(&id);
         if let Some(peer) = session.peer {
             *self.of_peers.entry(peer).or_default() += 1;
@@ -56,7 +56,7 @@ impl Open {
         self.sessions.insert(id, session);
     }
 
-    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
+    pub(crate) fn remove(&mut self, id: &SessionId) -> Option<Session> {
         let session = self.sessions.remove(id)?;
         if let Some(peer) = session.peer
             && let Some(number) = self.of_peers.get_mut(&peer)
@@ -70,7 +70,7 @@ impl Open {
     }
 
     /// Removes the oldest session of an address that was never used. False when there is none.
-    pub(super) fn make_room_of(&mut self, peer: Option<IpAddr>) -> bool {
+    pub(crate) fn make_room_of(&mut self, peer: Option<IpAddr>) -> bool {
         let unused = |id: &&SessionId| {
             let session = self.sessions.get(*id);
             session.is_some_and(|session| !session.used && session.peer == peer)
@@ -83,7 +83,7 @@ impl Open {
 
     /// Removes the oldest session that was never used, or only those that were opened before a time. False when there is
     /// none.
-    pub(super) fn make_room(&mut self, before: i64) -> bool {
+    pub(crate) fn make_room(&mut self, before: i64) -> bool {
         while let Some(id) = self.unused.front().cloned() {
             let opened = self
                 .sessions
