@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName};
 use nexus_api::namespace;
-use nexus_auth::Caller;
+use nexus_auth::{Arrival, Caller};
 use nexus_mesh::Transport;
 use nexus_mesh::trace::TRACEPARENT;
 use prost::Message as _;
@@ -68,6 +68,8 @@ pub struct Call {
     pub metadata: MetadataMap,
     /// Who they are, for doors of the same process, which need not ask again.
     pub caller: Option<Caller>,
+    /// How their request came.
+    pub arrival: Option<Arrival>,
 }
 
 impl Call {
@@ -80,6 +82,9 @@ impl Call {
         *request.metadata_mut() = self.metadata.clone();
         if let Some(caller) = &self.caller {
             request.extensions_mut().insert(caller.clone());
+        }
+        if let Some(arrival) = &self.arrival {
+            request.extensions_mut().insert(arrival.clone());
         }
         Ok((request, path))
     }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use nexus_api::ErrorReason;
 use nexus_api::method::{LoadClass, method};
-use nexus_auth::Caller;
+use nexus_auth::{Arrival, Caller};
 use nexus_mesh::Transport;
 use nexus_mesh::front::Http;
 use nexus_mesh::gate::Gate as _;
@@ -264,6 +264,7 @@ impl Inner {
             path: operation.rpc_path.clone(),
             metadata,
             caller: arrived.parts.extensions.get::<Caller>().cloned(),
+            arrival: arrived.parts.extensions.get::<Arrival>().cloned(),
         };
         if operation.streams() {
             return self.stream(operation, call, &asked, form, path).await;
