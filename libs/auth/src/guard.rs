@@ -172,6 +172,10 @@ impl Guard {
     /// Hears whether a call that was let in is refused by whoever answers it.
     fn listen(&self, arrival: &Arrival, call: &Parts) -> Option<Answered> {
         let witness = Arc::clone(self.witness.as_ref()?);
+        // What services are answered is about somebody whom another door has refused.
+        if call.extensions.get::<Caller>().is_some_and(Caller::is_service) {
+            return None;
+        }
         let denial = denial(arrival.clone(), call, ErrorReason::Unspecified);
         Some(Box::new(move |headers| {
             if !headers.contains_key("grpc-status") {

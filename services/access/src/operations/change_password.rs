@@ -28,7 +28,10 @@ pub(crate) async fn change(
         .await
         .map_err(ApiError::from)?;
     let (keep, now) = (caller.session(), (context.clock)());
-    let set = context.store.set_password(&user.name, &hash, keep, now).await;
+    let set = context
+        .telling("user", &user.name)
+        .set_password(&user.name, &hash, keep, now)
+        .await;
     set.map_err(about(About::User(&user.name)))?;
     Ok(ChangeOwnPasswordResponse {})
 }

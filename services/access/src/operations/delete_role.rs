@@ -18,7 +18,10 @@ pub(crate) async fn delete(
     caller.require(Permission::AccessWrite)?;
     let version = expected(&request.etag)?;
     let role = find(context, &request.role).await?;
-    let deleted = context.store.delete_role(&role.name, version, (context.clock)()).await;
+    let deleted = context
+        .telling("role", &role.name)
+        .delete_role(&role.name, version, (context.clock)())
+        .await;
     deleted.map_err(about(About::Role(&role.name)))?;
     Ok(DeleteRoleResponse {})
 }

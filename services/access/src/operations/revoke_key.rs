@@ -18,7 +18,10 @@ pub(crate) async fn revoke(
     if caller.user() != Some(&key.user) {
         caller.require(Permission::AccessWrite)?;
     }
-    let revoked = context.store.revoke_key(&key.id, (context.clock)()).await;
+    let revoked = context
+        .telling("api_key", &key.id)
+        .revoke_key(&key.id, (context.clock)())
+        .await;
     Ok(RevokeApiKeyResponse {
         api_key: Some(convert::key(revoked.map_err(about(About::Key(&key.id)))?)),
     })

@@ -29,7 +29,7 @@ pub(crate) async fn set(
         .await
         .map_err(ApiError::from)?;
     let set = context
-        .store
+        .telling("user", &user.name)
         .set_password(&user.name, &hash, None, (context.clock)())
         .await;
     set.map_err(about(About::User(&user.name)))?;
