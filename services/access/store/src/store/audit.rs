@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_audit::chain::{Chained, Link};
-use nexus_audit::{Entry, Outcome, canonical};
-use nexus_storage::outbox::{Note, Outbox};
+use nexus_audit::{Entry, Outcome};
+use nexus_storage::outbox::Outbox;
 
 use super::{Store, StoreError};
 
@@ -70,15 +70,6 @@ pub trait Telling: Send + Sync {
 
     /// Where entries wait.
     fn outbox(&self) -> Arc<dyn Outbox>;
-}
-
-/// An entry as an outbox has it.
-pub(super) fn note(entry: &Entry) -> Arc<Note> {
-    Arc::new(Note {
-        id: entry.id.to_string(),
-        entry: canonical::encode(entry),
-        at: entry.at,
-    })
 }
 
 /// Entries that are not known yet, each once, as they follow the chain's end.

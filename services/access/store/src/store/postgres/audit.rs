@@ -8,7 +8,7 @@ use sqlx::Postgres;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use crate::store::audit::{AuditLog, Telling, chained, columns, note, reading};
+use crate::store::audit::{AuditLog, Telling, chained, columns, reading};
 use crate::store::rows::{database, json};
 use crate::store::{Store, StoreError};
 
@@ -125,7 +125,7 @@ FROM jsonb_array_elements($1::text::jsonb)";
 impl Telling for PostgresStore {
     fn telling(&self, entry: &Entry) -> Arc<dyn Store> {
         Arc::new(Self {
-            note: Some(note(entry)),
+            note: Some(Arc::new(entry.note())),
             ..self.clone()
         })
     }

@@ -8,7 +8,7 @@ use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use crate::store::audit::{AuditLog, Telling, chained, columns, note, reading};
+use crate::store::audit::{AuditLog, Telling, chained, columns, reading};
 use crate::store::rows::{database, json};
 use crate::store::{Store, StoreError};
 
@@ -108,7 +108,7 @@ FROM json_each($1)";
 impl Telling for SqliteStore {
     fn telling(&self, entry: &Entry) -> Arc<dyn Store> {
         Arc::new(Self {
-            note: Some(note(entry)),
+            note: Some(Arc::new(entry.note())),
             ..self.clone()
         })
     }
