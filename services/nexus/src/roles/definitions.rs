@@ -10,8 +10,10 @@ use nexus_definitions::store::sqlite::SqliteStore;
 use nexus_definitions::store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::system_clock;
-use nexus_service::Role;
+use nexus_service::{Background, Role};
 use nexus_service::startup::{passes, until_there};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
 
 use super::frame::{Backends, Close, Frame, Local};
@@ -45,10 +47,21 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         Backends::Shared => shared(frame, &readiness).await?,
         Backends::Embedded(folder) => embedded(folder).await?,
     };
-    let service = Definitions::new(store, system_clock());
+    let service = Definitions::new(store, system_clock(), frame.recorder());
+    let background = Background::new(CancellationToken::new());
+    let ship = |log| {
+        let (service, shutdown) = (service.clone(), background.shutdown().clone());
+        background.spawn("shipping to the audit log", async move { service.ship(log, shutdown).await })
+    };
+    let task = frame.audit_log(ROLE)?.map(ship);
     frame.offer(Local::Definitions, Routes::new(service.server()));
     readiness.ready();
-    Ok(Box::new(Running { service, close }))
+    Ok(Box::new(Running {
+        service,
+        background,
+        task,
+        close,
+    }))
 }
 
 /// A store and how it is closed.
@@ -89,6 +102,8 @@ async fn embedded(folder: &Path) -> Result<Opened, StartError> {
 
 struct Running {
     service: Definitions,
+    background: Background,
+    task: Option<JoinHandle<()>>,
     close: Close,
 }
 
@@ -102,7 +117,16 @@ impl Role for Running {
         routes.add_service(self.service.server());
     }
 
+    async fn broken(&self) -> String {
+        self.background.broken().await
+    }
+
     async fn stop(self: Box<Self>) {
+        self.background.shutdown().cancel();
+        if let Some(task) = self.task {
+            // A task of the background never fails; it has told already if it broke.
+            drop(task.await);
+        }
         (self.close)().await;
     }
 }
