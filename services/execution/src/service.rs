@@ -29,9 +29,10 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::StartExecutionRequest>,
     ) -> Answer<api::StartExecutionResponse> {
+        let origin = self.0.recorder.origin(&request);
         let traceparent = nexus_mesh::trace::traceparent_of(request.metadata());
         let (namespace, request) = Namespace::split(request)?;
-        start::start(&self.0, &namespace, traceparent, request)
+        start::start(&self.0, &namespace, (traceparent, origin), request)
             .await
             .map(Response::new)
     }
@@ -53,8 +54,9 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::CancelExecutionRequest>,
     ) -> Answer<api::CancelExecutionResponse> {
+        let origin = self.0.recorder.origin(&request);
         let (namespace, request) = Namespace::split(request)?;
-        cancel::cancel(&self.0, &namespace, request).await.map(Response::new)
+        cancel::cancel(&self.0, &namespace, &origin, request).await.map(Response::new)
     }
 
     async fn wait_execution(&self, request: Request<api::WaitExecutionRequest>) -> Answer<api::WaitExecutionResponse> {

@@ -138,6 +138,7 @@ impl List {
             tasks: vec![self.task(0)],
             events: vec![created],
             request,
+            notes: Vec::new(),
         }
     }
 
@@ -174,6 +175,7 @@ impl List {
             events: vec![lost],
             execution: row,
             request: None,
+            notes: Vec::new(),
         })
     }
 
