@@ -294,7 +294,10 @@ mod tests {
             let silent = GOOD.replace("PERMISSION_LOGS_READ", permission);
             let problems = made("(Plain) returns (Plain)", &said(&silent)).expect_err(permission);
             assert_eq!(problems, ["made.v1.Made.Do: it does not say its `audit`"]);
-            let told = made("(Plain) returns (Plain)", &said(&format!("{silent} audit: AUDIT_CHANGE")));
+            let told = made(
+                "(Plain) returns (Plain)",
+                &said(&format!("{silent} audit: AUDIT_CHANGE")),
+            );
             assert!(told.expect("good").contains("audit: Audit::Change"));
         }
     }

@@ -168,8 +168,7 @@ mod tests {
             if method.service != service {
                 service = method.service;
                 text += &format!("\n## {service}\n\n");
-                text +=
-                    "| method | may be repeated | load class | longest time | permission | audited |\n|---|---|---|---|---|---|\n";
+                text += "| method | may be repeated | load class | longest time | permission | audited |\n|---|---|---|---|---|---|\n";
             }
             let repeated = match method.idempotency {
                 Idempotency::Always => "always",

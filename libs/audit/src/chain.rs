@@ -164,7 +164,10 @@ mod tests {
     }
 
     fn wrong(entries: &[Chained]) -> i64 {
-        verify(Link::default(), entries).expect_err("it does not fit").1.position
+        verify(Link::default(), entries)
+            .expect_err("it does not fit")
+            .1
+            .position
     }
 
     #[test]
@@ -188,7 +191,9 @@ mod tests {
         ("actor's credential", |entry| entry.actor.credential.push('1')),
         ("method", |entry| entry.method.push('s')),
         ("permission", |entry| entry.permission = "logs.read".into()),
-        ("object's kind", |entry| entry.object = Object::new("role", &entry.object.name)),
+        ("object's kind", |entry| {
+            entry.object = Object::new("role", &entry.object.name)
+        }),
         ("object's name", |entry| entry.object.name.push('2')),
         ("outcome", |entry| entry.outcome = Outcome::Denied),
         ("reason", |entry| entry.reason.clear()),

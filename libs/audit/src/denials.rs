@@ -163,7 +163,11 @@ impl State {
             let Some(repeats) = self.kinds.remove(&kind) else {
                 continue;
             };
-            *(if repeats.known { &mut self.known } else { &mut self.unknown }) -= 1;
+            *(if repeats.known {
+                &mut self.known
+            } else {
+                &mut self.unknown
+            }) -= 1;
             if let Some((entry, count)) = repeats.more {
                 self.push(Entry { count, ..entry });
             }
@@ -190,7 +194,11 @@ fn kind(denial: &Denial) -> Kind {
     let caller = denial.caller.as_ref();
     Kind {
         actor: caller.map_or_else(Actor::unknown, |caller| Actor::of(caller.identity())),
-        address: denial.arrival.address.map(|address| address.to_string()).unwrap_or_default(),
+        address: denial
+            .arrival
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         // What somebody named who is unknown may be anything.
         namespace: caller.map(|_| text(&denial.namespace)).unwrap_or_default(),
         method: denial.arrival.method.path,
@@ -242,7 +250,10 @@ mod tests {
     fn denials() -> (Denials, Arc<AtomicI64>) {
         let time = Arc::new(AtomicI64::new(1_790_000_000_000_000));
         let now = Arc::clone(&time);
-        (Denials::new(Arc::new(move || now.load(Ordering::SeqCst)), system_ids()), time)
+        (
+            Denials::new(Arc::new(move || now.load(Ordering::SeqCst)), system_ids()),
+            time,
+        )
     }
 
     fn denial(caller: Option<&str>, address: [u8; 4]) -> Denial {

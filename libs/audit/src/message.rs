@@ -73,10 +73,7 @@ pub fn of_link(link: &Link) -> api::ChainLink {
 /// Which field cannot be read.
 pub fn entry(message: api::AuditEntry) -> Result<Entry, Unreadable> {
     let outcome = i64::from(message.outcome);
-    let (actor, object) = (
-        message.actor.unwrap_or_default(),
-        message.object.unwrap_or_default(),
-    );
+    let (actor, object) = (message.actor.unwrap_or_default(), message.object.unwrap_or_default());
     Ok(Entry {
         id: Uuid::parse_str(&message.id).map_err(|_| Unreadable("id"))?,
         at: message.time.as_ref().map(micros).ok_or(Unreadable("time"))?,

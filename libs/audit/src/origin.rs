@@ -198,10 +198,22 @@ mod tests {
         let mut request = call(Some(APPLY), anna());
         request.metadata_mut().insert(METADATA, "team".parse().expect("ascii"));
         let entry = told(&request).expect("an entry");
-        assert_eq!((entry.method.as_str(), entry.permission.as_str()), (APPLY, "workflows.write"));
-        assert_eq!((entry.actor.id.as_str(), entry.actor.credential.as_str()), ("user:anna", "key:1"));
-        assert_eq!((entry.address.as_str(), entry.namespace.as_str()), ("192.0.2.7", "team"));
-        assert_eq!((entry.object, entry.request_id.as_str()), (Object::new("workflow", "etl"), "r"));
+        assert_eq!(
+            (entry.method.as_str(), entry.permission.as_str()),
+            (APPLY, "workflows.write")
+        );
+        assert_eq!(
+            (entry.actor.id.as_str(), entry.actor.credential.as_str()),
+            ("user:anna", "key:1")
+        );
+        assert_eq!(
+            (entry.address.as_str(), entry.namespace.as_str()),
+            ("192.0.2.7", "team")
+        );
+        assert_eq!(
+            (entry.object, entry.request_id.as_str()),
+            (Object::new("workflow", "etl"), "r")
+        );
         assert_eq!(entry.id.get_version_num(), 7);
     }
 

@@ -33,9 +33,15 @@ const UNREADABLE: &str = "nexus_audit_outbox_unreadable_total";
 
 /// Describes the metrics; to be called once at the start.
 pub fn describe() {
-    metrics::describe_gauge!(ENTRIES, "Entries that wait for the audit log, by the role that wrote them.");
+    metrics::describe_gauge!(
+        ENTRIES,
+        "Entries that wait for the audit log, by the role that wrote them."
+    );
     metrics::describe_gauge!(AGE, "Age of the oldest entry that waits for the audit log, by role.");
-    metrics::describe_counter!(UNREADABLE, "Entries of an outbox that are none; they stay where they are.");
+    metrics::describe_counter!(
+        UNREADABLE,
+        "Entries of an outbox that are none; they stay where they are."
+    );
     denials::describe();
 }
 

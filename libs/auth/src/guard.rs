@@ -13,8 +13,8 @@ use nexus_mesh::Clock;
 use nexus_mesh::gate::{Admitted, Answered, Ended, Gate};
 use tonic::Status;
 
-use crate::arrival::{Arrival, Denial, Witness};
 use crate::Caller;
+use crate::arrival::{Arrival, Denial, Witness};
 use crate::authorize::{authorize, is_public};
 use crate::credential::{invalid, shown};
 use crate::rates::Rates;

@@ -56,7 +56,9 @@ impl ExecutionService for Service {
     ) -> Answer<api::CancelExecutionResponse> {
         let origin = self.0.recorder.origin(&request);
         let (namespace, request) = Namespace::split(request)?;
-        cancel::cancel(&self.0, &namespace, &origin, request).await.map(Response::new)
+        cancel::cancel(&self.0, &namespace, &origin, request)
+            .await
+            .map(Response::new)
     }
 
     async fn wait_execution(&self, request: Request<api::WaitExecutionRequest>) -> Answer<api::WaitExecutionResponse> {

@@ -51,7 +51,12 @@ fn allowed(caller: &Caller, namespace: &str) -> Result<(), ApiError> {
     let place = match namespace {
         "" => EVERYWHERE,
         // It is no namespace, and stands for all of them in what somebody may do.
-        EVERYWHERE => return Err(ApiError::field("namespace", "must be a namespace; leave it empty for all")),
+        EVERYWHERE => {
+            return Err(ApiError::field(
+                "namespace",
+                "must be a namespace; leave it empty for all",
+            ));
+        }
         one => one,
     };
     match caller.may(Permission::AuditRead, place) {

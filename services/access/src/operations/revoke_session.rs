@@ -26,10 +26,7 @@ pub(crate) async fn revoke(
             _ => Err(absent()),
         };
     }
-    let ended = context
-        .telling("session", id)
-        .end_session(id, (context.clock)())
-        .await;
+    let ended = context.telling("session", id).end_session(id, (context.clock)()).await;
     ended.map_err(storage)?;
     Ok(RevokeSessionResponse {})
 }

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use base::Now;
 use control::{Control, Stays};
-use nexus_execution_store::{ExecutionId, Note, Fence, Ids, Journal};
+use nexus_execution_store::{ExecutionId, Fence, Ids, Journal, Note};
 use nexus_mesh::Clock;
 use nexus_streams::{Dispatch, Pointer};
 use tokio::sync::{mpsc, oneshot, watch};

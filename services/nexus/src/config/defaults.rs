@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::types::{
-    Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc, Otlp,
-    Redis, Service, Span, Tls, Worker,
+    Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc,
+    Otlp, Redis, Service, Span, Tls, Worker,
 };
 
 impl Default for Config {

@@ -10,8 +10,8 @@ use nexus_definitions::store::sqlite::SqliteStore;
 use nexus_definitions::store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::system_clock;
-use nexus_service::{Background, Role};
 use nexus_service::startup::{passes, until_there};
+use nexus_service::{Background, Role};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
@@ -51,7 +51,10 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     let background = Background::new(CancellationToken::new());
     let ship = |log| {
         let (service, shutdown) = (service.clone(), background.shutdown().clone());
-        background.spawn("shipping to the audit log", async move { service.ship(log, shutdown).await })
+        background.spawn(
+            "shipping to the audit log",
+            async move { service.ship(log, shutdown).await },
+        )
     };
     let task = frame.audit_log(ROLE)?.map(ship);
     frame.offer(Local::Definitions, Routes::new(service.server()));

@@ -15,11 +15,11 @@ use nexus_audit::origin::system_ids;
 use nexus_audit::ship::Log;
 use nexus_auth::Guard;
 use nexus_execution::{Connect, Execution, Recovered};
-use nexus_mesh::{Transport, system_clock};
 use nexus_mesh::health::{Readiness, RoleReadiness};
 use nexus_mesh::server::ServerOptions;
 use nexus_mesh::tls::{ClientTls, ServerTls};
 use nexus_mesh::transport::{self, ClientOptions};
+use nexus_mesh::{Transport, system_clock};
 use nexus_storage::postgres::Options;
 use tonic::service::Routes;
 

@@ -107,6 +107,12 @@ impl PostgresStore {
         })
     }
 
+    /// Whether a statement was done; what tests try that the port has no way to.
+    #[cfg(test)]
+    pub(crate) async fn run(&self, statement: &'static str) -> bool {
+        sqlx::query(statement).execute(self.database.writer()).await.is_ok()
+    }
+
     /// Commits a change, with what the audit log is told of it.
     async fn commit(&self, mut transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
         if let Some(note) = &self.note {

@@ -66,6 +66,14 @@ impl SqliteStore {
         self.database.close().await;
     }
 
+    /// Whether a statement was done; what tests try that the port has no way to.
+    #[cfg(test)]
+    pub(crate) async fn run(&self, statement: &'static str) -> bool {
+        let mut transaction = self.database.begin().await.expect("begin");
+        let done = sqlx::query(statement).execute(&mut *transaction).await;
+        done.is_ok() && transaction.commit().await.is_ok()
+    }
+
     /// Commits a change, with what the audit log is told of it.
     async fn commit(&self, mut transaction: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
         if let Some(note) = &self.note {

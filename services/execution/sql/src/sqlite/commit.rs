@@ -290,7 +290,9 @@ fn events(changes: &[Change]) -> Vec<EventColumns> {
 fn notes(changes: &[Change]) -> Vec<(&str, String, i64)> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let notes = changes.iter().flat_map(|change| &change.notes);
-    notes.map(|note| (note.id.as_str(), hex(&note.entry), note.at)).collect()
+    notes
+        .map(|note| (note.id.as_str(), hex(&note.entry), note.at))
+        .collect()
 }
 
 /// Outputs by execution and position, -1 being the execution's own, in portions that one statement can carry.

@@ -37,7 +37,12 @@ async fn list(args: Audit, access: &mut Access<'_>) -> Result<Exit, CliError> {
         method: args.method,
         object_type,
         object_name,
-        outcome: if args.denied { Outcome::Denied } else { Outcome::Unspecified }.into(),
+        outcome: if args.denied {
+            Outcome::Denied
+        } else {
+            Outcome::Unspecified
+        }
+        .into(),
         start_time: args.since.map(|since| timestamp(since.micros(time::now_micros()))),
         oldest_first: args.oldest_first,
         page_size: args.page.limit,
@@ -48,7 +53,12 @@ async fn list(args: Audit, access: &mut Access<'_>) -> Result<Exit, CliError> {
     let answer = access.answer(answer)?;
     let output = access.output;
     if !output.is_table() {
-        output.value(&output::page("entries", &answer.entries, ENTRY, &answer.next_page_token)?)?;
+        output.value(&output::page(
+            "entries",
+            &answer.entries,
+            ENTRY,
+            &answer.next_page_token,
+        )?)?;
         return Ok(Exit::Ok);
     }
     let rows: Vec<Vec<String>> = answer.entries.iter().map(row).collect();

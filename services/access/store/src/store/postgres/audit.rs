@@ -25,12 +25,13 @@ impl AuditLog for PostgresStore {
                 .map_err(database)?;
             let head = ends(&row)?.head;
             let ids: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
-            let known: Vec<String> =
-                sqlx::query_scalar("SELECT id FROM audit_entries WHERE id IN (SELECT jsonb_array_elements_text($1::text::jsonb))")
-                    .bind(json(&ids)?)
-                    .fetch_all(&mut *transaction)
-                    .await
-                    .map_err(database)?;
+            let known: Vec<String> = sqlx::query_scalar(
+                "SELECT id FROM audit_entries WHERE id IN (SELECT jsonb_array_elements_text($1::text::jsonb))",
+            )
+            .bind(json(&ids)?)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(database)?;
             let new = chained(head, entries, &known);
             let Some(last) = new.last() else { return Ok(0) };
             sqlx::query(INSERT)

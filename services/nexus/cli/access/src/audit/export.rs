@@ -45,7 +45,8 @@ pub(super) async fn run(path: &Path, access: &mut Access<'_>) -> Result<Exit, Cl
             text += &output::json(entry, ENTRY)?.to_string();
             text.push('\n');
         }
-        file.write_all(text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+        file.write_all(text.as_bytes())
+            .map_err(|error| wrong(error.to_string()))?;
         written += entries.len();
     }
     file.sync_all().map_err(|error| wrong(error.to_string()))?;

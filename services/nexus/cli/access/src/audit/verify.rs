@@ -12,6 +12,9 @@ use nexus_cli_frame::{CliError, Exit};
 use super::ENTRY;
 use crate::Access;
 
+/// What the server answers about its chain.
+const ANSWER: &str = "nexus.audit.v1.VerifyAuditChainResponse";
+
 /// The server's chain, from its oldest entry to its end.
 pub(super) async fn of_server(access: &mut Access<'_>) -> Result<Exit, CliError> {
     let (mut from, mut checked) = (0, 0_i64);
@@ -22,9 +25,16 @@ pub(super) async fn of_server(access: &mut Access<'_>) -> Result<Exit, CliError>
             return broken("the server's log", answer.wrong_position, &answer.problem);
         }
         from = answer.next_position;
+        if from == 0 && !access.output.is_table() {
+            access.output.message(&answer, ANSWER)?;
+            return Ok(Exit::Ok);
+        }
         if from == 0 {
             let head = answer.head.unwrap_or_default();
-            let told = format!("{checked} entries fit; position {} has the hash {}", head.position, head.hash);
+            let told = format!(
+                "{checked} entries fit; position {} has the hash {}",
+                head.position, head.hash
+            );
             access.output.line(&told)?;
             return Ok(Exit::Ok);
         }
@@ -78,7 +88,11 @@ pub(super) async fn of_file(path: &Path, offline: bool, access: &mut Access<'_>)
 
 async fn compare(shown: &str, last: Link, access: &mut Access<'_>) -> Result<(), CliError> {
     let answer = ask(access, last.position, 1).await?;
-    if answer.anchor.as_ref().is_some_and(|anchor| anchor.position > last.position) {
+    if answer
+        .anchor
+        .as_ref()
+        .is_some_and(|anchor| anchor.position > last.position)
+    {
         return access.output.line("the server no longer keeps this entry");
     }
     let there = answer.verified.unwrap_or_default();
