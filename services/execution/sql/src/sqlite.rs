@@ -10,6 +10,7 @@ mod read;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;

@@ -29,7 +29,7 @@ impl Shape {
     /// id, and then the columns of what there is: fresh and grown executions, requests, tasks, events, outputs, what
     /// the feed is told, what the audit log is.
     pub(super) fn text(self) -> &'static str {
-        static TEXTS: [OnceLock<String>; 64] = [const { OnceLock::new() }; 32];
+        static TEXTS: [OnceLock<String>; 64] = [const { OnceLock::new() }; 64];
         let parts = [self.begins, self.grows, self.asks, self.gives, self.tells, self.notes];
         let number = parts.iter().fold(0, |number, part| number * 2 + usize::from(*part));
         TEXTS[number].get_or_init(|| self.write())
