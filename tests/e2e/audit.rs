@@ -44,7 +44,7 @@ fn shown<T>(token: &str, message: T) -> Request<T> {
 async fn administrator(dev: &mut Dev) -> String {
     let line = dev.wait_for_line("nxc_");
     let claim = &line[line.find("nxc_").expect("the token")..];
-    let claim = claim.split(|char: char| !char.is_ascii_alphanumeric() && char != '_').next();
+    let claim = claim.split(|char: char| !(char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))).next();
     let request = ClaimAdministratorRequest {
         claim_token: claim.expect("the token").to_owned(),
         user: "anna".to_owned(),
