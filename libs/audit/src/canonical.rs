@@ -3,6 +3,7 @@
 //! UTF-8, numbers as eight bytes (big-endian, two's complement), the id as its 16 bytes. No two entries have the same form,
 //! since every field says where it ends.
 
+use nexus_storage::outbox::Note;
 use uuid::Uuid;
 
 use crate::entry::{Actor, Entry, Object, Outcome};
@@ -14,6 +15,18 @@ const NAME: &str = "nexus.audit.entry.v1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are no audit entry in its canonical form")]
 pub struct NotAnEntry;
+
+impl Entry {
+    /// The same as an outbox keeps it.
+    #[must_use]
+    pub fn note(&self) -> Note {
+        Note {
+            id: self.id.to_string(),
+            entry: encode(self),
+            at: self.at,
+        }
+    }
+}
 
 /// The canonical form of an entry.
 #[must_use]

@@ -1,10 +1,7 @@
 //! An entry: who did what to which object, from where, and whether it was allowed. Pure.
 
 use nexus_api::access::v1::{Identity, IdentityKind};
-use nexus_storage::outbox::Note;
 use uuid::Uuid;
-
-use crate::canonical;
 
 /// Bytes of each text at most; what is longer is cut.
 pub const MAX_TEXT: usize = 256;
@@ -132,16 +129,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The same as an outbox keeps it.
-    #[must_use]
-    pub fn note(&self) -> Note {
-        Note {
-            id: self.id.to_string(),
-            entry: canonical::encode(self),
-            at: self.at,
-        }
-    }
-
     /// The same with no text longer or otherwise than it may be: for entries from outside.
     #[must_use]
     pub fn bounded(self) -> Self {

@@ -133,12 +133,6 @@ impl std::fmt::Debug for Execution {
 }
 
 impl Execution {
-    /// What its entries of the audit log are made with: whoever ships them hears of new ones by it.
-    #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        self.context.recorder.clone()
-    }
-
     /// Takes every shard over, loads what is live and begins to work, until the shutdown of `background`. Also tells what
     /// was found live, and gives the task that ends once everything is stored after the shutdown.
     ///

@@ -3,10 +3,11 @@
 use nexus_api::Namespace;
 use nexus_api::execution::v1 as api;
 use nexus_api::execution::v1::execution_service_server::ExecutionService;
+use nexus_audit::Recorder;
 use tonic::{Request, Response, Status};
 
-use crate::Context;
 use crate::operations::{cancel, durations, get, list, logs, start, statistics, tasks, wait, watch};
+use crate::{Context, Execution};
 
 /// Answers callers.
 #[derive(Clone)]
@@ -15,6 +16,14 @@ pub struct Service(pub(crate) Context);
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ExecutionService")
+    }
+}
+
+impl Execution {
+    /// What its entries of the audit log are made with: whoever ships them hears of new ones by it.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        self.context.recorder.clone()
     }
 }
 

@@ -190,10 +190,6 @@ pub(super) struct Notes<'a> {
 impl<'a> Notes<'a> {
     pub(super) const TYPES: &'static [&'static str] = &["text", "bytea", "bigint"];
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
     pub(super) fn of(changes: &'a [Change]) -> Self {
         let mut columns = Self::default();
         for note in changes.iter().flat_map(|change| &change.notes) {

@@ -133,7 +133,7 @@ async fn write(
         asks: !requests.is_empty(),
         gives: !outputs.is_empty(),
         tells,
-        notes: !notes.is_empty(),
+        notes: changes.iter().any(|change| !change.notes.is_empty()),
     };
     let mut statement = sqlx::query(shape.text())
         .bind(fence.owner)
