@@ -26,6 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("nexus-mesh", &["nexus-api"]),
     ("nexus-auth", &["nexus-api", "nexus-mesh"]),
+    (
+        "nexus-audit",
+        &["nexus-api", "nexus-auth", "nexus-mesh", "nexus-storage"],
+    ),
     ("nexus-gateway", &["nexus-api", "nexus-auth", "nexus-mesh"]),
     ("nexus-streams", &["nexus-supervise"]),
     (
@@ -36,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nexus-definitions",
         &[
             "nexus-api",
+            "nexus-audit",
             "nexus-auth",
             "nexus-failpoint",
             "nexus-graph",
@@ -45,12 +50,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-storage",
         ],
     ),
-    ("nexus-access-store", &["nexus-api", "nexus-storage"]),
+    ("nexus-access-store", &["nexus-api", "nexus-audit", "nexus-storage"]),
     (
         "nexus-access",
         &[
             "nexus-access-store",
             "nexus-api",
+            "nexus-audit",
             "nexus-auth",
             "nexus-mesh",
             "nexus-service",
@@ -100,6 +106,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nexus-execution",
         &[
             "nexus-api",
+            "nexus-audit",
             "nexus-auth",
             "nexus-engine",
             "nexus-execution-owner",
@@ -128,7 +135,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The client: what its commands stand on, those about access, and all. It transcodes by itself what the gateway would, and
     // checks files without a server.
     ("nexus-cli-frame", &["nexus-api", "nexus-mesh"]),
-    ("nexus-cli-access", &["nexus-api", "nexus-cli-frame", "nexus-mesh"]),
+    (
+        "nexus-cli-access",
+        &["nexus-api", "nexus-audit", "nexus-cli-frame", "nexus-mesh"],
+    ),
     (
         "nexus-cli",
         &[

@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "nexus/access/v1/access_service.proto",
         "nexus/access/v1/authentication_service.proto",
         "nexus/access/v1/identity.proto",
+        "nexus/audit/v1/audit_service.proto",
         "nexus/common/v1/diagnostic.proto",
         "nexus/common/v1/error_reason.proto",
         "nexus/common/v1/failure.proto",

@@ -1,5 +1,6 @@
 //! End-to-end tests: a real `nexus dev`, reached over real sockets.
 
+mod audit;
 mod bad_input;
 mod balance;
 mod cli;

@@ -21,6 +21,7 @@ struct Row {
     load_class: String,
     longest_time: Duration,
     permission: String,
+    audit: String,
 }
 
 /// The table of every method of the contracts.
@@ -70,6 +71,11 @@ fn row(
         word.unwrap_or_default()
     };
     let (idempotency, load_class, permission) = (word("idempotency"), word("load_class"), word("permission"));
+    let audit = match chosen(said, "audit") {
+        // What only reads changes nothing. Readers of the feed come and go by its one permission.
+        None if permission.ends_with("Read") && permission != "FeedRead" => "Nothing".to_owned(),
+        _ => word("audit"),
+    };
     let longest_time = longest_time(said).unwrap_or_else(|problem| {
         problems.push(problem);
         Duration::ZERO
@@ -96,6 +102,7 @@ fn row(
         load_class,
         longest_time,
         permission,
+        audit,
     })
 }
 
@@ -175,6 +182,7 @@ fn write_row(rows: &mut String, method: &MethodDescriptor, row: &Row) {
         load_class,
         longest_time,
         permission,
+        audit,
     } = row;
     let (seconds, nanos) = (longest_time.as_secs(), longest_time.subsec_nanos());
     // Writing to a string cannot fail.
@@ -182,7 +190,8 @@ fn write_row(rows: &mut String, method: &MethodDescriptor, row: &Row) {
         rows,
         "    Method {{ path: \"/{service}/{name}\", service: \"{service}\", name: \"{name}\", unary: {unary}, \
          idempotency: Idempotency::{idempotency}, load_class: LoadClass::{load_class}, \
-         longest_time: Duration::new({seconds}, {nanos}), permission: Permission::{permission} }},"
+         longest_time: Duration::new({seconds}, {nanos}), permission: Permission::{permission}, \
+         audit: Audit::{audit} }},"
     );
 }
 
@@ -241,7 +250,7 @@ mod tests {
             table,
             "&[\n    Method { path: \"/made.v1.Made/Do\", service: \"made.v1.Made\", name: \"Do\", unary: true, \
              idempotency: Idempotency::Always, load_class: LoadClass::Critical, \
-             longest_time: Duration::new(5, 0), permission: Permission::LogsRead },\n]\n"
+             longest_time: Duration::new(5, 0), permission: Permission::LogsRead, audit: Audit::Nothing },\n]\n"
         );
         let keyed = GOOD.replace("ALWAYS", "WITH_REQUEST_ID");
         let table = made("(Keyed) returns (stream Plain)", &said(&keyed)).expect("good");
@@ -276,6 +285,20 @@ mod tests {
             let field = part.split(':').next().expect("name");
             let problems = made("(Plain) returns (Plain)", &said(&GOOD.replace(part, ""))).expect_err(field);
             assert_eq!(problems, [format!("made.v1.Made.Do: it does not say its `{field}`")]);
+        }
+    }
+
+    #[test]
+    fn what_may_change_something_says_whether_the_audit_log_is_told() {
+        for permission in ["PERMISSION_WORKFLOWS_WRITE", "PERMISSION_FEED_READ"] {
+            let silent = GOOD.replace("PERMISSION_LOGS_READ", permission);
+            let problems = made("(Plain) returns (Plain)", &said(&silent)).expect_err(permission);
+            assert_eq!(problems, ["made.v1.Made.Do: it does not say its `audit`"]);
+            let told = made(
+                "(Plain) returns (Plain)",
+                &said(&format!("{silent} audit: AUDIT_CHANGE")),
+            );
+            assert!(told.expect("good").contains("audit: Audit::Change"));
         }
     }
 

@@ -51,7 +51,7 @@ const PAYLOAD_FIELDS: &[&str] = &["params", "output", "details"];
 
 /// A message cannot be shown as JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot show {message} as JSON")]
+#[error("cannot show {message} as JSON, or read it")]
 pub struct JsonError {
     message: String,
     #[source]
@@ -62,6 +62,22 @@ pub struct JsonError {
 #[must_use]
 pub fn pool() -> &'static DescriptorPool {
     &POOL
+}
+
+/// The message that a text in canonical proto JSON is.
+///
+/// # Errors
+/// When no message has that name, or the text is not such a message.
+pub fn from_text<M: Message + Default>(text: &str, full_name: &str) -> Result<M, JsonError> {
+    let fail = |source: Option<Box<dyn std::error::Error + Send + Sync>>| JsonError {
+        message: full_name.to_owned(),
+        source,
+    };
+    let descriptor = POOL.get_message_by_name(full_name).ok_or_else(|| fail(None))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let dynamic = DynamicMessage::deserialize(descriptor, &mut json).map_err(|source| fail(Some(Box::new(source))))?;
+    json.end().map_err(|source| fail(Some(Box::new(source))))?;
+    M::decode(dynamic.encode_to_vec().as_slice()).map_err(|source| fail(Some(Box::new(source))))
 }
 
 /// A message as canonical proto JSON with snake_case names. `full_name` is the message's protobuf name

@@ -24,6 +24,14 @@ pub mod access {
     }
 }
 
+/// Who did what: the audit log.
+pub mod audit {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.audit.v1");
+    }
+}
+
 /// Workflows and their revisions.
 pub mod definitions {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-pub use crate::common::v1::{LoadClass, Permission};
+pub use crate::common::v1::{Audit, LoadClass, Permission};
 
 /// One method of the contracts.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,8 @@ pub struct Method {
     pub longest_time: Duration,
     /// What the caller must be allowed to do.
     pub permission: Permission,
+    /// What the audit log is told of a call that is let in.
+    pub audit: Audit,
 }
 
 /// Whether doing it twice is doing it once.
@@ -80,6 +82,7 @@ impl Permission {
             Self::SecretsRead => "secrets.read",
             Self::SecretsWrite => "secrets.write",
             Self::SecretsResolve => "secrets.resolve",
+            Self::AuditWrite => "audit.write",
         }
     }
 }
@@ -165,8 +168,7 @@ mod tests {
             if method.service != service {
                 service = method.service;
                 text += &format!("\n## {service}\n\n");
-                text +=
-                    "| method | may be repeated | load class | longest time | permission |\n|---|---|---|---|---|\n";
+                text += "| method | may be repeated | load class | longest time | permission | audited |\n|---|---|---|---|---|---|\n";
             }
             let repeated = match method.idempotency {
                 Idempotency::Always => "always",
@@ -179,8 +181,9 @@ mod tests {
                 .trim_start_matches("LOAD_CLASS_")
                 .to_lowercase();
             let stream = if method.unary { "" } else { " (stream)" };
+            let audited = if method.audit == Audit::Change { "yes" } else { "" };
             text += &format!(
-                "| {}{stream} | {repeated} | {class} | {:?} | `{}` |\n",
+                "| {}{stream} | {repeated} | {class} | {:?} | `{}` | {audited} |\n",
                 method.name,
                 method.longest_time,
                 method.permission.name()

@@ -64,7 +64,7 @@ pub fn is_of_all(permission: Permission) -> bool {
     match permission {
         Permission::AccessRead
         | Permission::AccessWrite
-        | Permission::AuditRead
+        | Permission::AuditWrite
         | Permission::CredentialsVerify
         | Permission::FeedRead
         | Permission::ReplicasSpeak => true,
@@ -79,6 +79,8 @@ pub fn is_of_all(permission: Permission) -> bool {
         | Permission::WorkersLease
         | Permission::Public
         | Permission::Authenticated
+        // Entries are of a namespace, or of none; the handler looks which are asked for.
+        | Permission::AuditRead
         | Permission::SecretsRead
         | Permission::SecretsWrite
         | Permission::SecretsResolve => false,

@@ -93,6 +93,12 @@ impl Caller {
         &self.0.subject
     }
 
+    /// Whether it is a process of this NEXUS, a worker of it included.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.0.kind() == IdentityKind::Service
+    }
+
     /// Whether they may do something in a namespace.
     #[must_use]
     pub fn may(&self, permission: Permission, namespace: &str) -> bool {
@@ -141,8 +147,7 @@ impl Caller {
 }
 
 /// Permissions that no method asks for as a whole, yet handlers do.
-const ASKED_FOR_WITHIN: [Permission; 4] = [
-    Permission::AuditRead,
+const ASKED_FOR_WITHIN: [Permission; 3] = [
     Permission::SecretsRead,
     Permission::SecretsWrite,
     Permission::SecretsResolve,

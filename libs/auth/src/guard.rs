@@ -10,10 +10,11 @@ use nexus_api::method::{LoadClass, Method};
 use nexus_api::namespace::{METADATA, Namespace};
 use nexus_api::{ErrorReason, namespace};
 use nexus_mesh::Clock;
-use nexus_mesh::gate::{Ended, Gate};
+use nexus_mesh::gate::{Admitted, Answered, Ended, Gate};
 use tonic::Status;
 
 use crate::Caller;
+use crate::arrival::{Arrival, Denial, Witness};
 use crate::authorize::{authorize, is_public};
 use crate::credential::{invalid, shown};
 use crate::rates::Rates;
@@ -32,7 +33,10 @@ pub fn describe() {
 
 /// Decides who is let in. Cheap to clone.
 #[derive(Clone)]
-pub struct Guard(Arc<Mode>);
+pub struct Guard {
+    mode: Arc<Mode>,
+    witness: Option<Arc<dyn Witness>>,
+}
 
 enum Mode {
     /// Everybody is, as whoever uses this machine.
@@ -58,7 +62,23 @@ impl Guard {
     /// Lets everybody in, as somebody who may do everything.
     #[must_use]
     pub fn open() -> Self {
-        Self(Arc::new(Mode::Open(Caller::local())))
+        Self::of(Mode::Open(Caller::local()))
+    }
+
+    fn of(mode: Mode) -> Self {
+        Self {
+            mode: Arc::new(mode),
+            witness: None,
+        }
+    }
+
+    /// The same, where somebody hears of every call that is refused.
+    #[must_use]
+    pub fn witnessed(self, witness: Arc<dyn Witness>) -> Self {
+        Self {
+            witness: Some(witness),
+            ..self
+        }
     }
 
     /// Lets in who shows a credential that `verify` knows, and processes that have one of the keys, as often as `rates`
@@ -71,13 +91,13 @@ impl Guard {
             clock,
             rates,
         };
-        Self(Arc::new(Mode::Checked(Box::new(checked))))
+        Self::of(Mode::Checked(Box::new(checked)))
     }
 
     /// Whether it lets everybody in.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(*self.0, Mode::Open(_))
+        matches!(*self.mode, Mode::Open(_))
     }
 
     async fn look(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, ApiError> {
@@ -86,7 +106,7 @@ impl Guard {
             known,
             clock,
             rates,
-        } = match &*self.0 {
+        } = match &*self.mode {
             Mode::Open(local) => {
                 call.extensions.insert(local.clone());
                 return Ok(None);
@@ -101,13 +121,15 @@ impl Guard {
         let credential = shown(&call.headers)?;
         let asked = call.extensions.get::<Caller>().cloned();
         let is_new = asked.is_none();
-        let caller = match (asked, credential) {
+        let caller: Caller = match (asked, credential) {
             // Only code of this process can have put it there: it has been let in already, and counted.
             (Some(caller), _) => caller,
             (None, None) => return Err(none()),
             (None, Some(token)) if token.starts_with(PREFIX) => of_service(keys, token, clock)?,
             (None, Some(credential)) => known.who(credential, critical).await?,
         };
+        // Also where it is not let in: somebody may hear who was refused.
+        call.extensions.insert(caller.clone());
         let named = named(call)?;
         let namespace = authorize(method, &caller, named.as_ref())?;
         if is_new {
@@ -123,15 +145,73 @@ impl Guard {
             let ended: Ended = Box::pin(ended(known, method, credential.to_owned(), namespace));
             ended
         });
-        drop(namespace);
-        call.extensions.insert(caller);
         Ok(ended)
+    }
+
+    /// Notes how a call comes, for handlers and for whoever hears that it is refused.
+    fn arrive(&self, method: &'static Method, call: &mut Parts) -> Arrival {
+        let is_ours = |token: &str| match &*self.mode {
+            Mode::Open(_) => false,
+            Mode::Checked(checked) => {
+                let Checked { keys, clock, .. } = checked.as_ref();
+                of_service(keys, token, clock).is_ok_and(|caller| caller.is_service())
+            }
+        };
+        let arrival = Arrival::at_the_door(method, call, is_ours);
+        call.extensions.insert(arrival.clone());
+        arrival
+    }
+
+    /// Tells of a call that was refused.
+    fn refused(&self, arrival: Arrival, call: &Parts, reason: ErrorReason) {
+        if let Some(witness) = self.witness.as_ref().filter(|_| is_denial(reason)) {
+            witness.denied(denial(arrival, call, reason));
+        }
+    }
+
+    /// Hears whether a call that was let in is refused by whoever answers it.
+    fn listen(&self, arrival: &Arrival, call: &Parts) -> Option<Answered> {
+        let witness = Arc::clone(self.witness.as_ref()?);
+        // What services are answered is about somebody whom another door has refused.
+        if call.extensions.get::<Caller>().is_some_and(Caller::is_service) {
+            return None;
+        }
+        let denial = denial(arrival.clone(), call, ErrorReason::Unspecified);
+        Some(Box::new(move |headers| {
+            if !headers.contains_key("grpc-status") {
+                return;
+            }
+            let status = Status::from_header_map(headers);
+            let reason = status.as_ref().and_then(nexus_api::error::reason_of);
+            if let Some(reason) = reason.filter(|reason| is_denial(*reason)) {
+                witness.denied(Denial { reason, ..denial });
+            }
+        }))
+    }
+}
+
+/// Whether a refusal is one for the audit log: somebody was not who they said, or may not do what they asked.
+fn is_denial(reason: ErrorReason) -> bool {
+    matches!(
+        reason,
+        ErrorReason::CredentialInvalid | ErrorReason::PermissionMissing | ErrorReason::LoginRefused
+    )
+}
+
+fn denial(arrival: Arrival, call: &Parts, reason: ErrorReason) -> Denial {
+    let named = named(call).ok().flatten();
+    Denial {
+        arrival,
+        caller: call.extensions.get::<Caller>().cloned(),
+        namespace: named.map(|named| named.to_string()).unwrap_or_default(),
+        reason,
     }
 }
 
 #[tonic::async_trait]
 impl Gate for Guard {
-    async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, Status> {
+    async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Admitted, Status> {
+        let arrival = self.arrive(method, call);
         let looked = self.look(method, call).await;
         let outcome = match looked.as_ref().map_err(ApiError::reason) {
             Ok(_) => "admitted",
@@ -142,7 +222,16 @@ impl Gate for Guard {
             Err(_) => "malformed",
         };
         metrics::counter!(CALLS, "outcome" => outcome).increment(1);
-        Ok(looked?)
+        match looked {
+            Ok(ended) => Ok(Admitted {
+                ended,
+                answered: self.listen(&arrival, call),
+            }),
+            Err(refusal) => {
+                self.refused(arrival, call, refusal.reason());
+                Err(refusal.into())
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::body::Body;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use crate::{Caller, ServiceKey};
+use crate::{Caller, ServiceKey, arrival};
 
 /// What it shows.
 #[derive(Debug, Clone)]
@@ -45,6 +45,30 @@ impl Shown {
             }
         }
     }
+}
+
+/// A way on which calls of others are passed on: it says from which address each came, and shows that this process may say
+/// so. The credential stays the caller's.
+#[must_use]
+pub fn passing_on(way: Transport, shown: Shown) -> Transport {
+    let way = way.map_request(move |mut request: Request<Body>| {
+        let token = match &shown {
+            Shown::Service { role, key } => token(role, key.as_ref()),
+            Shown::Key(_) => None,
+        };
+        let extensions = request.extensions().clone();
+        arrival::pass_on(request.headers_mut(), &extensions, token);
+        request
+    });
+    BoxCloneSyncService::new(way)
+}
+
+/// A service's token, as a header's value that is shown in no log.
+fn token(role: &str, key: Option<&ServiceKey>) -> Option<HeaderValue> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut value = HeaderValue::from_str(&key?.sign(role, now.as_secs())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// A way on which every call shows it.

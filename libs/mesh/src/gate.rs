@@ -22,15 +22,31 @@ use crate::methods;
 /// Comes when what was let in is no longer, with what its caller is told.
 pub type Ended = Pin<Box<dyn Future<Output = Status> + Send>>;
 
+/// Hears how a call that was let in was answered, by the headers of the answer.
+pub type Answered = Box<dyn FnOnce(&HeaderMap) + Send>;
+
+/// A call that was let in.
+#[derive(Default)]
+pub struct Admitted {
+    /// When its answer has to end; never, for most.
+    pub ended: Option<Ended>,
+    /// Who wants to hear how it was answered; nobody, for most.
+    pub answered: Option<Answered>,
+}
+
+/// Among the extensions of an answer: the call was passed on, and whoever answered it has heard of it.
+#[derive(Debug, Clone, Copy)]
+pub struct PassedOn;
+
 /// Decides who is let in.
 #[tonic::async_trait]
 pub trait Gate: Send + Sync {
     /// Lets a call in or says why not. May add to its headers and extensions, by which handlers know their caller.
-    /// For a call that answers with a stream it may tell when that has to end.
+    /// For a call that answers with a stream it may tell when that has to end, and it may ask to hear the answer of any.
     ///
     /// # Errors
     /// What the caller is answered.
-    async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, Status>;
+    async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Admitted, Status>;
 }
 
 /// Asks a [`Gate`] about every call.
@@ -86,11 +102,14 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let method = methods::of(parts.uri.path());
-            let ended = match gate.admit(method, &mut parts).await {
-                Ok(ended) => ended,
+            let Admitted { ended, answered } = match gate.admit(method, &mut parts).await {
+                Ok(admitted) => admitted,
                 Err(refusal) => return Ok(refusal.into_http()),
             };
             let answer = inner.call(Request::from_parts(parts, body)).await.map_err(Into::into)?;
+            if let Some(answered) = answered.filter(|_| answer.extensions().get::<PassedOn>().is_none()) {
+                answered(answer.headers());
+            }
             Ok(match ended {
                 Some(ended) => answer.map(|body| Body::new(Bounded::new(body, ended))),
                 None => answer,
@@ -174,7 +193,7 @@ mod tests {
 
     #[tonic::async_trait]
     impl Gate for Names {
-        async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Option<Ended>, Status> {
+        async fn admit(&self, method: &'static Method, call: &mut Parts) -> Result<Admitted, Status> {
             if !call.headers.contains_key("name") {
                 return Err(Status::unauthenticated("who are you?"));
             }
@@ -182,7 +201,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 Status::unauthenticated("no longer")
             });
-            Ok((!method.unary).then_some(ended))
+            Ok(Admitted {
+                ended: (!method.unary).then_some(ended),
+                ..Admitted::default()
+            })
         }
     }
 

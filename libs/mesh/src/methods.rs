@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nexus_api::method::{Idempotency, LoadClass, Method, Permission, method};
+use nexus_api::method::{Audit, Idempotency, LoadClass, Method, Permission, method};
 
 /// The longest time of methods whose contracts say nothing about it.
 const LONGEST_TIME: Duration = Duration::from_secs(90);
@@ -19,6 +19,7 @@ static UNKNOWN: Method = Method {
     load_class: LoadClass::Interactive,
     longest_time: LONGEST_TIME,
     permission: Permission::Unspecified,
+    audit: Audit::Nothing,
 };
 
 /// The methods of gRPC's own contracts, which every server has and which cannot carry options of ours. Whoever asks how a
@@ -47,6 +48,7 @@ const fn reading(path: &'static str, service: &'static str, name: &'static str) 
         load_class: LoadClass::Critical,
         longest_time: LONGEST_TIME,
         permission: Permission::Unspecified,
+        audit: Audit::Nothing,
     }
 }
 

@@ -5,6 +5,7 @@ mod error;
 pub mod filter;
 pub mod lock;
 mod migration;
+pub mod outbox;
 pub mod page;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -8,6 +8,7 @@ use nexus_api::ErrorReason;
 use nexus_api::access::v1::Identity;
 use nexus_api::error::ApiError;
 use nexus_api::method::Permission;
+use nexus_auth::Arrival;
 use tonic::Request;
 
 use crate::powers::{EVERYWHERE, Powers};
@@ -122,13 +123,13 @@ fn missing(permission: Permission, namespace: &str, why: &str) -> ApiError {
         .with("namespace", namespace)
 }
 
-/// The address that a call came from, where it is the person's or program's own. What comes with a certificate comes from a
-/// service that passes it on for many.
+/// The address that a call came from, as far as it is known: the person's or program's own.
 #[must_use]
 pub fn address<T>(request: &Request<T>) -> Option<IpAddr> {
-    let passed_on = request.peer_certs().is_some();
-    request
-        .remote_addr()
-        .filter(|_| !passed_on)
-        .map(|address| address.ip().to_canonical())
+    // As the door found it: a gateway says for whom it passes a call on.
+    let address = request
+        .extensions()
+        .get::<Arrival>()
+        .and_then(|arrival| arrival.address);
+    address.map(|address| address.to_canonical())
 }

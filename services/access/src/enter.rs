@@ -1,6 +1,7 @@
 //! Coming in: checking a password within what may be tried, and beginning a session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_api::access::v1::{Identity, Session};
@@ -85,13 +86,19 @@ pub(crate) async fn check_password(
     // With the turn: whoever tries many at once has no more tries than there are threads.
     let mut turn = context.passwords.turn(address).await.map_err(failed)?;
     let now = (context.clock)();
-    for (of, _) in &watched {
+    let user = store.user(name).await.map_err(|error| Kept::Failed(storage(error)))?;
+    if let Some(user) = &user {
+        // What nobody is called is not said: it may be a password that was typed into the wrong field.
+        context.origin.is_about("user", &user.name);
+    }
+    let mut locks = false;
+    for (of, policy) in &watched {
         let failures = store.failures(of).await.map_err(|error| Kept::Failed(storage(error)))?;
+        locks |= policy.failed(failures, now).locked(now).is_some();
         if let Some(until) = failures.and_then(|failures| failures.locked(now)) {
             return Err(Kept::Locked(span(until - now)));
         }
     }
-    let user = store.user(name).await.map_err(|error| Kept::Failed(storage(error)))?;
     let hash = user.as_ref().and_then(|user| user.password.as_ref());
     let verified = context
         .passwords
@@ -103,7 +110,10 @@ pub(crate) async fn check_password(
         Some(user) if verified && !user.disabled => return Ok(user),
         _ => {}
     }
+    let mut telling = Some(context.telling_of_lock(user.as_ref().filter(|_| locks)));
     for (of, policy) in &watched {
+        // Who is locked out is told once, with the first.
+        let store = telling.take().unwrap_or_else(|| Arc::clone(store));
         let noted = store.note_failure(of, policy, now).await;
         noted.map_err(|error| Kept::Failed(storage(error)))?;
     }
@@ -163,7 +173,10 @@ pub(crate) async fn begin(
     from: &From,
 ) -> Result<Begun, Status> {
     let beginning = prepare(context, &user.name, method, grants, from)?;
-    let begun = context.store.begin_session(&beginning.row, user.version).await;
+    let begun = context
+        .telling_as(user, "session", &beginning.row.id)
+        .begin_session(&beginning.row, user.version)
+        .await;
     begun.map_err(about(About::Logins))?;
     told(context, user, beginning).await
 }

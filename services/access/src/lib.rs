@@ -7,6 +7,7 @@
 //! - What a credential is worth is decided anew each time that somebody asks; whoever goes by an answer for longer than it
 //!   says does so without this service.
 
+mod audit;
 mod caller;
 mod convert;
 mod enter;
@@ -26,6 +27,8 @@ use std::time::Duration;
 
 use nexus_api::access::v1::access_service_server::AccessServiceServer;
 use nexus_api::access::v1::authentication_service_server::AuthenticationServiceServer;
+use nexus_api::audit::v1::audit_service_server::AuditServiceServer;
+use nexus_audit::{Origin, Recorder};
 use nexus_mesh::Clock;
 use nexus_service::Background;
 use tokio::task::JoinHandle;
@@ -41,7 +44,11 @@ use tokens::{Digest, NoRandomness, Random, Secret};
 use uses::Uses;
 
 /// The gRPC services of this one.
-pub const SERVICES: &[&str] = &["nexus.access.v1.AccessService", "nexus.access.v1.AuthenticationService"];
+pub const SERVICES: &[&str] = &[
+    "nexus.access.v1.AccessService",
+    "nexus.access.v1.AuthenticationService",
+    "nexus.audit.v1.AuditService",
+];
 
 /// What the token of the first administrator begins with.
 const CLAIM: &str = "nxc_";
@@ -56,6 +63,9 @@ pub(crate) struct Context {
     session_lifetime: Duration,
     provider: Option<Arc<Provider>>,
     uses: Uses,
+    recorder: Recorder,
+    /// Where the call comes from that it works for.
+    origin: Origin,
 }
 
 /// What the service works with beside its store.
@@ -70,6 +80,10 @@ pub struct Parts {
     pub session_lifetime: Duration,
     /// The OpenID provider, where there is one.
     pub provider: Option<Settings>,
+    /// What entries of the audit log are made with.
+    pub recorder: Recorder,
+    /// How long entries of the audit log are kept; for ever when not said.
+    pub audit_retention: Option<Duration>,
 }
 
 /// The first administrator cannot be offered.
@@ -87,6 +101,7 @@ pub enum ClaimError {
 #[derive(Clone)]
 pub struct Access {
     context: Context,
+    audit_retention: Option<Duration>,
 }
 
 impl std::fmt::Debug for Access {
@@ -108,7 +123,10 @@ impl Access {
                 passwords: parts.passwords,
                 session_lifetime: parts.session_lifetime,
                 uses: Uses::default(),
+                recorder: parts.recorder,
+                origin: Origin::none(),
             },
+            audit_retention: parts.audit_retention,
         }
     }
 
@@ -122,6 +140,22 @@ impl Access {
     #[must_use]
     pub fn authentication(&self) -> AuthenticationServiceServer<service::Service> {
         AuthenticationServiceServer::new(service::Service(self.context.clone()))
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditServiceServer<audit::Service> {
+        AuditServiceServer::new(audit::Service(self.context.clone()))
+    }
+
+    /// Takes what its own changes tell of to the audit log, until the shutdown.
+    pub fn ship(&self, background: &Background, log: nexus_audit::ship::Log) -> JoinHandle<()> {
+        let Context {
+            store, recorder, clock, ..
+        } = self.context.clone();
+        let shutdown = background.shutdown().clone();
+        let shipping = nexus_audit::ship::outbox("access", store.outbox(), recorder, log, clock, shutdown);
+        background.spawn("shipping to the audit log", shipping)
     }
 
     /// Makes the token by which somebody becomes the first administrator, while there is none; one that was made before is
@@ -140,10 +174,23 @@ impl Access {
         let (store, shutdown) = (&self.context.store, background.shutdown());
         let uses = uses::run(self.context.uses.clone(), Arc::clone(store), shutdown.clone());
         let sweep = sweep::run(Arc::clone(store), self.context.clock.clone(), shutdown.clone());
+        let clock = self.context.clock.clone();
+        let forgetting = sweep::forget_audit(Arc::clone(store), self.audit_retention, clock, shutdown.clone());
         vec![
+            background.spawn("removal of old audit entries", forgetting),
             background.spawn("last uses of credentials", uses),
             background.spawn("removal of ended credentials", sweep),
         ]
+    }
+}
+
+impl Context {
+    /// The same for a call.
+    fn called<T>(&self, request: &tonic::Request<T>) -> Self {
+        Self {
+            origin: self.recorder.origin(request),
+            ..self.clone()
+        }
     }
 }
 

@@ -32,8 +32,9 @@ macro_rules! known {
         #[tonic::async_trait]
         impl AccessService for Service {
             $(async fn $method(&self, request: Request<api::$request>) -> Answer<api::$response> {
-                let caller = authenticate::anew(&self.0, Caller::of(&request)?).await?;
-                $operation(&self.0, &caller, request.into_inner()).await.map(Response::new)
+                let context = self.0.called(&request);
+                let caller = authenticate::anew(&context, Caller::of(&request)?).await?;
+                $operation(&context, &caller, request.into_inner()).await.map(Response::new)
             })+
         }
     };
@@ -82,8 +83,9 @@ impl AuthenticationService for Service {
     }
 
     async fn login(&self, request: Request<api::LoginRequest>) -> Answer<api::LoginResponse> {
+        let context = self.0.called(&request);
         let from = from(&request, &request.get_ref().client);
-        login::login(&self.0, from, request.into_inner())
+        login::login(&context, from, request.into_inner())
             .await
             .map(Response::new)
     }
@@ -108,22 +110,25 @@ impl AuthenticationService for Service {
         &self,
         request: Request<api::CompleteOidcLoginRequest>,
     ) -> Answer<api::CompleteOidcLoginResponse> {
+        let context = self.0.called(&request);
         let from = from(&request, &request.get_ref().client);
-        let answer = complete_oidc::complete(&self.0, from, request.into_inner()).await;
+        let answer = complete_oidc::complete(&context, from, request.into_inner()).await;
         answer.map(Response::new)
     }
 
     async fn logout(&self, request: Request<api::LogoutRequest>) -> Answer<api::LogoutResponse> {
         let caller = Caller::of(&request)?;
-        logout::logout(&self.0, &caller).await.map(Response::new)
+        let context = self.0.called(&request);
+        logout::logout(&context, &caller).await.map(Response::new)
     }
 
     async fn claim_administrator(
         &self,
         request: Request<api::ClaimAdministratorRequest>,
     ) -> Answer<api::ClaimAdministratorResponse> {
+        let context = self.0.called(&request);
         let from = from(&request, &request.get_ref().client);
-        claim::claim(&self.0, from, request.into_inner())
+        claim::claim(&context, from, request.into_inner())
             .await
             .map(Response::new)
     }
@@ -132,9 +137,10 @@ impl AuthenticationService for Service {
         &self,
         request: Request<api::ChangeOwnPasswordRequest>,
     ) -> Answer<api::ChangeOwnPasswordResponse> {
-        let caller = authenticate::anew(&self.0, Caller::of(&request)?).await?;
+        let context = self.0.called(&request);
+        let caller = authenticate::anew(&context, Caller::of(&request)?).await?;
         let from = from(&request, "");
-        let answer = change_password::change(&self.0, &caller, from, request.into_inner()).await;
+        let answer = change_password::change(&context, &caller, from, request.into_inner()).await;
         answer.map(Response::new)
     }
 }

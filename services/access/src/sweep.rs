@@ -32,6 +32,35 @@ fn cutoffs(now: i64) -> Cutoffs {
     }
 }
 
+/// Removes entries of the audit log that are older than they are kept, until the shutdown; none when they are kept for ever.
+pub(crate) async fn forget_audit(
+    store: Arc<dyn Store>,
+    keep: Option<Duration>,
+    clock: Clock,
+    shutdown: CancellationToken,
+) {
+    let Some(keep) = keep else {
+        return shutdown.cancelled().await;
+    };
+    let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    loop {
+        tokio::select! {
+            () = sleep(ROUND.mul_f64(0.75 + 0.5 * fastrand::f64())) => {}
+            () = shutdown.cancelled() => return,
+        }
+        for _ in 0..BATCHES {
+            match store.forget_audit(clock().saturating_sub(keep), BATCH).await {
+                Ok(removed) if removed >= u64::from(BATCH) && !shutdown.is_cancelled() => sleep(PAUSE).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old entries of the audit log cannot be removed; it is tried again later");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Removes it until the shutdown.
 pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, shutdown: CancellationToken) {
     loop {

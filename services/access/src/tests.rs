@@ -70,6 +70,8 @@ impl World {
             random,
             session_lifetime: Duration::from_secs(12 * 3_600),
             provider,
+            recorder: nexus_audit::Recorder::off(),
+            audit_retention: None,
         };
         let access = Access::new(Arc::new(store), parts);
         let way = |routes| transport::in_process(routes);

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use nexus_api::Namespace;
 use nexus_api::definitions::v1::definitions_service_server::DefinitionsServiceServer;
+use nexus_audit::{Object, Origin, Recorder};
 use nexus_mesh::Clock;
+use tokio_util::sync::CancellationToken;
 
 use store::Store;
 
@@ -30,6 +32,19 @@ pub(crate) struct Context {
     store: Arc<dyn Store>,
     clock: Clock,
     namespace: Namespace,
+    recorder: Recorder,
+    /// Where the call comes from that it works for.
+    origin: Origin,
+}
+
+impl Context {
+    /// The store, for a change that the audit log is told of.
+    fn telling(&self, kind: &str, name: &str, request_id: &str) -> Arc<dyn Store> {
+        match self.origin.entry(Object::new(kind, name), request_id) {
+            Some(entry) => self.store.telling(entry.note()),
+            None => Arc::clone(&self.store),
+        }
+    }
 }
 
 /// The service.
@@ -47,14 +62,24 @@ impl std::fmt::Debug for Definitions {
 impl Definitions {
     /// The service over a store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, recorder: Recorder) -> Self {
         Self {
             context: Context {
                 store,
                 clock,
                 namespace: Namespace::default(),
+                recorder,
+                origin: Origin::none(),
             },
         }
+    }
+
+    /// Takes what its changes tell of to the audit log, until the shutdown.
+    pub async fn ship(&self, log: nexus_audit::ship::Log, shutdown: CancellationToken) {
+        let Context {
+            store, recorder, clock, ..
+        } = self.context.clone();
+        nexus_audit::ship::outbox("definitions", store.outbox(), recorder, log, clock, shutdown).await;
     }
 
     /// The service for callers.

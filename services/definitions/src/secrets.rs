@@ -18,6 +18,8 @@ use std::sync::Arc;
 use nexus_api::definitions::v1::secrets_service_server::SecretsServiceServer;
 use nexus_mesh::Clock;
 
+use nexus_audit::Recorder;
+
 use crate::store::StoreError;
 use crate::store::secrets::SecretStore;
 use keys::{KeyError, Keys};
@@ -54,13 +56,20 @@ pub enum CheckError {
 impl Secrets {
     /// The service over a store and keys.
     #[must_use]
-    pub fn new(store: Arc<dyn SecretStore>, keys: Arc<dyn Keys>, random: Random, clock: Clock) -> Self {
+    pub fn new(
+        store: Arc<dyn SecretStore>,
+        keys: Arc<dyn Keys>,
+        random: Random,
+        clock: Clock,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             context: Context {
                 store,
                 sealer: Sealer::new(Arc::clone(&keys), random),
                 keys,
                 clock,
+                recorder,
             },
         }
     }

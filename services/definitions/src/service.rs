@@ -24,9 +24,11 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Service {
     /// What a call asks for, and what it is answered with: in the namespace that it names.
     fn enter<T>(&self, request: Request<T>) -> Result<(Context, T), Status> {
+        let origin = self.0.recorder.origin(&request);
         let (namespace, request) = Namespace::split(request)?;
         let context = Context {
             namespace,
+            origin,
             ..self.0.clone()
         };
         Ok((context, request))

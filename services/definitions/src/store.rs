@@ -8,10 +8,12 @@ pub(crate) mod suite;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_service::idempotency::RequestKey;
+use nexus_storage::outbox::{Note, Outbox};
 
 /// A workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +183,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         before: u32,
         limit: u32,
     ) -> Result<Vec<RevisionRow>, StoreError>;
+
+    /// The same store, of which each change writes a note into the outbox with itself.
+    fn telling(&self, note: Note) -> Arc<dyn Store>;
+
+    /// Where notes wait.
+    fn outbox(&self) -> Arc<dyn Outbox>;
 
     /// The workflow that an idempotency key created ([`RequestKey`]; the workflow is one of the namespace that it says), and
     /// the fingerprint of that request.

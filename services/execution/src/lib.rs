@@ -31,6 +31,7 @@ use nexus_api::execution::v1::execution_service_server::ExecutionServiceServer;
 use nexus_api::feed::v1::feed_service_server::FeedServiceServer;
 use nexus_api::shard::v1::shard_service_server::ShardServiceServer;
 use nexus_api::worker::v1::worker_service_server::WorkerServiceServer;
+use nexus_audit::Recorder;
 use nexus_execution_owner::notify::Notifier;
 use nexus_execution_owner::{self as owner, Owner};
 use nexus_execution_store::feed::Feed;
@@ -84,6 +85,8 @@ pub struct Dependencies {
     pub retention: Option<Retention>,
     /// The feed of what was committed, and how long it is kept for those who do not read it.
     pub feed: FeedKeeping,
+    /// What entries of the audit log are made with.
+    pub recorder: Recorder,
 }
 
 /// What every operation works with.
@@ -110,6 +113,7 @@ pub(crate) struct Context {
     ids: Ids,
     feed: Arc<dyn Feed>,
     clock: Clock,
+    recorder: Recorder,
     /// Nothing new is taken on: workers should look for another replica.
     leaving: CancellationToken,
     shutdown: CancellationToken,
@@ -372,6 +376,7 @@ impl Parts {
         let context = Context {
             feed,
             clock: dependencies.clock,
+            recorder: dependencies.recorder,
             reads: dependencies.store.clone(),
             lines: dependencies.store,
             dispatch: dependencies.dispatch,

@@ -3,10 +3,11 @@
 use nexus_api::Namespace;
 use nexus_api::execution::v1 as api;
 use nexus_api::execution::v1::execution_service_server::ExecutionService;
+use nexus_audit::Recorder;
 use tonic::{Request, Response, Status};
 
-use crate::Context;
 use crate::operations::{cancel, durations, get, list, logs, start, statistics, tasks, wait, watch};
+use crate::{Context, Execution};
 
 /// Answers callers.
 #[derive(Clone)]
@@ -15,6 +16,14 @@ pub struct Service(pub(crate) Context);
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ExecutionService")
+    }
+}
+
+impl Execution {
+    /// What its entries of the audit log are made with: whoever ships them hears of new ones by it.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        self.context.recorder.clone()
     }
 }
 
@@ -29,9 +38,10 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::StartExecutionRequest>,
     ) -> Answer<api::StartExecutionResponse> {
+        let origin = self.0.recorder.origin(&request);
         let traceparent = nexus_mesh::trace::traceparent_of(request.metadata());
         let (namespace, request) = Namespace::split(request)?;
-        start::start(&self.0, &namespace, traceparent, request)
+        start::start(&self.0, &namespace, (traceparent, origin), request)
             .await
             .map(Response::new)
     }
@@ -53,8 +63,11 @@ impl ExecutionService for Service {
         &self,
         request: Request<api::CancelExecutionRequest>,
     ) -> Answer<api::CancelExecutionResponse> {
+        let origin = self.0.recorder.origin(&request);
         let (namespace, request) = Namespace::split(request)?;
-        cancel::cancel(&self.0, &namespace, request).await.map(Response::new)
+        cancel::cancel(&self.0, &namespace, &origin, request)
+            .await
+            .map(Response::new)
     }
 
     async fn wait_execution(&self, request: Request<api::WaitExecutionRequest>) -> Answer<api::WaitExecutionResponse> {

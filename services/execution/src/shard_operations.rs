@@ -47,7 +47,8 @@ pub(crate) async fn end(
     context: &Context,
     request: api::EndExecutionRequest,
 ) -> Result<api::EndExecutionResponse, Status> {
-    cancel::local(context, execution_id(&request.id)?, request.reason).await?;
+    let id = execution_id(&request.id)?;
+    cancel::local(context, id, request.reason, &request.audit).await?;
     Ok(api::EndExecutionResponse {})
 }
 

@@ -2,6 +2,7 @@
 
 use nexus_api::worker::v1 as api;
 use nexus_api::worker::v1::worker_service_server::WorkerService;
+use nexus_auth::Arrival;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Context;
@@ -28,7 +29,10 @@ impl WorkerService for Service {
         &self,
         request: Request<api::RegisterWorkerRequest>,
     ) -> Answer<api::RegisterWorkerResponse> {
-        let peer = request.remote_addr().map(|address| address.ip().to_canonical());
+        let arrival = request.extensions().get::<Arrival>();
+        let peer = arrival
+            .and_then(|arrival| arrival.address)
+            .map(|address| address.to_canonical());
         let (speaker, request) = Speaker::split(request)?;
         register::register(&self.0, &speaker, request, peer)
             .await

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName};
 use nexus_api::namespace;
-use nexus_auth::Caller;
+use nexus_auth::{Arrival, Caller};
 use nexus_mesh::Transport;
 use nexus_mesh::trace::TRACEPARENT;
 use prost::Message as _;
@@ -12,7 +12,6 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Status, Streaming};
 
 /// Larger answers are refused.
@@ -69,8 +68,8 @@ pub struct Call {
     pub metadata: MetadataMap,
     /// Who they are, for doors of the same process, which need not ask again.
     pub caller: Option<Caller>,
-    /// Where they call from, for the same.
-    pub connection: Option<TcpConnectInfo>,
+    /// How their request came.
+    pub arrival: Option<Arrival>,
 }
 
 impl Call {
@@ -84,8 +83,8 @@ impl Call {
         if let Some(caller) = &self.caller {
             request.extensions_mut().insert(caller.clone());
         }
-        if let Some(connection) = &self.connection {
-            request.extensions_mut().insert(connection.clone());
+        if let Some(arrival) = &self.arrival {
+            request.extensions_mut().insert(arrival.clone());
         }
         Ok((request, path))
     }

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use nexus_mesh::Transport;
+use nexus_mesh::gate::PassedOn;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::{Service, ServiceExt};
@@ -51,6 +52,14 @@ impl Named for Access {
     const NAME: &'static str = "nexus.access.v1.AccessService";
 }
 
+/// The audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit;
+
+impl Named for Audit {
+    const NAME: &'static str = "nexus.audit.v1.AuditService";
+}
+
 /// Passes a service's calls on.
 #[derive(Clone)]
 pub struct Forward<N> {
@@ -85,7 +94,12 @@ impl<N: Named> Service<Request<Body>> for Forward<N> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = self.way.clone().oneshot(request);
-        async move { Ok(call.await.unwrap_or_else(|status| status.into_http())) }.boxed()
+        async move {
+            let mut answer = call.await.unwrap_or_else(|status| status.into_http());
+            answer.extensions_mut().insert(PassedOn);
+            Ok(answer)
+        }
+        .boxed()
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use nexus_api::ErrorReason;
 use nexus_api::method::{LoadClass, Permission, method};
-use nexus_auth::Caller;
+use nexus_auth::{Arrival, Caller};
 use nexus_mesh::Transport;
 use nexus_mesh::front::Http;
 use nexus_mesh::gate::Gate as _;
@@ -19,7 +19,6 @@ use nexus_mesh::trace::{http_span, trace_id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tower::util::BoxCloneSyncService;
 use tracing::Instrument;
 
@@ -269,7 +268,7 @@ impl Inner {
             path: operation.rpc_path.clone(),
             metadata,
             caller: arrived.parts.extensions.get::<Caller>().cloned(),
-            connection: arrived.parts.extensions.get::<TcpConnectInfo>().cloned(),
+            arrival: arrived.parts.extensions.get::<Arrival>().cloned(),
         };
         if operation.streams() {
             return self.stream(operation, call, &asked, form, path).await;

@@ -4,6 +4,7 @@
 
 mod access;
 mod definitions;
+mod doors;
 mod execution;
 mod frame;
 mod gateway;
@@ -77,6 +78,13 @@ pub(crate) async fn start(frame: &Frame) -> Result<Vec<Box<dyn Role>>, StartErro
                 process::close(roles).await;
                 return Err(error);
             }
+        }
+    }
+    match doors::start(frame) {
+        Ok(doors) => roles.extend(doors),
+        Err(error) => {
+            process::close(roles).await;
+            return Err(error);
         }
     }
     Ok(roles)

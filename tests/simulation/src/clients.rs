@@ -100,7 +100,12 @@ impl World {
                 let reason = "a client had enough".to_owned();
                 self.send(
                     active,
-                    Message::Cancel { id, reason, reply },
+                    Message::Cancel {
+                        id,
+                        reason,
+                        note: None,
+                        reply,
+                    },
                     Some(Waiting::Cancel(answer)),
                 );
                 self.clients[number].step = Step::Done;
@@ -168,6 +173,7 @@ impl World {
             labels: BTreeMap::new(),
             traceparent: String::new(),
             request,
+            note: None,
         };
         self.checker.asks(new.id, &self.clients[number].key);
         self.trace(|| format!("client {number} starts {}", new.id));

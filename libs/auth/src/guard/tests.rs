@@ -63,7 +63,8 @@ fn call(path: &str, headers: &[(&str, &str)]) -> Parts {
 
 async fn ask(guard: &Guard, call: &mut Parts) -> Result<Option<Ended>, Code> {
     let method = nexus_api::method::method(call.uri.path()).expect("a method");
-    guard.admit(method, call).await.map_err(|status| status.code())
+    let admitted = guard.admit(method, call).await;
+    admitted.map(|admitted| admitted.ended).map_err(|status| status.code())
 }
 
 #[tokio::test]

@@ -44,7 +44,10 @@ pub(crate) async fn claim(
         at: (context.clock)(),
     };
     let beginning = enter::prepare(context, &user.name, Method::Password, Vec::new(), &from)?;
-    let claimed = context.store.claim(&token, &user, &beginning.row).await;
+    let claimed = context
+        .telling_as(&user, "user", &user.name)
+        .claim(&token, &user, &beginning.row)
+        .await;
     metrics::login("claim", if claimed.is_ok() { "done" } else { "failed" });
     let claimed = claimed.map_err(about(About::User(&user.name)))?;
     tracing::info!(user = user.name, "there is a first administrator");

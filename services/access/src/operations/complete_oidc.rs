@@ -56,7 +56,7 @@ async fn finish(context: &Context, from: From, request: &CompleteOidcLoginReques
     let user = comer(&claims, now)?;
     let subject = subject_at(&provider, &claims);
     let welcomed = context
-        .store
+        .telling_as(&user, "user", &user.name)
         .welcome(&user, &subject)
         .await
         .map_err(|error| match error {

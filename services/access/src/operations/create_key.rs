@@ -59,7 +59,7 @@ pub(crate) async fn create(
         revoked_at: None,
         last_used_at: None,
     };
-    let created = context.store.create_key(&key).await;
+    let created = context.telling("api_key", &key.id).create_key(&key).await;
     created.map_err(about(About::User(&user.name)))?;
     Ok(CreateApiKeyResponse {
         api_key: Some(convert::key(key)),

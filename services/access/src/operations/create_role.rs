@@ -34,7 +34,7 @@ pub(crate) async fn create(
         updated_at: now,
         version: 0,
     };
-    let created = context.store.create_role(&role).await;
+    let created = context.telling("role", &role.name).create_role(&role).await;
     Ok(CreateRoleResponse {
         role: Some(convert::role(created.map_err(about(About::Role(&role.name)))?)),
     })

@@ -42,7 +42,7 @@ pub(crate) async fn create(
         subject: None,
         at: (context.clock)(),
     };
-    let created = context.store.create_user(&user).await;
+    let created = context.telling("user", &user.name).create_user(&user).await;
     let created = created.map_err(about(About::User(&user.name)))?;
     Ok(CreateUserResponse {
         user: Some(convert::user(created, None)),

@@ -20,7 +20,10 @@ pub(crate) async fn delete(
     let version = expected(&request.etag)?;
     let role = find(context, &request.role).await?;
     over(caller, &role)?;
-    let deleted = context.store.delete_role(&role.name, version, (context.clock)()).await;
+    let deleted = context
+        .telling("role", &role.name)
+        .delete_role(&role.name, version, (context.clock)())
+        .await;
     deleted.map_err(about(About::Role(&role.name)))?;
     Ok(DeleteRoleResponse {})
 }

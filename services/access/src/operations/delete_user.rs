@@ -19,7 +19,10 @@ pub(crate) async fn delete(
     let user = find_user(context, &request.user).await?;
     require_power_over(context, caller, &user).await?;
     let version = Some(version.unwrap_or(user.version));
-    let deleted = context.store.delete_user(&user.name, version).await;
+    let deleted = context
+        .telling("user", &user.name)
+        .delete_user(&user.name, version)
+        .await;
     deleted.map_err(about(About::User(&user.name)))?;
     Ok(DeleteUserResponse {})
 }

@@ -9,7 +9,10 @@ use crate::error::storage;
 
 pub(crate) async fn logout(context: &Context, caller: &Caller) -> Result<LogoutResponse, Status> {
     if let Some(session) = caller.session() {
-        let ended = context.store.end_session(session, (context.clock)()).await;
+        let ended = context
+            .telling("session", session)
+            .end_session(session, (context.clock)())
+            .await;
         ended.map_err(storage)?;
     }
     Ok(LogoutResponse {})

@@ -20,7 +20,10 @@ pub(crate) async fn revoke(
         caller.require(Permission::AccessWrite)?;
         require_power_over(context, caller, &find_user(context, &key.user).await?).await?;
     }
-    let revoked = context.store.revoke_key(&key.id, (context.clock)()).await;
+    let revoked = context
+        .telling("api_key", &key.id)
+        .revoke_key(&key.id, (context.clock)())
+        .await;
     Ok(RevokeApiKeyResponse {
         api_key: Some(convert::key(revoked.map_err(about(About::Key(&key.id)))?)),
     })

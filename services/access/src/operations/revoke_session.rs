@@ -28,7 +28,7 @@ pub(crate) async fn revoke(
         }
         require_power_over(context, caller, &find_user(context, &session.user).await?).await?;
     }
-    let ended = context.store.end_session(id, (context.clock)()).await;
+    let ended = context.telling("session", id).end_session(id, (context.clock)()).await;
     ended.map_err(storage)?;
     Ok(RevokeSessionResponse {})
 }

@@ -36,7 +36,7 @@ pub(crate) async fn set(
         keep: None,
         at: (context.clock)(),
     };
-    let set = context.store.set_password(&password).await;
+    let set = context.telling("user", &user.name).set_password(&password).await;
     set.map_err(about(About::User(&user.name)))?;
     Ok(SetUserPasswordResponse {})
 }

@@ -37,7 +37,7 @@ pub(crate) async fn update(
     if changes(mask, "permissions", !request.permissions.is_empty()) {
         role.permissions = checked(caller, request.permissions)?;
     }
-    let changed = context.store.update_role(&role).await;
+    let changed = context.telling("role", &role.name).update_role(&role).await;
     Ok(UpdateRoleResponse {
         role: Some(convert::role(changed.map_err(about(About::Role(&role.name)))?)),
     })

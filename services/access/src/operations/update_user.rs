@@ -43,7 +43,10 @@ pub(crate) async fn update(
     }
     // What was looked at is what is changed: else somebody could have become more powerful in between.
     let version = Some(version.unwrap_or(user.version));
-    let changed = context.store.update_user(&user.name, version, &change).await;
+    let changed = context
+        .telling("user", &user.name)
+        .update_user(&user.name, version, &change)
+        .await;
     let changed = changed.map_err(about(About::User(&user.name)))?;
     Ok(UpdateUserResponse {
         user: Some(shown(context, changed).await?),

@@ -88,6 +88,7 @@ const NEVER: &[Permission] = &[
     P::Unspecified,
     P::Public,
     P::Authenticated,
+    P::AuditWrite,
     P::CredentialsVerify,
     P::ReplicasSpeak,
 ];

@@ -1,6 +1,7 @@
 //! The storage port: what the access service asks of a database, in its own words. It is cut by what is kept; a [`Store`]
 //! keeps all of it. No secret is in it: digests, and hashes of passwords.
 
+pub mod audit;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
@@ -8,6 +9,8 @@ pub mod sqlite;
 mod suite;
 
 use async_trait::async_trait;
+
+use audit::{AuditLog, Telling};
 
 use crate::lockout::{Failures, Policy};
 use crate::powers::Grant;
@@ -385,9 +388,12 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// Everything that the access service keeps.
-pub trait Store: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + std::fmt::Debug {}
+pub trait Store:
+    Users + StoredRoles + Keys + Sessions + Logins + Upkeep + AuditLog + Telling + std::fmt::Debug
+{
+}
 
-impl<T: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + std::fmt::Debug> Store for T {}
+impl<T: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + AuditLog + Telling + std::fmt::Debug> Store for T {}
 
 /// Wrong passwords of a user are kept under this.
 #[must_use]

@@ -76,7 +76,8 @@ async fn attempt(
         };
         return Ok(Some(answer(would_be, outcome)));
     }
-    match store.write(write).await.map_err(storage)? {
+    let telling = context.telling("workflow", &write.name, &request.request_id);
+    match telling.write(write).await.map_err(storage)? {
         Written::Done(row) => Ok(Some(answer(row, outcome))),
         Written::Unexpected => Ok(None),
     }

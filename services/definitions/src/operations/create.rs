@@ -32,7 +32,8 @@ pub(crate) async fn create(
         ..write_of(context, &checked, Expected::Absent, revision)
     };
     let name = write.name.clone();
-    match context.store.write(write).await.map_err(storage)? {
+    let telling = context.telling("workflow", &name, &request.request_id);
+    match telling.write(write).await.map_err(storage)? {
         Written::Done(row) => Ok(CreateWorkflowResponse {
             workflow: Some(convert::workflow(row)),
             diagnostics,

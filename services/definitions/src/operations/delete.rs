@@ -20,7 +20,7 @@ pub(crate) async fn delete(
     };
     let at = (context.clock)();
     if context
-        .store
+        .telling("workflow", &request.workflow, "")
         .delete(&context.namespace, &request.workflow, version, at)
         .await
         .map_err(storage)?

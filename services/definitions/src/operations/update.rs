@@ -75,7 +75,8 @@ pub(crate) async fn update(
     if changes("labels") {
         write.labels = request.labels.into_iter().collect();
     }
-    match context.store.write(write).await.map_err(storage)? {
+    let telling = context.telling("workflow", &write.name, "");
+    match telling.write(write).await.map_err(storage)? {
         Written::Done(row) => Ok(UpdateWorkflowResponse {
             workflow: Some(convert::workflow(row)),
             diagnostics: warnings,

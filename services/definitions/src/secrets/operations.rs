@@ -14,6 +14,7 @@ use nexus_api::Namespace;
 use nexus_api::definitions::v1::Secret;
 use nexus_api::error::ApiError;
 use nexus_api::time::timestamp;
+use nexus_audit::{Object, Origin, Recorder};
 use nexus_auth::Caller;
 use nexus_mesh::Clock;
 
@@ -31,12 +32,25 @@ pub(super) struct Context {
     pub(super) sealer: Sealer,
     pub(super) keys: Arc<dyn Keys>,
     pub(super) clock: Clock,
+    pub(super) recorder: Recorder,
+}
+
+impl Context {
+    /// The store, for a change of a secret that the audit log is told of.
+    fn telling(&self, call: &Call, kind: &str, name: &str, request_id: &str) -> Arc<dyn SecretStore> {
+        match call.origin.entry(Object::new(kind, name), request_id) {
+            Some(entry) => self.store.telling(entry.note()),
+            None => Arc::clone(&self.store),
+        }
+    }
 }
 
 /// Who asks, and about which namespace.
 pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) namespace: Namespace,
+    /// Where the call comes from.
+    pub(super) origin: Origin,
 }
 
 /// A name as secrets are kept under it. Workers look their own ones up whatever the case, and so does NEXUS.

@@ -21,31 +21,37 @@ impl std::fmt::Debug for Service {
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Who asks for what, and about which namespace.
-fn enter<T>(request: Request<T>) -> Result<(Call, T), Status> {
+fn enter<T>(context: &Context, request: Request<T>) -> Result<(Call, T), Status> {
     let caller = Caller::of(&request)?;
+    let origin = context.recorder.origin(&request);
     let (namespace, request) = Namespace::split(request)?;
-    Ok((Call { caller, namespace }, request))
+    let call = Call {
+        caller,
+        namespace,
+        origin,
+    };
+    Ok((call, request))
 }
 
 #[tonic::async_trait]
 impl SecretsService for Service {
     async fn set_secret(&self, request: Request<api::SetSecretRequest>) -> Answer<api::SetSecretResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         set::set(&self.0, &call, request).await.map(Response::new)
     }
 
     async fn get_secret(&self, request: Request<api::GetSecretRequest>) -> Answer<api::GetSecretResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         get::get(&self.0, &call, &request).await.map(Response::new)
     }
 
     async fn list_secrets(&self, request: Request<api::ListSecretsRequest>) -> Answer<api::ListSecretsResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         list::list(&self.0, &call, &request).await.map(Response::new)
     }
 
     async fn delete_secret(&self, request: Request<api::DeleteSecretRequest>) -> Answer<api::DeleteSecretResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         delete::delete(&self.0, &call, &request).await.map(Response::new)
     }
 
@@ -53,7 +59,7 @@ impl SecretsService for Service {
         &self,
         request: Request<api::ListSecretUsesRequest>,
     ) -> Answer<api::ListSecretUsesResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         uses::uses(&self.0, &call, &request).await.map(Response::new)
     }
 
@@ -61,7 +67,7 @@ impl SecretsService for Service {
         &self,
         request: Request<api::RotateSecretKeysRequest>,
     ) -> Answer<api::RotateSecretKeysResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         rotate::rotate(&self.0, &call, &request).await.map(Response::new)
     }
 
@@ -69,7 +75,7 @@ impl SecretsService for Service {
         &self,
         request: Request<api::ResolveSecretsRequest>,
     ) -> Answer<api::ResolveSecretsResponse> {
-        let (call, request) = enter(request)?;
+        let (call, request) = enter(&self.0, request)?;
         resolve::resolve(&self.0, &call, request).await.map(Response::new)
     }
 }

@@ -61,6 +61,7 @@ impl Served {
             sealer: Sealer::new(Arc::clone(&keys), system_random()),
             keys,
             clock: Arc::new(move || now.fetch_add(1, Ordering::Relaxed)),
+            recorder: nexus_audit::Recorder::off(),
         })
     }
 
@@ -95,6 +96,7 @@ fn call(namespace: &str) -> Call {
     Call {
         caller: Caller::service("execution"),
         namespace: namespace.parse().expect("a namespace"),
+        origin: nexus_audit::Origin::none(),
     }
 }
 
@@ -266,6 +268,7 @@ async fn only_services_are_given_values(store: &impl Reached) {
     let call = Call {
         caller: Caller::worker(),
         namespace: Namespace::default(),
+        origin: nexus_audit::Origin::none(),
     };
     let request = ResolveSecretsRequest {
         names: vec!["a".into()],

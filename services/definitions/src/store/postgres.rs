@@ -11,16 +11,18 @@ mod tests;
 mod write;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_failpoint::kill_here;
 use nexus_storage::Migration;
+use nexus_storage::outbox::{self, Note, Outbox};
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
 use serde_json::{Value, json};
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 
 use super::{Expected, ListFilter, RevisionRow, Store, StoreError, WorkflowRow, Write, Written, own_name, written};
 use rows::{revision_row, workflow_row};
@@ -53,12 +55,20 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: include_str!("../../migrations/postgres/0004_secrets.sql"),
     },
+    Migration {
+        number: 5,
+        name: "audit outbox",
+        breaks: false,
+        sql: outbox::POSTGRES,
+    },
 ];
 
 /// The definitions service's store in a schema of a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     database: Database,
+    /// What the audit log is told with each change.
+    note: Option<Arc<Note>>,
 }
 
 impl PostgresStore {
@@ -69,6 +79,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::connect(url, SCHEMA, options).await?,
+            note: None,
         })
     }
 
@@ -99,6 +110,22 @@ impl PostgresStore {
             StoreError::Database(error) => StoreError::Database(error.at(self.database.place())),
             other => other,
         })
+    }
+
+    /// The same store, which writes a note with each change.
+    fn with(&self, note: Note) -> Self {
+        Self {
+            note: Some(Arc::new(note)),
+            ..self.clone()
+        }
+    }
+
+    /// Writes what the audit log is told, with the change.
+    async fn tell(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        match &self.note {
+            Some(note) => Ok(outbox::put_postgres(connection, note).await?),
+            None => Ok(()),
+        }
     }
 
     /// Closes all connections.
@@ -142,6 +169,7 @@ impl PostgresStore {
         if !put_request(&mut transaction, write, name).await? {
             return Ok(Written::Unexpected);
         }
+        self.tell(&mut transaction).await?;
         kill_here("definitions::commit::written");
         self.database.commit(transaction).await?;
         kill_here("definitions::commit::done");
@@ -160,6 +188,9 @@ impl PostgresStore {
         .execute(&mut *transaction)
         .await
         .map_err(database)?;
+        if result.rows_affected() > 0 {
+            self.tell(&mut transaction).await?;
+        }
         self.database.commit(transaction).await?;
         Ok(result.rows_affected() > 0)
     }
@@ -340,6 +371,14 @@ impl Store for PostgresStore {
             rows.iter().map(|row| revision_row(namespace, row)).collect()
         })
         .await
+    }
+
+    fn telling(&self, note: Note) -> Arc<dyn Store> {
+        Arc::new(self.with(note))
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.database.clone())
     }
 
     async fn request(&self, namespace: &Namespace, key: &str) -> Result<Option<(String, String)>, StoreError> {

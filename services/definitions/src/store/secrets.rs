@@ -4,8 +4,11 @@ pub(in crate::store) mod rows;
 #[cfg(test)]
 mod suite;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use nexus_api::Namespace;
+use nexus_storage::outbox::Note;
 
 use super::StoreError;
 
@@ -174,6 +177,9 @@ pub struct Candidate {
 /// there.
 #[async_trait]
 pub trait SecretStore: Send + Sync + std::fmt::Debug {
+    /// The same store, of which each change writes a note for the audit log with itself.
+    fn telling(&self, note: Note) -> Arc<dyn SecretStore>;
+
     /// Writes a new version; false when something else was found than expected, or the request key was used meanwhile.
     async fn put(&self, write: SecretWrite) -> Result<bool, StoreError>;
 

@@ -3,11 +3,13 @@
 mod secrets;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
 use nexus_failpoint::kill_here;
 use nexus_service::idempotency::RequestKey;
+use nexus_storage::outbox::{self, Note, Outbox};
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -36,12 +38,20 @@ const MIGRATIONS: &[Migration] = &[
         breaks: true,
         sql: include_str!("../../migrations/sqlite/0003_secrets.sql"),
     },
+    Migration {
+        number: 4,
+        name: "audit outbox",
+        breaks: false,
+        sql: outbox::SQLITE,
+    },
 ];
 
 /// The definitions service's store in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     database: Database,
+    /// What the audit log is told with each change.
+    note: Option<Arc<Note>>,
 }
 
 impl SqliteStore {
@@ -53,7 +63,24 @@ impl SqliteStore {
         let path = directory.join("definitions.db");
         Ok(Self {
             database: Database::open(&path, Durability::Full, MIGRATIONS).await?,
+            note: None,
         })
+    }
+
+    /// The same store, which writes a note with each change.
+    fn with(&self, note: Note) -> Self {
+        Self {
+            note: Some(Arc::new(note)),
+            ..self.clone()
+        }
+    }
+
+    /// Writes what the audit log is told, with the change.
+    async fn tell(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        match &self.note {
+            Some(note) => Ok(outbox::put(connection, note).await?),
+            None => Ok(()),
+        }
     }
 
     /// Closes the file.
@@ -112,6 +139,7 @@ impl Store for SqliteStore {
             .await
             .map_err(database)?;
         let written = workflow_row(&write.namespace, &row)?;
+        self.tell(&mut transaction).await?;
         kill_here("definitions::commit::written");
         transaction.commit().await.map_err(database)?;
         kill_here("definitions::commit::done");
@@ -139,6 +167,9 @@ impl Store for SqliteStore {
         .execute(&mut *transaction)
         .await
         .map_err(database)?;
+        if result.rows_affected() > 0 {
+            self.tell(&mut transaction).await?;
+        }
         transaction.commit().await.map_err(database)?;
         Ok(result.rows_affected() > 0)
     }
@@ -233,6 +264,14 @@ impl Store for SqliteStore {
             .map(|row| revision_row(namespace, row))
             .collect::<Result<_, _>>()
             .map_err(database)
+    }
+
+    fn telling(&self, note: Note) -> Arc<dyn Store> {
+        Arc::new(self.with(note))
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.database.clone())
     }
 
     async fn request(&self, namespace: &Namespace, key: &str) -> Result<Option<(String, String)>, StoreError> {

@@ -143,7 +143,12 @@ impl Core {
         self.see(now);
         match message {
             Message::Start { new, reply } => self.begin(*new, reply),
-            Message::Cancel { id, reason, reply } => self.cancel(id, reason, reply),
+            Message::Cancel {
+                id,
+                reason,
+                note,
+                reply,
+            } => self.cancel(id, reason, note, reply),
             Message::Grant {
                 pointers,
                 session,

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use base::Now;
 use control::{Control, Stays};
-use nexus_execution_store::{ExecutionId, Fence, Ids, Journal, LeaseToken, SessionId};
+use nexus_execution_store::{ExecutionId, Fence, Ids, Journal, LeaseToken, Note, SessionId};
 use nexus_mesh::Clock;
 use nexus_streams::{Dispatch, Pointer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -196,8 +196,14 @@ impl Owner {
     }
 
     /// Cancels an execution; answered after that is stored.
-    pub async fn cancel(&self, id: ExecutionId, reason: String) -> Result<(), OwnerError> {
-        self.ask(|reply| Message::Cancel { id, reason, reply }).await?
+    pub async fn cancel(&self, id: ExecutionId, reason: String, note: Option<Note>) -> Result<(), OwnerError> {
+        self.ask(|reply| Message::Cancel {
+            id,
+            reason,
+            note,
+            reply,
+        })
+        .await?
     }
 
     /// Leases attempts to a session; those that are no longer current are left out.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nexus_api::Namespace;
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Event, Execution, ExecutionRecord, Fact, Output, Task, TaskKey, TaskRecord, TaskState, Transition};
-use nexus_execution_store::{Change, ExecutionId, ExecutionRow, LeaseKey, RequestKey, TaskCounts, TaskRow};
+use nexus_execution_store::{Change, ExecutionId, ExecutionRow, LeaseKey, Note, RequestKey, TaskCounts, TaskRow};
 
 use super::admission::Size;
 use super::messages::Begun;
@@ -32,6 +32,8 @@ pub(crate) struct Live {
     pub(crate) writing: BTreeSet<TaskKey>,
     /// The idempotency key, until it is stored.
     pub(crate) request: Option<RequestKey>,
+    /// What the audit log is told, until it is stored.
+    pub(crate) notes: Vec<Note>,
     /// Its timers, to be forgotten with it.
     pub(crate) timers: Vec<(i64, u64)>,
     /// Bytes of its params and outputs.
@@ -62,6 +64,7 @@ impl Live {
             writing: BTreeSet::new(),
             params: None,
             request: None,
+            notes: Vec::new(),
             timers: Vec::new(),
             bytes: 0,
             closed: false,
@@ -162,6 +165,7 @@ impl Live {
             execution: self.row(),
             events: std::mem::take(&mut self.events),
             request: self.request.take(),
+            notes: std::mem::take(&mut self.notes),
         };
         if planted(Bug::TaskRowForgotten) {
             change.tasks.pop();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nexus_api::Namespace;
 use nexus_engine::{Outcome, Output, Plan, TaskKey};
-use nexus_execution_store::{ExecutionId, ExecutionRow, LeaseToken, RequestKey, SessionId, StoreError, TaskCounts};
+use nexus_execution_store::{
+    ExecutionId, ExecutionRow, LeaseToken, Note, RequestKey, SessionId, StoreError, TaskCounts,
+};
 use nexus_expr::Scope;
 use nexus_streams::Pointer;
 use serde_json::Value;
@@ -67,6 +69,8 @@ pub struct NewExecution {
     pub kept: Vec<(TaskKey, Output)>,
     /// The caller's idempotency key.
     pub request: Option<RequestKey>,
+    /// What the audit log is told with the start.
+    pub note: Option<Note>,
     /// The owner's stay in the shard ([`super::core::Core::stay`]) when the store was asked whether the key was used.
     pub stay: u64,
 }
@@ -224,6 +228,8 @@ pub enum Message {
         id: ExecutionId,
         /// Why, for people.
         reason: String,
+        /// What the audit log is told with it.
+        note: Option<Note>,
         /// Who waits.
         reply: oneshot::Sender<Result<(), OwnerError>>,
     },

@@ -108,7 +108,6 @@ impl List {
             key,
             fingerprint: "f".into(),
         });
-        let (name, value) = (self.text(), self.text());
         let row = ExecutionRow {
             id: self.ids.execution(None),
             namespace: self.namespace(),
@@ -117,7 +116,7 @@ impl List {
             state: ExecutionState::Pending,
             closing: None,
             closing_reason: String::new(),
-            labels: [(name, value)].into(),
+            labels: [(self.text(), self.text())].into(),
             traceparent: self.text(),
             sequence: 1,
             created_at: self.at,
@@ -138,6 +137,7 @@ impl List {
             tasks: vec![self.task(0)],
             events: vec![created],
             request,
+            notes: Vec::new(),
         }
     }
 
@@ -174,6 +174,7 @@ impl List {
             events: vec![lost],
             execution: row,
             request: None,
+            notes: Vec::new(),
         })
     }
 

@@ -28,6 +28,7 @@ use nexus_execution_store::{
 };
 use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
 use nexus_storage::Migration;
+use nexus_storage::outbox::Outbox;
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, retry};
 use tokio::time::timeout;
@@ -78,6 +79,12 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: include_str!("../migrations/postgres/0007_feed.sql"),
     },
+    Migration {
+        number: 8,
+        name: "audit outbox",
+        breaks: false,
+        sql: nexus_storage::outbox::POSTGRES,
+    },
 ];
 
 /// How long a commit is waited for. After that the replica has lost its membership if the database does not answer at all;
@@ -100,6 +107,12 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
+    /// What waits for the audit log.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.database.clone())
+    }
+
     /// Connects to a database. Its schema is migrated or verified afterwards.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod read;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nexus_api::Namespace;
@@ -19,6 +20,7 @@ use nexus_execution_store::{
     Change, ExecutionRow, Fence, Journal, ListFilter, LogQuery, LogRow, Logs, Reads, Removal, StoreError, TaskDuration,
     TaskRow,
 };
+use nexus_storage::outbox::Outbox;
 use nexus_storage::sqlite::{Database, Durability, Migration};
 use uuid::Uuid;
 
@@ -53,6 +55,12 @@ const EXECUTIONS: &[Migration] = &[
         breaks: true,
         sql: include_str!("../migrations/sqlite/0005_feed.sql"),
     },
+    Migration {
+        number: 6,
+        name: "audit outbox",
+        breaks: false,
+        sql: nexus_storage::outbox::SQLITE,
+    },
 ];
 const LOGS: &[Migration] = &[Migration {
     number: 1,
@@ -69,6 +77,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// What waits for the audit log.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.executions.clone())
+    }
+
     /// Opens (and creates, and migrates) `execution.db` and `logs.db` in a directory.
     ///
     /// # Errors

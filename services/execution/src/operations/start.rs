@@ -7,9 +7,10 @@ use nexus_api::error::ApiError;
 use nexus_api::execution::v1::{Execution, StartExecutionRequest, StartExecutionResponse};
 use nexus_api::shard::v1::{BeginExecutionRequest, BeginExecutionResponse};
 use nexus_api::{ErrorReason, Namespace};
+use nexus_audit::{Object, Origin, canonical};
 use nexus_engine::Plan;
 use nexus_execution_owner::NewExecution;
-use nexus_execution_store::{ExecutionId, RequestKey};
+use nexus_execution_store::{ExecutionId, Note, RequestKey};
 use nexus_failpoint::kill_here;
 use nexus_service::idempotency;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ const MAX_LABEL: usize = 256;
 pub(crate) async fn start(
     context: &Context,
     namespace: &Namespace,
-    traceparent: String,
+    (traceparent, origin): (String, Origin),
     mut request: StartExecutionRequest,
 ) -> Result<StartExecutionResponse, Status> {
     check(&request)?;
@@ -42,7 +43,12 @@ pub(crate) async fn start(
         id => context.ids.execution(Some(&namespace.key(id))),
     };
     kill_here("execution::start::received");
-    let started = begin_routed(context, id, begin(namespace, id, traceparent, request)).await?;
+    let entry = origin.entry(Object::new("execution", &id.to_string()), &request.request_id);
+    let begin = BeginExecutionRequest {
+        audit: entry.map(|entry| canonical::encode(&entry)).unwrap_or_default(),
+        ..begin(namespace, id, traceparent, request)
+    };
+    let started = begin_routed(context, id, begin).await?;
     kill_here("execution::start::committed");
     answer(context, namespace, started).await
 }
@@ -65,6 +71,7 @@ fn begin(
         traceparent,
         repeated: false,
         namespace: name,
+        audit: Vec::new(),
     }
 }
 
@@ -190,6 +197,7 @@ pub(crate) async fn local(
         labels,
         traceparent: begin.traceparent.clone(),
         request: key,
+        note: note(&begin.audit)?,
         stay,
     };
     // Before it is begun: its tasks fill slots.
@@ -202,6 +210,15 @@ pub(crate) async fn local(
         free_queue: if free { queue.to_owned() } else { String::new() },
         ..Answer::known(started.id, started.existing)
     })
+}
+
+/// What the audit log is told, as it came between replicas.
+pub(crate) fn note(form: &[u8]) -> Result<Option<Note>, ApiError> {
+    if form.is_empty() {
+        return Ok(None);
+    }
+    let entry = canonical::decode(form).map_err(|error| ApiError::field("audit", error.to_string()))?;
+    Ok(Some(entry.note()))
 }
 
 async fn answer(context: &Context, namespace: &Namespace, started: Answer) -> Result<StartExecutionResponse, Status> {

@@ -123,6 +123,7 @@ pub struct LeaseKey {
 }
 
 pub use nexus_service::idempotency::RequestKey;
+pub use nexus_storage::outbox::Note;
 
 /// One execution's share of a commit.
 #[derive(Debug, Clone)]
@@ -137,6 +138,8 @@ pub struct Change {
     pub events: Vec<Event>,
     /// The idempotency key that a new execution was started with.
     pub request: Option<RequestKey>,
+    /// What the audit log is told of it, where somebody asked for it.
+    pub notes: Vec<Note>,
 }
 
 /// Which executions to list.

@@ -75,6 +75,7 @@ pub fn fresh(id: ExecutionId) -> Change {
             ),
         ],
         request: None,
+        notes: Vec::new(),
     }
 }
 
@@ -109,6 +110,7 @@ pub fn finished(id: ExecutionId) -> Change {
         tasks: vec![done],
         events: vec![event(3, end)],
         request: None,
+        notes: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) async fn run(args: &ApiArgs, target: &Target, output: &Output) -> Res
     let (definitions, executions) = target.ways()?;
     let ways = vec![
         ("nexus.access.", executions.clone()),
+        ("nexus.audit.", executions.clone()),
         ("nexus.definitions.", definitions),
         ("nexus.execution.", executions.clone()),
         ("nexus.worker.", executions),

@@ -64,6 +64,8 @@ pub enum Command {
     /// Show and end sessions
     #[command(subcommand, visible_alias = "session")]
     Sessions(nexus_cli_access::Sessions),
+    /// Show the audit log: who did what to which object, from where
+    Audit(nexus_cli_access::Audit),
 }
 
 #[derive(Debug, Args)]

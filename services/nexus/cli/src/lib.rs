@@ -59,5 +59,6 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
         Command::Users(command) => access::users(command, &target, output).await,
         Command::Roles(command) => access::roles(command, &target, output).await,
         Command::Sessions(command) => access::sessions(command, &target, output).await,
+        Command::Audit(command) => access::audit(command, &target, output).await,
     }
 }

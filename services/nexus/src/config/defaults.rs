@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::types::{
-    Access, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc, Otlp,
-    Redis, Secrets, Service, Span, Tls, Worker,
+    Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc,
+    Otlp, Redis, Secrets, Service, Span, Tls, Worker,
 };
 
 impl Default for Config {
@@ -44,6 +44,9 @@ impl Default for Config {
             access: Access {
                 address: None,
                 session_lifetime: Span::seconds(12 * 3_600),
+            },
+            audit: Audit {
+                retention: Span::seconds(0),
             },
             oidc: Oidc {
                 issuer: None,

@@ -112,6 +112,11 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .from(5 * MINUTE, 30 * DAY),
     key(
+        "audit.retention",
+        Span,
+        "How long entries of the audit log are kept, such as `365d`; for ever when `0s` (docs/audit.md).",
+    ),
+    key(
         "oidc.issuer",
         Text,
         "The OpenID provider's issuer, `https://id.example.com`, as its tokens write it (docs/access.md).",

@@ -86,6 +86,7 @@ pub(crate) struct Config {
     pub(crate) redis: Redis,
     pub(crate) auth: Auth,
     pub(crate) access: Access,
+    pub(crate) audit: Audit,
     pub(crate) oidc: Oidc,
     pub(crate) definitions: Service,
     pub(crate) secrets: Secrets,
@@ -188,6 +189,12 @@ impl Auth {
 pub(crate) struct Access {
     pub(crate) address: Option<String>,
     pub(crate) session_lifetime: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Audit {
+    pub(crate) retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

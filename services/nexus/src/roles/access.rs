@@ -21,7 +21,7 @@ use tonic::service::{Routes, RoutesBuilder};
 
 use super::frame::{Backends, Close, Frame, Local};
 use super::{Entry, Schema, StartError};
-use crate::config::{Config, RoleName};
+use crate::config::RoleName;
 
 const ROLE: &str = "access";
 const DATABASE: &str = "its database (database.url)";
@@ -48,7 +48,7 @@ pub(super) const ENTRY: Entry = Entry {
 async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     nexus_access::describe_metrics();
     let readiness = frame.readiness(ROLE, nexus_access::SERVICES);
-    let parts = parts(frame.config())?;
+    let parts = parts(frame)?;
     let (store, close) = match frame.backends() {
         Backends::Shared => shared(frame, &readiness).await?,
         Backends::Embedded(folder) => embedded(folder).await?,
@@ -57,7 +57,8 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     let mut routes = Routes::builder();
     routes
         .add_service(service.access())
-        .add_service(service.authentication());
+        .add_service(service.authentication())
+        .add_service(service.audit());
     frame.offer(Local::Access, routes.routes());
     // Where nobody is asked for a credential there is nothing to claim.
     let claim = match frame.is_guarded() {
@@ -75,7 +76,8 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         );
     }
     let background = Background::new(CancellationToken::new());
-    let tasks = service.start(&background);
+    let mut tasks = service.start(&background);
+    tasks.extend(frame.audit_log(ROLE)?.map(|log| service.ship(&background, log)));
     readiness.ready();
     Ok(Box::new(Running {
         service,
@@ -85,7 +87,8 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     }))
 }
 
-fn parts(config: &Config) -> Result<Parts, StartError> {
+fn parts(frame: &Frame) -> Result<Parts, StartError> {
+    let config = frame.config();
     let (random, oidc) = (system_random(), &config.oidc);
     let passwords = Passwords::new(Cost::default(), random.clone());
     let given = Given {
@@ -104,6 +107,8 @@ fn parts(config: &Config) -> Result<Parts, StartError> {
         random,
         session_lifetime: config.access.session_lifetime.0,
         provider,
+        recorder: frame.recorder(),
+        audit_retention: Some(config.audit.retention.0).filter(|keep| !keep.is_zero()),
     })
 }
 
@@ -157,6 +162,7 @@ impl Role for Running {
     fn add_routes(&self, routes: &mut RoutesBuilder) {
         routes.add_service(self.service.access());
         routes.add_service(self.service.authentication());
+        routes.add_service(self.service.audit());
     }
 
     async fn broken(&self) -> String {

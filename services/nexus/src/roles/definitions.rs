@@ -15,8 +15,10 @@ use nexus_definitions::store::sqlite::SqliteStore;
 use nexus_definitions::store::{Store, StoreError};
 use nexus_mesh::health::RoleReadiness;
 use nexus_mesh::system_clock;
-use nexus_service::Role;
 use nexus_service::startup::{passes, until_there};
+use nexus_service::{Background, Role};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
 
 use super::frame::{Backends, Close, Frame, Local};
@@ -55,11 +57,20 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         Backends::Shared => shared(frame, &readiness).await?,
         Backends::Embedded(folder) => embedded(folder).await?,
     };
-    let service = Definitions::new(opened.store, system_clock());
-    let secrets = Secrets::new(opened.secrets, keys, system_random(), system_clock());
+    let service = Definitions::new(opened.store, system_clock(), frame.recorder());
+    let secrets = Secrets::new(opened.secrets, keys, system_random(), system_clock(), frame.recorder());
     if let Err(error) = secrets.check_keys().await {
         tracing::warn!(%error, "it is not known whether every key of the secrets is there");
     }
+    let background = Background::new(CancellationToken::new());
+    let ship = |log| {
+        let (service, shutdown) = (service.clone(), background.shutdown().clone());
+        background.spawn(
+            "shipping to the audit log",
+            async move { service.ship(log, shutdown).await },
+        )
+    };
+    let task = frame.audit_log(ROLE)?.map(ship);
     let mut routes = Routes::builder();
     routes.add_service(service.server()).add_service(secrets.server());
     frame.offer(Local::Definitions, routes.routes());
@@ -67,6 +78,8 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     Ok(Box::new(Running {
         service,
         secrets,
+        background,
+        task,
         close: opened.close,
     }))
 }
@@ -143,6 +156,8 @@ async fn embedded(folder: &Path) -> Result<Opened, StartError> {
 struct Running {
     service: Definitions,
     secrets: Secrets,
+    background: Background,
+    task: Option<JoinHandle<()>>,
     close: Close,
 }
 
@@ -158,7 +173,16 @@ impl Role for Running {
             .add_service(self.secrets.server());
     }
 
+    async fn broken(&self) -> String {
+        self.background.broken().await
+    }
+
     async fn stop(self: Box<Self>) {
+        self.background.shutdown().cancel();
+        if let Some(task) = self.task {
+            // A task of the background never fails; it has told already if it broke.
+            drop(task.await);
+        }
         (self.close)().await;
     }
 }

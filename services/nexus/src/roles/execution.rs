@@ -18,6 +18,7 @@ use nexus_mesh::{steady_clock, system_clock};
 use nexus_service::dependency::{self, Dependency};
 use nexus_service::startup::{passes, until_there};
 use nexus_service::{Background, Role};
+use nexus_storage::outbox::Outbox;
 use nexus_streams::redis::cache::Cache;
 use nexus_streams::redis::lock::Lock;
 use nexus_streams::redis::{Link, RedisOptions};
@@ -116,6 +117,7 @@ async fn shared(frame: &Frame, readiness: RoleReadiness) -> Result<Running, Star
     let joined = until_there(&readiness, DATABASE, may_pass, join).await;
     let (service, left, finished) = joined.map_err(|error| StartError::of(ROLE, DATABASE, error))?;
     watch(frame, readiness, &service, &dispatch, mesh, &background)?;
+    ship(frame, &service, store.outbox(), &background)?;
     let closing = (Arc::clone(&dispatch), store);
     let close = || async move {
         closing.0.close().await;
@@ -130,6 +132,23 @@ async fn shared(frame: &Frame, readiness: RoleReadiness) -> Result<Running, Star
         close: Box::new(|| close().boxed()),
         limit: config.execution.drain_timeout.0 + FAREWELL,
     })
+}
+
+/// Takes what its changes tell of to the audit log, where there is one.
+fn ship(
+    frame: &Frame,
+    service: &Execution,
+    outbox: Arc<dyn Outbox>,
+    background: &Background,
+) -> Result<(), StartError> {
+    let Some(log) = frame.audit_log(ROLE)? else {
+        return Ok(());
+    };
+    let shutdown = background.shutdown().clone();
+    let shipping = nexus_audit::ship::outbox(ROLE, outbox, service.recorder(), log, system_clock(), shutdown);
+    // What is left at the end goes with the next start.
+    background.spawn_dropped("shipping to the audit log", shipping);
+    Ok(())
 }
 
 /// The only one, on SQLite files and a queue in memory.
@@ -161,6 +180,7 @@ async fn embedded(frame: &Frame, readiness: RoleReadiness, folder: &Path) -> Res
     frame.offer_executions(service.clone(), recovered);
     let tell = redis_namespace::tell_condition(readiness, service.condition());
     background.spawn_dropped("readiness", tell);
+    ship(frame, &service, store.outbox(), &background)?;
     Ok(Running {
         service,
         background,
@@ -191,6 +211,7 @@ fn dependencies(
             ..Limits::default()
         },
         results,
+        recorder: frame.recorder(),
         retention: None,
         feed,
     })

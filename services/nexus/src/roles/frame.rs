@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use nexus_api::Namespace;
+use nexus_audit::Recorder;
+use nexus_audit::denials::Denials;
+use nexus_audit::origin::system_ids;
+use nexus_audit::ship::Log;
 use nexus_auth::Guard;
 use nexus_execution::{Connect, Execution, Recovered};
-use nexus_mesh::Transport;
 use nexus_mesh::health::{Readiness, RoleReadiness};
 use nexus_mesh::server::ServerOptions;
 use nexus_mesh::tls::{ClientTls, ServerTls};
 use nexus_mesh::transport::{self, ClientOptions};
+use nexus_mesh::{Transport, system_clock};
 use nexus_storage::postgres::Options;
 use tonic::service::Routes;
 
@@ -119,6 +123,31 @@ impl Frame {
     /// Whether callers are asked for credentials.
     pub(crate) fn is_guarded(&self) -> bool {
         self.ways.is_guarded()
+    }
+
+    /// What entries of the audit log are made with; none are where no access service is, since nobody would take them.
+    pub(crate) fn recorder(&self) -> Recorder {
+        match self.is_audited() {
+            true => Recorder::new(system_clock(), system_ids()),
+            false => Recorder::off(),
+        }
+    }
+
+    fn is_audited(&self) -> bool {
+        self.config().roles.contains(&RoleName::Access) || self.config().access.address.is_some()
+    }
+
+    /// The way of a role to the audit log, where there is one.
+    pub(crate) fn audit_log(&self, role: &'static str) -> Result<Option<Log>, StartError> {
+        match self.is_audited() {
+            true => Ok(Some(Log::new(self.own_way(Local::Access, role)?))),
+            false => Ok(None),
+        }
+    }
+
+    /// Calls that this process's doors refuse.
+    pub(crate) fn denials(&self) -> Denials {
+        self.ways.denials()
     }
 
     /// What roles have told of themselves.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Access, Authentication, Definitions, Executions, Forward};
+use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward};
 use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
@@ -34,6 +34,7 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     let has_access = frame.is_local(Local::Access) || frame.config().access.address.is_some();
     if has_access {
         ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
+        ways.push(("nexus.audit.", frame.callers_way(Local::Access)?));
     }
     let set = &frame.config().gateway;
     let door = frame.guard()?;
@@ -68,7 +69,7 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         gateway,
         definitions,
         executions,
-        access: access.map(|way| (Forward::new(way.clone()), Forward::new(way))),
+        access: access.map(|way| (Forward::new(way.clone()), Forward::new(way.clone()), Forward::new(way))),
     }))
 }
 
@@ -86,7 +87,7 @@ struct Running {
     gateway: Gateway,
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
-    access: Option<(Forward<Authentication>, Forward<Access>)>,
+    access: Option<(Forward<Authentication>, Forward<Access>, Forward<Audit>)>,
 }
 
 #[tonic::async_trait]
@@ -102,8 +103,11 @@ impl Role for Running {
         if let Some(executions) = &self.executions {
             routes.add_service(executions.clone());
         }
-        if let Some((authentication, access)) = &self.access {
-            routes.add_service(authentication.clone()).add_service(access.clone());
+        if let Some((authentication, access, audit)) = &self.access {
+            routes
+                .add_service(authentication.clone())
+                .add_service(access.clone())
+                .add_service(audit.clone());
         }
     }
 

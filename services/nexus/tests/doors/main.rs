@@ -29,8 +29,9 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/permissi
 const SERVICE_KEY: &str = "the-key-of-services-0123456789abcdef";
 const WORKER_KEY: &str = "the-key-of-workers-0123456789abcdef0";
 /// Packages of the contracts, each with a service that people or services call.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "nexus.access.",
+    "nexus.audit.",
     "nexus.definitions.",
     "nexus.execution.",
     "nexus.worker.",

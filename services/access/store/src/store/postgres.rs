@@ -4,6 +4,7 @@
 //! role that somebody has is there, is decided under the lock of one row ([`lock`]): such changes are rare. What fails for
 //! the moment is done again; a commit whose answer was lost is looked up before that, so nothing is written twice.
 
+mod audit;
 mod keys;
 mod logins;
 mod roles;
@@ -12,7 +13,10 @@ mod sessions;
 mod upkeep;
 mod users;
 
+use std::sync::Arc;
+
 use nexus_storage::Migration;
+use nexus_storage::outbox::{self, Note};
 use nexus_storage::postgres::{Database, Options};
 use nexus_storage::retry::{Budget, Retriable, retry};
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -35,12 +39,26 @@ const MIGRATIONS: &[Migration] = &[
         breaks: false,
         sql: nexus_storage::postgres::COMMITS,
     },
+    Migration {
+        number: 3,
+        name: "audit",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0003_audit.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "audit outbox",
+        breaks: false,
+        sql: nexus_storage::outbox::POSTGRES,
+    },
 ];
 
 /// The access service's store in a schema of a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     database: Database,
+    /// What the audit log is told with each change.
+    note: Option<Arc<Note>>,
 }
 
 impl PostgresStore {
@@ -51,6 +69,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::connect(url, SCHEMA, options).await?,
+            note: None,
         })
     }
 
@@ -88,7 +107,22 @@ impl PostgresStore {
         })
     }
 
-    async fn commit(&self, transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+    /// Whether a statement was done; what tests try that the port has no way to.
+    #[cfg(test)]
+    pub(crate) async fn run(&self, statement: &'static str) -> bool {
+        sqlx::query(statement).execute(self.database.writer()).await.is_ok()
+    }
+
+    /// Commits a change, with what the audit log is told of it.
+    async fn commit(&self, mut transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+        if let Some(note) = &self.note {
+            outbox::put_postgres(&mut transaction, note).await?;
+        }
+        self.commit_unchanged(transaction).await
+    }
+
+    /// Commits what changed nothing that anybody is told of.
+    async fn commit_unchanged(&self, transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
         Ok(self.database.commit(transaction).await?)
     }
 }

@@ -1,6 +1,7 @@
 //! What every adapter must do: generic over the port, stamped for each adapter below.
 
 mod administration;
+mod audit;
 mod credentials;
 
 use std::path::Path;
@@ -11,6 +12,11 @@ use super::postgres::PostgresStore;
 use super::{KeyRow, Method, NewUser, Refused, RoleRow, SessionRow, Store, StoreError, UserKind};
 use crate::powers::Grant;
 use crate::tokens::{self, Digest, Kind, Secret};
+
+use audit::{
+    appending_at_once_makes_one_chain, changes_tell_in_their_transaction_or_not_at_all, entries_are_filtered_and_page,
+    history_is_not_changed, old_history_goes_behind_an_anchor, whoever_tampers_with_a_row_is_found,
+};
 
 use administration::{
     an_administrator_is_always_left, of_claims_at_once_one_is_done, people_of_the_provider_are_known_again,
@@ -118,6 +124,12 @@ nexus_service::conformance! {
         wrong_passwords_are_counted_and_forgotten,
         a_login_by_the_provider_is_taken_once,
         what_has_ended_is_removed_in_batches,
+        changes_tell_in_their_transaction_or_not_at_all,
+        appending_at_once_makes_one_chain,
+        entries_are_filtered_and_page,
+        history_is_not_changed,
+        whoever_tampers_with_a_row_is_found,
+        old_history_goes_behind_an_anchor,
     ],
 }
 

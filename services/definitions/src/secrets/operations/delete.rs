@@ -14,7 +14,8 @@ pub(crate) async fn delete(
 ) -> Result<DeleteSecretResponse, Status> {
     let name = own_name("secret", &request.secret)?;
     let at = (context.clock)();
-    let deleted = context.store.delete_secret(&call.namespace, &name, at).await;
+    let telling = context.telling(call, "secret", &name, "");
+    let deleted = telling.delete_secret(&call.namespace, &name, at).await;
     match deleted.map_err(storage)? {
         true => Ok(DeleteSecretResponse {}),
         false => Err(not_found(&name)),

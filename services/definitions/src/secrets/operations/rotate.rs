@@ -64,7 +64,10 @@ pub(crate) async fn rotate(
     }
     let rewrapped = match rewraps.is_empty() {
         true => 0,
-        false => context.store.rewrap(&rewraps).await.map_err(storage)?,
+        false => {
+            let telling = context.telling(call, "secret_keys", &newest, "");
+            telling.rewrap(&rewraps).await.map_err(storage)?
+        }
     };
     let mut keys = Vec::new();
     for (id, versions) in context.store.keys(namespace).await.map_err(storage)? {

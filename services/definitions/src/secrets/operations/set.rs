@@ -132,6 +132,7 @@ async fn attempt(
         }
     };
     let (now, who) = ((context.clock)(), call.caller.subject());
+    let request_id = request.clone().unwrap_or_default();
     let lives = head.as_ref().filter(|head| !head.deleted);
     let expected = head.as_ref().map_or(0, |head| head.version);
     let about = About {
@@ -155,7 +156,8 @@ async fn attempt(
         version,
         keep: KEPT,
     };
-    store.put(write).await.map_err(storage)
+    let telling = context.telling(call, "secret", name, &request_id);
+    telling.put(write).await.map_err(storage)
 }
 
 async fn kept(context: &Context, call: &Call, name: &str, version: u32) -> Result<Sealed, Status> {

@@ -106,6 +106,7 @@ pub(super) async fn a_key_that_is_still_needed_is_named(store: &impl Reached) {
     let one = Call {
         caller: Caller::worker(),
         namespace: "default".parse().expect("a namespace"),
+        origin: nexus_audit::Origin::none(),
     };
     let request = RotateSecretKeysRequest {
         all_namespaces: true,

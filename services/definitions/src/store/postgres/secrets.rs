@@ -1,8 +1,11 @@
 //! Secrets in Postgres. A writer locks the secret's row before it compares versions, and the insertion of a new version
 //! compares again: of two writers with the same expectation one finds it broken.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use nexus_api::Namespace;
+use nexus_storage::outbox::Note;
 
 use super::{PostgresStore, storable};
 use crate::store::own_name;
@@ -67,6 +70,7 @@ impl PostgresStore {
             .execute(&mut *transaction)
             .await
             .map_err(database)?;
+        self.tell(&mut transaction).await?;
         self.database.commit(transaction).await?;
         Ok(true)
     }
@@ -87,6 +91,9 @@ impl PostgresStore {
             .execute(&mut *transaction)
             .await
             .map_err(database)?;
+        if deleted.rows_affected() > 0 {
+            self.tell(&mut transaction).await?;
+        }
         self.database.commit(transaction).await?;
         Ok(deleted.rows_affected() > 0)
     }
@@ -121,6 +128,9 @@ impl PostgresStore {
         .execute(&mut *transaction)
         .await
         .map_err(database)?;
+        if result.rows_affected() > 0 {
+            self.tell(&mut transaction).await?;
+        }
         self.database.commit(transaction).await?;
         Ok(u32::try_from(result.rows_affected()).unwrap_or(u32::MAX))
     }
@@ -128,6 +138,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl SecretStore for PostgresStore {
+    fn telling(&self, note: Note) -> Arc<dyn SecretStore> {
+        Arc::new(self.with(note))
+    }
+
     async fn put(&self, write: SecretWrite) -> Result<bool, StoreError> {
         if !storable(&write.version.about.description) {
             return Err(StoreError::Unstorable { field: "description" });

@@ -1,7 +1,10 @@
 //! Secrets in SQLite.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use nexus_api::Namespace;
+use nexus_storage::outbox::Note;
 
 use super::SqliteStore;
 use crate::store::own_name;
@@ -12,6 +15,10 @@ readers!(sqlx::sqlite::SqliteRow);
 
 #[async_trait]
 impl SecretStore for SqliteStore {
+    fn telling(&self, note: Note) -> Arc<dyn SecretStore> {
+        Arc::new(self.with(note))
+    }
+
     async fn put(&self, write: SecretWrite) -> Result<bool, StoreError> {
         let Sealed { about, wrapped, sealed } = &write.version;
         let namespace = about.namespace.as_str();
@@ -67,6 +74,7 @@ impl SecretStore for SqliteStore {
             .execute(&mut *transaction)
             .await
             .map_err(database)?;
+        self.tell(&mut transaction).await?;
         transaction.commit().await.map_err(database)?;
         Ok(true)
     }
@@ -87,6 +95,9 @@ impl SecretStore for SqliteStore {
             .execute(&mut *transaction)
             .await
             .map_err(database)?;
+        if deleted.rows_affected() > 0 {
+            self.tell(&mut transaction).await?;
+        }
         transaction.commit().await.map_err(database)?;
         Ok(deleted.rows_affected() > 0)
     }
@@ -209,6 +220,9 @@ impl SecretStore for SqliteStore {
             .await
             .map_err(database)?;
             done += u32::from(result.rows_affected() > 0);
+        }
+        if done > 0 {
+            self.tell(&mut transaction).await?;
         }
         transaction.commit().await.map_err(database)?;
         Ok(done)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nexus_engine::planted::{Bug, planted};
 use nexus_engine::{Command, Effect, Execution, Failure, FailureKind, Outcome};
-use nexus_execution_store::{ExecutionId, LeaseToken, SessionId};
+use nexus_execution_store::{ExecutionId, LeaseToken, Note, SessionId};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -73,6 +73,7 @@ impl Core {
         let mut live = Live::new(id, execution, new.namespace, new.labels, new.traceparent);
         live.params = Some(new.params_text);
         live.request = new.request;
+        live.notes.extend(new.note);
         live.bytes = size.bytes;
         self.executions.insert(live);
         let effects = self
@@ -100,7 +101,13 @@ impl Core {
             .reply(id, move || drop(reply.send(answer)), self.now.steady);
     }
 
-    pub(super) fn cancel(&mut self, id: ExecutionId, reason: String, reply: oneshot::Sender<Result<(), OwnerError>>) {
+    pub(super) fn cancel(
+        &mut self,
+        id: ExecutionId,
+        reason: String,
+        note: Option<Note>,
+        reply: oneshot::Sender<Result<(), OwnerError>>,
+    ) {
         if !self.shards.serves(id.shard()) {
             return drop(reply.send(Err(OwnerError::NotOwner(id.shard()))));
         }
@@ -108,8 +115,14 @@ impl Core {
             let problem = format!("execution {id} cannot be cancelled at present: {problem}");
             return drop(reply.send(Err(OwnerError::Definitions(problem))));
         }
+        let before = self.executions.get(id).map(|live| live.execution.sequence);
         match self.decide(id, Command::Cancel { reason }, true) {
             Ok(effects) => {
+                // One that is being cancelled already is left as it is, and nobody is told anew.
+                let live = self.executions.get_mut(id);
+                if let Some(live) = live.filter(|live| Some(live.execution.sequence) != before) {
+                    live.notes.extend(note);
+                }
                 self.release_later(id, effects);
                 self.reply_later(id, reply, Ok(()));
             }

@@ -179,6 +179,32 @@ impl<'a> Requests<'a> {
     }
 }
 
+/// What the audit log is told.
+#[derive(Default)]
+pub(super) struct Notes<'a> {
+    ids: Vec<&'a str>,
+    entries: Vec<&'a [u8]>,
+    at: Vec<i64>,
+}
+
+impl<'a> Notes<'a> {
+    pub(super) const TYPES: &'static [&'static str] = &["text", "bytea", "bigint"];
+
+    pub(super) fn of(changes: &'a [Change]) -> Self {
+        let mut columns = Self::default();
+        for note in changes.iter().flat_map(|change| &change.notes) {
+            columns.ids.push(&note.id);
+            columns.entries.push(&note.entry);
+            columns.at.push(note.at);
+        }
+        columns
+    }
+
+    pub(super) fn bind(self, statement: Statement<'a>) -> Statement<'a> {
+        statement.bind(self.ids).bind(self.entries).bind(self.at)
+    }
+}
+
 /// Tasks that changed.
 #[derive(Default)]
 pub(super) struct Tasks<'a> {

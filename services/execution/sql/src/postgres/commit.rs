@@ -13,7 +13,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks, big};
+use super::columns::{Events, Fresh, Grown, Notes, Outputs, Requests, Tasks, big};
 use super::database;
 use super::entries::FeedColumns;
 use super::statement::Shape;
@@ -126,12 +126,14 @@ async fn write(
     let shards: Vec<i32> = shards.into_iter().collect();
     let told = tells.then(|| FeedColumns::of(changes, &shards));
     let (fresh, grown, requests) = (Fresh::of(changes)?, Grown::of(changes), Requests::of(changes));
+    let notes = Notes::of(changes);
     let shape = Shape {
         begins: !fresh.is_empty(),
         grows: !grown.is_empty(),
         asks: !requests.is_empty(),
         gives: !outputs.is_empty(),
         tells,
+        notes: changes.iter().any(|change| !change.notes.is_empty()),
     };
     let mut statement = sqlx::query(shape.text())
         .bind(fence.owner)
@@ -154,6 +156,9 @@ async fn write(
     }
     if let Some(told) = told {
         statement = told.bind(statement);
+    }
+    if shape.notes {
+        statement = notes.bind(statement);
     }
     let row = statement.fetch_one(connection).await.map_err(database)?;
     Found::of(&row, tells).map_err(database)

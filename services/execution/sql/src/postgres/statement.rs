@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use super::columns::{Events, Fresh, Grown, Outputs, Requests, Tasks};
+use super::columns::{Events, Fresh, Grown, Notes, Outputs, Requests, Tasks};
 use super::entries::{ENDS, FeedColumns, TELL};
 
 /// What a batch has.
@@ -20,15 +20,17 @@ pub(super) struct Shape {
     pub(super) gives: bool,
     /// Something for the feed, if anybody reads it. Without it nothing is written when somebody does.
     pub(super) tells: bool,
+    /// Something for the audit log.
+    pub(super) notes: bool,
 }
 
 impl Shape {
     /// The statement. Its parameters are the writer's name and epoch, the shards that it writes to, the first execution's
     /// id, and then the columns of what there is: fresh and grown executions, requests, tasks, events, outputs, what
-    /// the feed is told.
+    /// the feed is told, what the audit log is.
     pub(super) fn text(self) -> &'static str {
-        static TEXTS: [OnceLock<String>; 32] = [const { OnceLock::new() }; 32];
-        let parts = [self.begins, self.grows, self.asks, self.gives, self.tells];
+        static TEXTS: [OnceLock<String>; 64] = [const { OnceLock::new() }; 64];
+        let parts = [self.begins, self.grows, self.asks, self.gives, self.tells, self.notes];
         let number = parts.iter().fold(0, |number, part| number * 2 + usize::from(*part));
         TEXTS[number].get_or_init(|| self.write())
     }
@@ -80,6 +82,9 @@ impl Shape {
             text.rows("told", FeedColumns::NAMES, FeedColumns::TYPES);
             text.part("ends", ENDS);
             text.also("said", TELL);
+        }
+        if self.notes {
+            text.insert("noted", NOTES, Notes::TYPES, NOTE_KNOWN);
         }
         text.0 + " SELECT owned, first, conflict, read FROM guard"
     }
@@ -175,6 +180,10 @@ const TASK_KNOWN: &str = "ON CONFLICT (execution, position) DO UPDATE SET
         finished_at = excluded.finished_at, next_at = excluded.next_at, worker = excluded.worker,
         failure = excluded.failure, lease = excluded.lease";
 const EVENTS: &str = "history (execution, sequence, at, kind, state, task, attempt, data)";
+const NOTES: &str = "audit_outbox (id, entry, at)";
+
+const NOTE_KNOWN: &str = "ON CONFLICT (id) DO NOTHING";
+
 const OUTPUT_KNOWN: &str = "ON CONFLICT (execution, position) DO UPDATE SET value = excluded.value";
 
 #[cfg(test)]
@@ -183,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_shape_names_each_parameter_once_and_in_order() {
-        for number in 0..32 {
+        for number in 0..64 {
             let part = |bit: u32| number & (1 << bit) != 0;
             let shape = Shape {
                 begins: part(0),
@@ -191,6 +200,7 @@ mod tests {
                 asks: part(2),
                 gives: part(3),
                 tells: part(4),
+                notes: part(5),
             };
             let text = shape.text();
             let columns = [
@@ -201,6 +211,7 @@ mod tests {
                 (true, Tasks::TYPES.len() + Events::TYPES.len()),
                 (shape.gives, Outputs::TYPES.len()),
                 (shape.tells, FeedColumns::TYPES.len()),
+                (shape.notes, Notes::TYPES.len()),
             ];
             let all: usize = columns
                 .iter()
@@ -214,6 +225,7 @@ mod tests {
             assert_eq!(text.contains("INTO params"), shape.begins);
             assert_eq!(text.contains("UPDATE executions"), shape.grows);
             assert_eq!(text.contains("INTO feed "), shape.tells);
+            assert_eq!(text.contains("INTO audit_outbox "), shape.notes);
             assert_eq!(text.contains("AND NOT read"), !shape.tells, "or somebody would miss it");
         }
     }

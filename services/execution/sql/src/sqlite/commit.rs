@@ -137,6 +137,7 @@ async fn write(connection: &mut SqliteConnection, changes: &[Change], read: bool
         .bind(text(&events(changes))?)
         .bind(text(&outputs.next().unwrap_or_default())?)
         .bind(if read { text(&told(changes))? } else { "[]".to_owned() })
+        .bind(text(&notes(changes))?)
         .execute(&mut *connection)
         .await
         .map_err(database)?;
@@ -285,6 +286,15 @@ fn events(changes: &[Change]) -> Vec<EventColumns> {
     rows
 }
 
+/// What the audit log is told: bytes as hex digits.
+fn notes(changes: &[Change]) -> Vec<(&str, String, i64)> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let notes = changes.iter().flat_map(|change| &change.notes);
+    notes
+        .map(|note| (note.id.as_str(), hex(&note.entry), note.at))
+        .collect()
+}
+
 /// Outputs by execution and position, -1 being the execution's own, in portions that one statement can carry.
 fn outputs(changes: &[Change]) -> Vec<Vec<(Simple, i64, Arc<str>)>> {
     let mut portions = vec![Vec::new()];
@@ -322,7 +332,7 @@ const LOOK: &str = "
            EXISTS (SELECT 1 FROM feed_readers)";
 
 /// New executions ($1), their idempotency keys ($2), grown executions ($3), tasks ($4), events ($5), outputs ($6), what the
-/// feed is told ($7). Who writes has looked: the store has just what the writer believes, and the transaction keeps it so.
+/// feed is told ($7), what the audit log is ($8). Who writes has looked: the store has just what the writer believes, and the transaction keeps it so.
 /// The parameters are named, since every statement of a text counts its own.
 const WRITE: &str = concat!(
     "
@@ -367,6 +377,9 @@ const WRITE: &str = concat!(
                coalesce((SELECT max(position) FROM feed WHERE shard = value ->> 0), 0)) + (value ->> 1),
            unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5
     FROM json_each($7);
+
+    INSERT INTO audit_outbox (id, entry, at) SELECT value ->> 0, unhex(value ->> 1), value ->> 2
+    FROM json_each($8) WHERE true ON CONFLICT (id) DO NOTHING;
     ",
     upsert_outputs!("$6")
 );

@@ -1,9 +1,10 @@
-//! What can be typed about who may do what: logging in and out, keys, users, roles, sessions.
+//! What can be typed about who may do what: logging in and out, keys, users, roles, sessions; and about who did what.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nexus_cli_frame::time::parse_span;
+use nexus_cli_frame::time::{Since, parse_span};
 use nexus_cli_frame::{Page, secret};
 use secrecy::SecretString;
 
@@ -224,5 +225,54 @@ pub enum Sessions {
         /// Its id
         #[arg(value_name = "SESSION")]
         id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// Only of this actor: a user's name, or what whoami shows as the subject
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub actor: String,
+    /// Only about this object, as NAME or KIND/NAME, such as user/anna
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "OBJECT")]
+    pub object: String,
+    /// Only of this method, such as CreateUser
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "METHOD")]
+    pub method: String,
+    /// Only what was refused
+    #[arg(long)]
+    pub denied: bool,
+    /// Only from then on: a time, or a span such as 2h
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
+    pub since: Option<Since>,
+    /// Only about the namespace of the command, for who may not see all of them
+    #[arg(long)]
+    pub one_namespace: bool,
+    /// The oldest first
+    #[arg(long)]
+    pub oldest_first: bool,
+    #[command(flatten)]
+    pub page: Page,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Write the whole log into a file, one JSON object a line; goes on where the file ends
+    Export {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Compute the chain of hashes anew: the server's, or that of a file that was exported
+    Verify {
+        /// A file that was exported
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Do not ask the server whether it still has the file's last entry
+        #[arg(long, requires = "file")]
+        offline: bool,
     },
 }

@@ -1,6 +1,7 @@
 //! Who may do what: logging in and out, keys, users, roles and sessions.
 
 mod args;
+mod audit;
 mod grants;
 mod keep;
 mod keys;
@@ -15,16 +16,18 @@ mod users;
 use nexus_api::access::v1::access_service_client::AccessServiceClient;
 use nexus_api::access::v1::authentication_service_client::AuthenticationServiceClient;
 use nexus_api::access::v1::{GetIdentityRequest, LogoutRequest};
+use nexus_api::audit::v1::audit_service_client::AuditServiceClient;
 use nexus_cli_frame::{CliError, Exit, Output, Standing, Target};
 use nexus_mesh::Transport;
 use tonic::Status;
 
-pub use args::{Keys, LoginArgs, Roles, Sessions, Users};
+pub use args::{Audit, Keys, LoginArgs, Roles, Sessions, Users};
 
 /// The two services, and what the commands here share.
 struct Access<'a> {
     access: AccessServiceClient<Transport>,
     authentication: AuthenticationServiceClient<Transport>,
+    audit: AuditServiceClient<Transport>,
     standing: Standing,
     target: &'a Target,
     output: &'a Output,
@@ -35,7 +38,8 @@ impl<'a> Access<'a> {
         let way = target.way()?;
         Ok(Self {
             access: AccessServiceClient::new(way.clone()),
-            authentication: AuthenticationServiceClient::new(way),
+            authentication: AuthenticationServiceClient::new(way.clone()),
+            audit: AuditServiceClient::new(way),
             standing: Standing::of(target),
             target,
             output,
@@ -125,6 +129,14 @@ pub async fn users(command: Users, target: &Target, output: &Output) -> Result<E
 /// When it cannot do what it should; the error says why.
 pub async fn roles(command: Roles, target: &Target, output: &Output) -> Result<Exit, CliError> {
     roles::run(command, &mut Access::new(target, output)?).await
+}
+
+/// `nexus audit`.
+///
+/// # Errors
+/// When it cannot do what it should; the error says why.
+pub async fn audit(command: Audit, target: &Target, output: &Output) -> Result<Exit, CliError> {
+    audit::run(command, &mut Access::new(target, output)?).await
 }
 
 /// `nexus sessions`.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use nexus_auth::outgoing::{Shown, showing};
+use nexus_audit::denials::Denials;
+use nexus_audit::origin::system_ids;
+use nexus_auth::outgoing::{Shown, passing_on, showing};
 use nexus_auth::rates::Rates;
 use nexus_auth::service_key::{ServiceKey, ServiceKeys};
 use nexus_auth::verify::{AccessService, Verify, VerifyError};
@@ -51,6 +53,7 @@ pub(super) struct Ways {
     guarded: bool,
     local: Mutex<Vec<(Local, Routes)>>,
     guard: OnceLock<Guard>,
+    denials: Denials,
 }
 
 impl Ways {
@@ -77,11 +80,16 @@ impl Ways {
             guarded: auth.is_required(listen),
             local: Mutex::default(),
             guard: OnceLock::new(),
+            denials: Denials::new(system_clock(), system_ids()),
         })
     }
 
     pub(super) fn is_guarded(&self) -> bool {
         self.guarded
+    }
+
+    pub(super) fn denials(&self) -> Denials {
+        self.denials.clone()
     }
 
     pub(super) fn offer(&self, service: Local, routes: Routes) {
@@ -128,7 +136,10 @@ impl Ways {
     pub(super) fn callers(&self, effective: &Effective, service: Local) -> Result<Transport, StartError> {
         match self.routes(service) {
             Some(routes) => Ok(transport::in_process_behind(routes, Arc::new(self.guard(effective)?))),
-            None => self.connect(effective, service, transport::connect_balanced),
+            None => {
+                let way = self.connect(effective, service, transport::connect_balanced)?;
+                Ok(passing_on(way, self.shown("gateway")))
+            }
         }
     }
 
@@ -166,6 +177,11 @@ impl Ways {
                 let rates = Rates::new(limits.calls_per_credential, limits.calls_per_namespace);
                 Guard::checked(self.keys.clone(), verify, rates, system_clock())
             }
+        };
+        // Where there is no log, what is refused would wait for nobody.
+        let guard = match self.is_local(Local::Access) || effective.config.access.address.is_some() {
+            true => guard.witnessed(Arc::new(self.denials.clone())),
+            false => guard,
         };
         Ok(self.guard.get_or_init(|| guard).clone())
     }

@@ -98,7 +98,9 @@ impl Keys for PostgresStore {
                     .await
                     .map_err(database)?;
             let revoked = read::key(row.as_ref().ok_or(Refused::Absent)?)?;
-            self.commit(transaction).await?;
+            if revoked.revoked_at == Some(at) {
+                self.commit(transaction).await?;
+            }
             Ok(revoked)
         })
         .await

@@ -54,20 +54,27 @@ impl Sessions for PostgresStore {
     async fn end_session(&self, id: &str, at: i64) -> Result<bool, StoreError> {
         self.trying(|| async {
             let mut transaction = self.database.begin().await?;
-            let done = sqlx::query(
-                "UPDATE sessions SET expires_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END WHERE id = $1",
-            )
-            .bind(id)
-            .bind(at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(database)?;
-            self.commit(transaction).await?;
-            Ok(done.rows_affected() > 0)
+            let done = sqlx::query("UPDATE sessions SET expires_at = $2 WHERE id = $1 AND expires_at > $2")
+                .bind(id)
+                .bind(at)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database)?;
+            if done.rows_affected() > 0 {
+                self.commit(transaction).await?;
+                return Ok(true);
+            }
+            sqlx::query_scalar(KNOWN)
+                .bind(id)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(database)
         })
         .await
     }
 }
+
+const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1)";
 
 /// Begins a session within a transaction.
 pub(super) async fn begin(

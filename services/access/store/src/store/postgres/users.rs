@@ -165,7 +165,7 @@ impl Users for PostgresStore {
                     };
                     insert(&mut transaction, &user).await?
                 }
-                Some(found) if found.subject.as_deref() == Some(subject) => found,
+                Some(found) if found.subject.as_deref() == Some(subject) => return Ok(found),
                 Some(found) => {
                     let free = found.kind == UserKind::Person && found.password.is_none() && found.subject.is_none();
                     if !free {

@@ -33,6 +33,7 @@ fn what_was_looked_up_in_another_stay_starts_nothing() {
             labels: std::collections::BTreeMap::new(),
             traceparent: String::new(),
             request: None,
+            note: None,
             stay,
         };
         let new = Box::new(new);
@@ -74,7 +75,16 @@ fn nobody_is_told_the_end_of_what_was_put_aside() {
 
     let (reply, mut cancelled) = oneshot::channel();
     let reason = String::new();
-    core.handle(Message::Cancel { id, reason, reply }, now);
+    let note = None;
+    core.handle(
+        Message::Cancel {
+            id,
+            reason,
+            note,
+            reply,
+        },
+        now,
+    );
     let cancelled = cancelled
         .try_recv()
         .expect("an answer")

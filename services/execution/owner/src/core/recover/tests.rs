@@ -39,6 +39,7 @@ fn left_behind(ids: &Ids, session: &str) -> (ExecutionId, Arc<Plan>, Change) {
         labels: BTreeMap::new(),
         traceparent: String::new(),
         request: None,
+        note: None,
         stay: core.stay(id.shard()),
     };
     let (reply, _started) = oneshot::channel();

@@ -146,6 +146,7 @@ impl Writer {
                 .map(|number| event(number, Fact::ExecutionStarted))
                 .collect(),
             request: None,
+            notes: Vec::new(),
         }
     }
 
