@@ -90,7 +90,10 @@ pub fn is_of_all(permission: Permission) -> bool {
 /// Whether only processes of NEXUS have it: no role can.
 #[must_use]
 pub fn is_of_services(permission: Permission) -> bool {
-    matches!(permission, Permission::CredentialsVerify | Permission::ReplicasSpeak)
+    matches!(
+        permission,
+        Permission::AuditWrite | Permission::CredentialsVerify | Permission::ReplicasSpeak
+    )
 }
 
 /// Says what is missing, and how one comes by it.

@@ -9,6 +9,7 @@ mod oidc_login;
 mod provider;
 mod real_provider;
 mod roles;
+mod taken;
 mod users;
 
 use std::sync::Arc;

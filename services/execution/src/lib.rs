@@ -57,7 +57,6 @@ use plans::Plans;
 use replication::{Idle, Keeper, Nudge, OwnAddress, Peers, Router, Watched, Ways};
 use results::Results;
 use waiting::Waiting;
-use worker_operations::secrets::Vault;
 
 /// Largest message that is taken: a report of several outputs.
 const MAX_REQUEST: usize = 16 << 20;
@@ -103,7 +102,7 @@ pub(crate) struct Context {
     /// Where replicas find each other; none without others.
     membership: Option<Arc<dyn Membership>>,
     plans: Plans,
-    secrets: Vault,
+    secrets: worker_operations::secrets::Vault,
     results: Arc<dyn Results>,
     sessions: Sessions,
     waiting: Waiting,
@@ -299,7 +298,6 @@ struct Sharing {
 /// What owner and service have in common.
 struct Parts {
     plans: Plans,
-    secrets: Vault,
     sessions: Sessions,
     waiting: Waiting,
     events: Notifier,
@@ -310,7 +308,6 @@ impl Parts {
     fn new(dependencies: &Dependencies) -> Self {
         Self {
             plans: Plans::new(dependencies.definitions.clone()),
-            secrets: worker_operations::secrets::vault(dependencies.definitions.clone()),
             sessions: Sessions::new(Clock::clone(&dependencies.steady)),
             waiting: Waiting::default(),
             events: Notifier::default(),
@@ -386,7 +383,7 @@ impl Parts {
             lending,
             membership,
             plans: self.plans,
-            secrets: self.secrets,
+            secrets: worker_operations::secrets::vault(dependencies.definitions),
             results: dependencies.results,
             sessions: self.sessions,
             waiting: self.waiting,

@@ -45,9 +45,12 @@ impl World {
         };
         let worker = self.workers.iter().position(holds);
         let (epoch, current) = (self.owner(number).map_or(0, |owner| owner.epoch), self.newest_epoch);
-        let open = self
-            .owner(number)
-            .is_some_and(|owner| owner.sessions.touch(&crate::workers::process(), &session).is_some());
+        let open = self.owner(number).is_some_and(|owner| {
+            owner
+                .sessions
+                .touch(&crate::workers::heartbeats::process(), &session)
+                .is_some()
+        });
         if let Some(worker) = worker.filter(|_| open) {
             self.counts.seated += 1;
             seat.fill();

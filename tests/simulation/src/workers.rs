@@ -2,7 +2,7 @@
 //! answered. They vanish, are stopped and wake as zombies, and their streams break.
 
 mod breaking;
-mod heartbeats;
+pub mod heartbeats;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use nexus_api::worker::v1::RegisterWorkerRequest;
 use nexus_engine::{Failure, FailureKind, Outcome, Output};
 use nexus_execution_owner::{Acceptance, Granted, Message, Reported, SessionRef, Verdict};
-use nexus_execution_sessions::speaker::Speaker;
 use nexus_execution_store::{LeaseToken, SessionId};
 use nexus_streams::Dispatch;
 use tokio::sync::oneshot;
@@ -35,11 +34,6 @@ struct Running {
 }
 
 /// A worker.
-/// Every worker here is the process's own.
-pub fn process() -> Speaker {
-    Speaker::of_process(nexus_api::Namespace::default())
-}
-
 pub struct Worker {
     slots: usize,
     queues: Vec<String>,
@@ -142,7 +136,7 @@ impl World {
     fn connect(&mut self, number: usize) {
         let (active, steady) = (self.active, self.steady);
         let worker = &mut self.workers[number];
-        let (ids, here) = (self.ids.clone(), process());
+        let (ids, here) = (self.ids.clone(), heartbeats::process());
         let Some(owner) = self.owners.iter().find(|owner| owner.number == active) else {
             return;
         };

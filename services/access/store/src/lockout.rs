@@ -69,6 +69,18 @@ impl Failures {
     }
 }
 
+/// Wrong passwords of a user are kept under this.
+#[must_use]
+pub fn failures_of_user(name: &str) -> String {
+    format!("user:{name}")
+}
+
+/// Wrong passwords from an address are kept under this.
+#[must_use]
+pub fn failures_of_address(address: &str) -> String {
+    format!("address:{address}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use audit::{AuditLog, Telling};
 
 use crate::lockout::{Failures, Policy};
+pub use crate::lockout::{failures_of_address, failures_of_user};
 use crate::powers::Grant;
 use crate::tokens::{Digest, Secret};
 
@@ -394,15 +395,3 @@ pub trait Store:
 }
 
 impl<T: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + AuditLog + Telling + std::fmt::Debug> Store for T {}
-
-/// Wrong passwords of a user are kept under this.
-#[must_use]
-pub fn failures_of_user(name: &str) -> String {
-    format!("user:{name}")
-}
-
-/// Wrong passwords from an address are kept under this.
-#[must_use]
-pub fn failures_of_address(address: &str) -> String {
-    format!("address:{address}")
-}

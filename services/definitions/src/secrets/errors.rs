@@ -10,7 +10,7 @@ use crate::store::secrets::Torn;
 
 pub(super) fn not_found(name: &str) -> Status {
     let message =
-        format!("NEXUS keeps no secret {name} in this namespace; `nexus secrets list` shows those that it keeps");
+        format!("NEXUS keeps no secret {name} in this namespace; the list of secrets shows those that it keeps");
     ApiError::new(ErrorReason::SecretNotFound, message)
         .with("secret", name)
         .into()

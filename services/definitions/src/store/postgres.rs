@@ -122,10 +122,8 @@ impl PostgresStore {
 
     /// Writes what the audit log is told, with the change.
     async fn tell(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        match &self.note {
-            Some(note) => Ok(outbox::put_postgres(connection, note).await?),
-            None => Ok(()),
-        }
+        let Some(note) = &self.note else { return Ok(()) };
+        Ok(outbox::put_postgres(connection, note).await?)
     }
 
     /// Closes all connections.

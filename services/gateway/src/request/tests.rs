@@ -87,7 +87,7 @@ fn a_file_may_be_the_body_itself() {
     );
     assert_eq!(
         shown(&asked.expect("a request")),
-        json!({"workflow": "x", "source": "name: x\n", "etag": "v7"})
+        json!({"workflow": "x", "source": "name: x\n", "etag": "v7", "update_mask": "source"})
     );
     assert_eq!(
         refused(ask(Method::POST, TRIGGER, &[yaml], "a: 1")),

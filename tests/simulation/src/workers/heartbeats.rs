@@ -1,6 +1,13 @@
 //! What a worker and its owner tell each other about attempts that run.
 
+use nexus_execution_sessions::speaker::Speaker;
+
 use super::*;
+
+/// Every worker here is the process's own.
+pub fn process() -> Speaker {
+    Speaker::of_process(nexus_api::Namespace::default())
+}
 
 impl World {
     pub fn heartbeat(&mut self, number: usize, life: u64) {

@@ -99,17 +99,12 @@ impl PostgresStore {
     }
 
     async fn try_rewrap(&self, rewraps: &[Rewrap]) -> Result<u32, StoreError> {
-        let mut columns: (Vec<&str>, Vec<&str>, Vec<i64>, Vec<&str>, Vec<&[u8]>) = Default::default();
-        let mut wrapped: (Vec<&str>, Vec<&[u8]>) = Default::default();
-        for Rewrap { found, wrapped: new } in rewraps {
-            columns.0.push(found.about.namespace.as_str());
-            columns.1.push(&found.about.name);
-            columns.2.push(i64::from(found.about.version));
-            columns.3.push(&found.wrapped.key);
-            columns.4.push(&found.wrapped.bytes);
-            wrapped.0.push(&new.key);
-            wrapped.1.push(&new.bytes);
-        }
+        let texts = |column: for<'a> fn(&'a Rewrap) -> &'a str| rewraps.iter().map(column).collect::<Vec<_>>();
+        let bytes = |column: for<'a> fn(&'a Rewrap) -> &'a [u8]| rewraps.iter().map(column).collect::<Vec<_>>();
+        let versions: Vec<i64> = rewraps
+            .iter()
+            .map(|rewrap| i64::from(rewrap.found.about.version))
+            .collect();
         let mut transaction = self.database.begin().await?;
         let result = sqlx::query(
             "UPDATE secret_versions v SET key_id = new.key_id, wrapped = new.wrapped
@@ -118,13 +113,13 @@ impl PostgresStore {
              WHERE v.namespace = new.namespace AND v.name = new.name AND v.version = new.version
                AND v.key_id = new.old_key AND v.wrapped = new.old_wrapped",
         )
-        .bind(columns.0)
-        .bind(columns.1)
-        .bind(columns.2)
-        .bind(columns.3)
-        .bind(columns.4)
-        .bind(wrapped.0)
-        .bind(wrapped.1)
+        .bind(texts(|rewrap| rewrap.found.about.namespace.as_str()))
+        .bind(texts(|rewrap| &rewrap.found.about.name))
+        .bind(versions)
+        .bind(texts(|rewrap| &rewrap.found.wrapped.key))
+        .bind(bytes(|rewrap| &rewrap.found.wrapped.bytes))
+        .bind(texts(|rewrap| &rewrap.wrapped.key))
+        .bind(bytes(|rewrap| &rewrap.wrapped.bytes))
         .execute(&mut *transaction)
         .await
         .map_err(database)?;
