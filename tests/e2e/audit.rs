@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use nexus_api::access::v1::authentication_service_client::AuthenticationServiceClient;
 use nexus_api::access::v1::{ClaimAdministratorRequest, LoginRequest};
-use nexus_api::definitions::v1::ApplyWorkflowRequest;
+use nexus_api::definitions::v1::secrets_service_client::SecretsServiceClient;
+use nexus_api::definitions::v1::{ApplyWorkflowRequest, DeleteSecretRequest, SetSecretRequest};
 use nexus_api::execution::v1::{CancelExecutionRequest, GetExecutionRequest, StartExecutionRequest};
 use nexus_tests::{DEADLINE, Dev, DevOptions, binary};
 use serde_json::Value;
@@ -103,6 +104,17 @@ async fn work(dev: &Dev, token: &str) -> String {
     applied.expect("applied");
     let again = dev.definitions().apply_workflow(shown(token, apply)).await;
     again.expect("unchanged");
+    let mut secrets = SecretsServiceClient::new(dev.way("default"));
+    let set = SetSecretRequest {
+        secret: "the_secret".to_owned(),
+        value: PAYLOAD.to_owned(),
+        ..SetSecretRequest::default()
+    };
+    secrets.set_secret(shown(token, set)).await.expect("set");
+    let delete = DeleteSecretRequest {
+        secret: "the_secret".to_owned(),
+    };
+    secrets.delete_secret(shown(token, delete)).await.expect("deleted");
     let start = StartExecutionRequest {
         workflow: "slow".to_owned(),
         params: format!("{{\"text\": \"{PAYLOAD}\"}}"),
@@ -150,6 +162,8 @@ async fn who_did_what_from_where_is_told_and_no_payload() {
         ("ApplyWorkflow", "OUTCOME_ALLOWED"),
         ("StartExecution", "OUTCOME_ALLOWED"),
         ("CancelExecution", "OUTCOME_ALLOWED"),
+        ("SetSecret", "OUTCOME_ALLOWED"),
+        ("DeleteSecret", "OUTCOME_ALLOWED"),
         ("GetExecution", "OUTCOME_DENIED"),
         ("Login", "OUTCOME_DENIED"),
     ];
@@ -157,7 +171,7 @@ async fn who_did_what_from_where_is_told_and_no_payload() {
     for (number, (method, outcome)) in wanted.iter().enumerate() {
         let entry = find(&entries, &(method, outcome)).expect("there");
         assert_eq!(entry["address"], "127.0.0.1", "{entry}");
-        let actor = if number < 4 { "user:anna" } else { "" };
+        let actor = if number < 6 { "user:anna" } else { "" };
         assert_eq!(entry["actor"]["id"].as_str().unwrap_or_default(), actor, "{entry}");
         let times = entries
             .iter()
@@ -168,6 +182,7 @@ async fn who_did_what_from_where_is_told_and_no_payload() {
     }
     let of = |method| find(&entries, &(method, "OUTCOME_ALLOWED")).expect("there");
     assert_eq!(of("ApplyWorkflow")["object"]["name"], "slow");
+    assert_eq!(of("SetSecret")["object"]["name"], "the_secret");
     assert_eq!(of("StartExecution")["object"]["name"], id.as_str());
     assert_eq!(of("StartExecution")["request_id"], "the-request");
     assert_eq!(of("StartExecution")["namespace"], "default");

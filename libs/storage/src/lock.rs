@@ -3,8 +3,15 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::Error;
+
+/// How long the lock is waited for, and how often it is tried: a child that was being started when its parent was killed has
+/// the file open until it runs its program.
+const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The right to use a data directory; given back when dropped or when the process dies.
 #[derive(Debug)]
@@ -30,14 +37,18 @@ impl DirectoryLock {
             .write(true)
             .open(directory.join("lock"))
             .map_err(file)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: directory.display().to_string(),
-                });
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => sleep(AGAIN),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Locked {
+                        path: directory.display().to_string(),
+                    });
+                }
+                Err(TryLockError::Error(source)) => return Err(file(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(file(source)),
         }
         // For people who wonder which process it is; nothing reads it.
         lock.set_len(0)

@@ -57,8 +57,10 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         Backends::Shared => shared(frame, &readiness).await?,
         Backends::Embedded(folder) => embedded(folder).await?,
     };
-    let service = Definitions::new(opened.store, system_clock(), frame.recorder());
-    let secrets = Secrets::new(opened.secrets, keys, system_random(), system_clock(), frame.recorder());
+    // One for both: whoever ships what waits hears of it by that.
+    let recorder = frame.recorder();
+    let service = Definitions::new(opened.store, system_clock(), recorder.clone());
+    let secrets = Secrets::new(opened.secrets, keys, system_random(), system_clock(), recorder);
     if let Err(error) = secrets.check_keys().await {
         tracing::warn!(%error, "it is not known whether every key of the secrets is there");
     }

@@ -126,6 +126,7 @@ fn hint(status: &Status) -> Option<String> {
         ErrorReason::ExecutionNotFound => "`nexus executions list` shows those that are there",
         ErrorReason::WorkflowNotFound => "`nexus workflows list` shows those that are there",
         ErrorReason::RevisionNotFound => "`nexus workflows revisions` shows those that are there",
+        ErrorReason::SecretNotFound => "`nexus secrets list` shows those that are there",
         ErrorReason::Overloaded | ErrorReason::StorageUnavailable | ErrorReason::ShuttingDown => {
             "the call may be repeated in a moment"
         }
@@ -198,6 +199,7 @@ mod tests {
             (ErrorReason::ExecutionNotFound, "nexus executions list"),
             (ErrorReason::WorkflowNotFound, "nexus workflows list"),
             (ErrorReason::RevisionNotFound, "nexus workflows revisions"),
+            (ErrorReason::SecretNotFound, "nexus secrets list"),
         ] {
             let gone = CliError::from(Status::from(ApiError::new(reason, "it is not there")));
             assert!(gone.report().contains(command), "{}", gone.report());
