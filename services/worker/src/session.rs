@@ -16,16 +16,12 @@ use crate::convert;
 use crate::link::Link;
 use crate::pool::Stop;
 use crate::standing::Open;
-use crate::state::{FAREWELL, State};
+use crate::state::{FAREWELL, FROZEN, PATIENCE, State};
 
 /// For a server that names no length.
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 /// How long a server that takes its leave is waited for to answer the reports that are under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
-const FROZEN: Duration = Duration::from_secs(6);
-/// How long the answer is waited for after such a freeze before leases count as lost.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// A server that has not said a word for so long, though each heartbeat wants an answer, is gone or frozen: another one
 /// has its work by now. Two heartbeats and some time for the answer.
 const DEAF: Duration = Duration::from_millis(6_500);
@@ -239,6 +235,8 @@ impl<'a> Session<'a> {
         let since = now.duration_since(self.beaten);
         if since <= FROZEN && now >= self.patience {
             self.state.expire();
+        } else {
+            self.state.look(now);
         }
         // What runs already when the session begins is asked for at once.
         let due = self.open.is_first() || since + every / (2 * LOOKS) >= every;
@@ -251,8 +249,9 @@ impl<'a> Session<'a> {
     async fn heartbeat(&mut self) -> bool {
         // A worker that was frozen may have lost its leases or not: it asks, and drops a while later what nobody has
         // answered for.
-        let frozen = self.beaten.elapsed() > FROZEN;
-        self.beaten = Instant::now();
+        let now = Instant::now();
+        let frozen = now.duration_since(self.beaten) > FROZEN;
+        self.beaten = now;
         if frozen {
             self.heard = self.beaten;
             self.patience = self.beaten + PATIENCE;

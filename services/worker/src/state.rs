@@ -1,6 +1,7 @@
 //! What a worker keeps over its sessions: running attempts, and results that are not yet told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_supervise::Background;
 use nexus_tasks::TaskRunner;
@@ -17,8 +18,12 @@ use crate::slots::Slots;
 use crate::vault::Vault;
 use crate::{metrics, standing};
 
+/// A heartbeat that comes so much later than the last one tells that the worker was frozen: one is due every 3 s.
+pub(crate) const FROZEN: Duration = Duration::from_secs(6);
+/// How long the answer is waited for after such a freeze before leases count as lost.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the last results may take to be told at the shutdown, after everything was stopped.
-pub(crate) const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What outlives a session: running attempts and results that are not yet told.
 pub(crate) struct State {
@@ -29,7 +34,10 @@ pub(crate) struct State {
     pub(crate) session_name: watch::Sender<String>,
     /// How often it was asked to go on with this session.
     resumptions: u64,
-    pub(crate) lease: std::time::Duration,
+    pub(crate) lease: Duration,
+    /// When it last looked after its leases, and until when none is dropped.
+    looked: Instant,
+    patience: Instant,
     /// An attempt waits for the server's word on its lease.
     pub(crate) ask: Arc<Notify>,
     slots: Slots,
@@ -57,7 +65,9 @@ impl State {
             bench,
             session_name,
             resumptions: 0,
-            lease: std::time::Duration::from_secs(12),
+            lease: Duration::from_secs(12),
+            looked: Instant::now(),
+            patience: Instant::now(),
             ask: Arc::default(),
             ended,
             ended_sender,
@@ -141,19 +151,32 @@ impl State {
         self.measure();
     }
 
+    /// Notes that the worker looks after its leases, and whether it was frozen since it last did: it may have lost them or
+    /// not, and none is dropped before there was time to ask, whatever it was doing when it was frozen.
+    pub(crate) fn look(&mut self, now: Instant) {
+        if now.duration_since(std::mem::replace(&mut self.looked, now)) > FROZEN {
+            self.patience = now + PATIENCE;
+        }
+    }
+
     /// Stops the attempts whose lease has run out.
     pub(crate) fn expire(&mut self) {
-        for _ in 0..self.pool.expire(self.lease, Instant::now()) {
+        let now = Instant::now();
+        self.look(now);
+        if now < self.patience {
+            return;
+        }
+        for _ in 0..self.pool.expire(self.lease, now) {
             tracing::warn!("a lease could not be extended; its attempt is stopped");
             metrics::expired();
         }
     }
 
     /// Waits before the next connection, while attempts go on as long as their leases may.
-    pub(crate) async fn wait(&mut self, delay: std::time::Duration, shutdown: &CancellationToken) {
+    pub(crate) async fn wait(&mut self, delay: Duration, shutdown: &CancellationToken) {
         let until = Instant::now() + delay;
         loop {
-            let look = until.min(Instant::now() + std::time::Duration::from_millis(250));
+            let look = until.min(Instant::now() + Duration::from_millis(250));
             tokio::select! {
                 () = sleep_until(look) => {}
                 () = shutdown.cancelled() => return,
@@ -180,6 +203,6 @@ impl State {
             tracing::warn!("some attempts did not stop in time");
         }
         // One turn for the runtime to reap what was killed.
-        sleep(std::time::Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
 }

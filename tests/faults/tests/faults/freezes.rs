@@ -47,7 +47,8 @@ async fn a_nexus_that_was_frozen_goes_on_and_breaks_no_promise() {
     assert_eq!(
         findings.counter("infra_losses"),
         0,
-        "who was frozen cannot blame the workers for their silence"
+        "who was frozen cannot blame the workers for their silence: {}",
+        nexus.said()
     );
     assert_eq!(findings.counter("keys"), findings.counter("keys_ok"));
     arena.require_no_breach(&findings);
