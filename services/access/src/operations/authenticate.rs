@@ -6,7 +6,7 @@ use nexus_api::time::{duration, micros, timestamp};
 use tonic::Status;
 
 use super::complete_oidc::subject_at;
-use crate::caller::{Caller, KEY};
+use crate::caller::Caller;
 use crate::error::{credential, of_provider, storage};
 use crate::oidc::Provider;
 use crate::store::{KeyRow, SessionRow, UserRow};
@@ -111,9 +111,8 @@ async fn of_session_row(context: &Context, session: &SessionRow) -> Result<Ident
 /// Who calls as the store knows them at this moment, for what lasts: a door goes by an answer that may be half a minute old,
 /// and whoever was disabled or logged out in between must not give themselves another credential.
 pub(crate) async fn anew(context: &Context, caller: Caller) -> Result<Caller, Status> {
-    let (store, identity) = (&context.store, caller.identity());
-    let (key, session) = (identity.credential.strip_prefix(KEY), caller.session());
-    let identity = match (key, session) {
+    let store = &context.store;
+    let identity = match (caller.key(), caller.session()) {
         (Some(id), _) => {
             let key = store.key(id).await.map_err(storage)?.ok_or_else(unknown)?;
             of_key_row(context, &key).await?
