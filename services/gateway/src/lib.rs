@@ -2,7 +2,8 @@
 //! has a `google.api.http` annotation, from the descriptors that the build makes.
 //!
 //! Pure: [`catalog`] (what is served), [`template`] (paths), [`json`] (messages as JSON), [`query`], [`request`] (a
-//! request's message), [`respond`], [`problem`] (errors), [`origins`] (from where one may ask), [`openapi`]. At the edge: [`call`]
+//! request's message), [`respond`], [`problem`] (errors), [`origins`] (from where one may ask), `cookie` (sessions of
+//! browsers), [`openapi`]. At the edge: [`call`]
 //! (calls of any method by its bytes), [`forward`] (gRPC for other processes), [`serve`] (a request from its arrival to its answer), [`stream`].
 
 pub mod accept;
@@ -10,6 +11,7 @@ mod body;
 pub mod call;
 pub mod catalog;
 mod compress;
+mod cookie;
 pub mod forward;
 pub mod json;
 mod limits;
@@ -25,6 +27,7 @@ pub mod respond;
 pub mod serve;
 pub mod stream;
 pub mod template;
+mod verbs;
 pub mod wait;
 
 pub use catalog::CatalogError;

@@ -9,6 +9,7 @@ mod schema;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
+use crate::cookie;
 use comments::Comments;
 use schema::Schemas;
 
@@ -46,7 +47,7 @@ pub fn describe(catalog: &Catalog) -> Value {
         },
         "servers": [{"url": "/", "description": "Where this page comes from."}],
         // Or none, where no credentials are asked for, as in `nexus dev`.
-        "security": [{"credential": []}, {}],
+        "security": [{"credential": []}, {"cookie": []}, {}],
         "tags": tags,
         "paths": paths,
         "components": {
@@ -58,6 +59,13 @@ pub fn describe(catalog: &Catalog) -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "description": "An API key, a session's token, or a token of the configured OpenID provider.",
+                },
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie::SECURE,
+                    "description": "For pages of this origin: what a login with `Nexus-Session: cookie` sets. Over plain HTTP its \
+                                    name is without `__Host-`.",
                 },
             },
         },

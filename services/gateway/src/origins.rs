@@ -45,13 +45,11 @@ impl Origins {
             headers.insert(header::VARY, HeaderValue::from_static("origin"));
             return Ok(headers);
         }
-        match text.parse::<Uri>() {
-            Ok(uri) if named.first().is_some_and(|ours| is_same(&uri, ours)) => Ok(HeaderMap::new()),
-            _ => {
-                let detail = "web pages of other origins may not ask here; gateway.cors_origins names those that may";
-                Err(Problem::plain(StatusCode::FORBIDDEN, detail))
-            }
+        if is_own(text, request.uri(), request.headers()) {
+            return Ok(HeaderMap::new());
         }
+        let detail = "web pages of other origins may not ask here; gateway.cors_origins names those that may";
+        Err(Problem::plain(StatusCode::FORBIDDEN, detail))
     }
 
     /// The host of the address and that of the header must both fit: of those who differ one is a lie.
@@ -109,6 +107,14 @@ impl Origins {
             (header::ACCESS_CONTROL_MAX_AGE, KEPT),
         ]
     }
+}
+
+/// Whether an origin is the one that a request is for.
+pub(crate) fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+    let named = named(uri, headers);
+    origin
+        .parse::<Uri>()
+        .is_ok_and(|origin| named.first().is_some_and(|ours| is_same(&origin, ours)))
 }
 
 /// Hosts and ports that a request is for: of its address, when it has one, and of its header.

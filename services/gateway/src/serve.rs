@@ -28,7 +28,7 @@ use crate::origins::Origins;
 use crate::problem::Problem;
 use crate::request::{Asked, assemble};
 use crate::template::Bindings;
-use crate::{accept, compress, limits, openapi, pages, respond, stream, wait};
+use crate::{accept, compress, cookie, limits, openapi, pages, respond, stream, verbs, wait};
 
 const SECONDS: &str = "nexus_http_server_duration_seconds";
 /// What is left of the most that a wait lasts for the call itself.
@@ -212,7 +212,10 @@ impl Inner {
             }
             Found::Verbs(verbs) => {
                 let allow = verbs.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                (not_allowed(&verb, &allow, preflight).unwrap_or_else(failed), "other")
+                (
+                    verbs::not_allowed(&verb, &allow, preflight).unwrap_or_else(failed),
+                    "other",
+                )
             }
             Found::Nothing(near) => {
                 let near = near.map(|near| format!("; did you mean {near}?"));
@@ -240,6 +243,7 @@ impl Inner {
         // Before anything is read of it; the service asks again at its own door.
         let contract =
             method(&operation.rpc_path).ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND, "nobody serves this"))?;
+        let by_cookie = cookie::admit(&arrived.parts.method, &arrived.parts.uri, &mut arrived.parts.headers)?;
         let admitted = self.options.door.admit(contract, &mut arrived.parts).await;
         admitted.map_err(|refusal| Problem::of_status(&refusal))?;
         let offers: &[&str] = match operation.streams() {
@@ -273,10 +277,19 @@ impl Inner {
         if operation.streams() {
             return self.stream(operation, call, &asked, form, path).await;
         }
+        // A login that cannot be answered as asked does not begin.
+        cookie::wanted(headers)?;
         let answer = call.unary(&asked.message, operation.method.output()).await;
-        let answer = answer.map_err(|status| Problem::of_status(&status))?;
+        let mut answer = answer.map_err(|status| Problem::of_status(&status))?;
+        let cookies = cookie::of_answer(operation, headers, by_cookie, &mut answer)?;
         match wait::begun(operation, &answer, asked.wait.unwrap_or(FAREWELL)) {
-            None => Ok(respond::unary(operation, &answer, &path, &query, headers)),
+            None => {
+                let mut answer = respond::unary(operation, &answer, &path, &query, headers);
+                for cookie in cookies {
+                    answer.headers_mut().append(header::SET_COOKIE, cookie);
+                }
+                Ok(answer)
+            }
             Some(begun) => {
                 let (answer, done) = ended(&call, operation, answer, &begun, asked.wait.is_some()).await;
                 let mut answer = respond::unary(operation, &answer, &path, &query, headers);
@@ -373,26 +386,4 @@ fn overloaded(detail: String) -> Problem {
     let mut problem = Problem::of(StatusCode::TOO_MANY_REQUESTS, ErrorReason::Overloaded, detail);
     problem.retry_after(Duration::from_secs(1));
     problem
-}
-
-/// A path that is there, for other verbs: said to whoever asks for them, and refused to whoever does not.
-fn not_allowed(verb: &Method, allow: &str, preflight: bool) -> Result<Response<Body>, Problem> {
-    let allowed = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("GET"));
-    if verb == Method::OPTIONS {
-        let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
-        if preflight {
-            answer
-                .headers_mut()
-                .extend(Origins::allowed(&allowed).map(|(name, value)| (Some(name), value)));
-        }
-        answer.headers_mut().insert(header::ALLOW, allowed);
-        return Ok(answer);
-    }
-    let mut problem = Problem::plain(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{verb} is not done here; {allow} are"),
-    );
-    problem.headers.insert(header::ALLOW, allowed);
-    Err(problem)
 }

@@ -8,7 +8,7 @@ use super::comments::{Comments, first_sentence};
 use super::examples::EXAMPLES;
 use super::schema::{Schemas, Side, behaves, scalar};
 use crate::catalog::{BodyRule, Operation, content};
-use crate::wait;
+use crate::{cookie, wait};
 
 /// Describes an operation.
 pub(super) fn describe(one: &Operation, comments: &Comments, schemas: &mut Schemas<'_>) -> Value {
@@ -83,6 +83,9 @@ fn parameters_of(one: &Operation, comments: &Comments, schemas: &mut Schemas<'_>
     }
     if has_tag(one) && one.verb == http::Method::GET {
         parameters.push(shared("IfNoneMatch"));
+    }
+    if cookie::gives_token(one).is_some() {
+        parameters.push(shared("NexusSession"));
     }
     parameters
 }
@@ -210,7 +213,8 @@ fn good(one: &Operation, shown: &Value) -> Value {
         return json!({
             "description": "A stream: server-sent events, each with an item as its data, or an item a line.",
             "content": {
-                "text/event-stream": {"schema": {"type": "string"}, "x-nexus-item": shown},
+                // Without a type: some tools mean the stream's text by it, others each event.
+                "text/event-stream": {"schema": {}, "x-nexus-item": shown},
                 "application/x-ndjson": {"schema": {"type": "string"}, "x-nexus-item": shown},
             },
         });
@@ -294,6 +298,13 @@ pub(super) fn parameters() -> Value {
         ),
         "IfMatch": header("If-Match", "The `ETag` last read; 412 when it is no longer the current one.", tag, "\"v3\""),
         "IfNoneMatch": header("If-None-Match", "The `ETag` that is known; 304 when it is the current one.", tag, "\"v3\""),
+        "NexusSession": header(
+            "Nexus-Session",
+            "What a browser asks for: `cookie` puts the token into a cookie that no script can read, and `token` of the answer \
+             is empty.",
+            "^(cookie|token)$",
+            "cookie",
+        ),
         "LastEventId": header(
             "Last-Event-ID",
             "The `id` of the last event seen: the stream goes on after it.",
