@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "nexus/access/v1/access_service.proto",
         "nexus/access/v1/authentication_service.proto",
+        "nexus/access/v1/calls_service.proto",
         "nexus/access/v1/identity.proto",
         "nexus/audit/v1/audit_service.proto",
         "nexus/common/v1/diagnostic.proto",

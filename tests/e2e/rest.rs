@@ -5,3 +5,4 @@ mod journey;
 mod limits;
 mod meanings;
 mod port;
+mod repeating;

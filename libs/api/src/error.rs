@@ -95,7 +95,7 @@ impl ApiError {
             R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists => Code::AlreadyExists,
             R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
             R::PermissionMissing => Code::PermissionDenied,
-            R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,
+            R::EtagMismatch | R::StaleAttempt | R::SessionMoved | R::RequestOutcomeUnknown => Code::Aborted,
             R::ExecutionClosed
             | R::WorkerUnknown
             | R::FeedIncomplete

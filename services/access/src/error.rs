@@ -17,6 +17,7 @@ pub(crate) enum About<'a> {
     Key(&'a str),
     Session(&'a str),
     Logins,
+    Call,
 }
 
 /// The store did not do it.
@@ -70,7 +71,7 @@ pub(crate) fn not_found(about: About<'_>) -> ApiError {
         About::Role(name) => (ErrorReason::RoleNotFound, "role", name),
         About::Key(id) => (ErrorReason::ApiKeyNotFound, "API key", id),
         About::Session(id) => (ErrorReason::SessionNotFound, "session", id),
-        About::Logins => return login_refused(),
+        About::Logins | About::Call => return login_refused(),
     };
     // What is quoted has an end.
     let name: String = name.chars().take(128).collect();
@@ -96,6 +97,12 @@ fn full(about: About<'_>, count: i64) -> ApiError {
             "too many logins are under way; try again in a while",
         )
         .retry_after(Duration::from_secs(30)),
+        About::Call => ApiError::new(
+            ErrorReason::TooMany,
+            format!(
+                "{count} calls of yours with an Idempotency-Key are remembered, each for a day; leave the header out"
+            ),
+        ),
         _ => ApiError::new(
             ErrorReason::TooMany,
             format!("there are {count} of them, as many as there may be; delete or revoke some first"),

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use nexus_api::access::v1::access_service_server::AccessServiceServer;
 use nexus_api::access::v1::authentication_service_server::AuthenticationServiceServer;
+use nexus_api::access::v1::calls_service_server::CallsServiceServer;
 use nexus_api::audit::v1::audit_service_server::AuditServiceServer;
 use nexus_audit::{Origin, Recorder};
 use nexus_mesh::Clock;
@@ -47,6 +48,7 @@ use uses::Uses;
 pub const SERVICES: &[&str] = &[
     "nexus.access.v1.AccessService",
     "nexus.access.v1.AuthenticationService",
+    "nexus.access.v1.CallsService",
     "nexus.audit.v1.AuditService",
 ];
 
@@ -140,6 +142,12 @@ impl Access {
     #[must_use]
     pub fn authentication(&self) -> AuthenticationServiceServer<service::Service> {
         AuthenticationServiceServer::new(service::Service(self.context.clone()))
+    }
+
+    /// Calls that their callers gave a name.
+    #[must_use]
+    pub fn calls(&self) -> CallsServiceServer<service::Service> {
+        CallsServiceServer::new(service::Service(self.context.clone()))
     }
 
     /// The audit log.

@@ -1,6 +1,7 @@
 //! What callers can ask: one file a verb.
 
 pub(crate) mod authenticate;
+pub(crate) mod begin_call;
 pub(crate) mod begin_oidc;
 pub(crate) mod change_password;
 pub(crate) mod claim;
@@ -10,6 +11,7 @@ pub(crate) mod create_role;
 pub(crate) mod create_user;
 pub(crate) mod delete_role;
 pub(crate) mod delete_user;
+pub(crate) mod finish_call;
 pub(crate) mod get_key;
 pub(crate) mod get_role;
 pub(crate) mod get_user;

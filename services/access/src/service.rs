@@ -3,15 +3,16 @@
 use nexus_api::access::v1 as api;
 use nexus_api::access::v1::access_service_server::AccessService;
 use nexus_api::access::v1::authentication_service_server::AuthenticationService;
+use nexus_api::access::v1::calls_service_server::CallsService;
 use tonic::{Request, Response, Status};
 
 use crate::Context;
 use crate::caller::{Caller, address};
 use crate::enter::From;
 use crate::operations::{
-    authenticate, begin_oidc, change_password, claim, complete_oidc, create_key, create_role, create_user, delete_role,
-    delete_user, get_key, get_role, get_user, list_keys, list_roles, list_sessions, list_users, login, login_methods,
-    logout, revoke_key, revoke_session, set_password, update_role, update_user,
+    authenticate, begin_call, begin_oidc, change_password, claim, complete_oidc, create_key, create_role, create_user,
+    delete_role, delete_user, finish_call, get_key, get_role, get_user, list_keys, list_roles, list_sessions,
+    list_users, login, login_methods, logout, revoke_key, revoke_session, set_password, update_role, update_user,
 };
 
 /// Answers callers.
@@ -142,5 +143,20 @@ impl AuthenticationService for Service {
         let from = from(&request, "");
         let answer = change_password::change(&context, &caller, from, request.into_inner()).await;
         answer.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl CallsService for Service {
+    async fn begin_call(&self, request: Request<api::BeginCallRequest>) -> Answer<api::BeginCallResponse> {
+        begin_call::begin(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn finish_call(&self, request: Request<api::FinishCallRequest>) -> Answer<api::FinishCallResponse> {
+        finish_call::finish(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

@@ -29,6 +29,7 @@ fn cutoffs(now: i64) -> Cutoffs {
         // Nobody sees one that has ended, and whoever begins many must not fill the table with them.
         logins: now,
         failures: now.saturating_sub(OTHERS),
+        calls: now,
     }
 }
 

@@ -4,7 +4,8 @@
 //! Pure: [`catalog`] (what is served), [`template`] (paths), [`json`] (messages as JSON), [`query`], [`request`] (a
 //! request's message), [`respond`], [`problem`] (errors), [`origins`] (from where one may ask), `cookie` (sessions of
 //! browsers), [`openapi`]. At the edge: [`call`]
-//! (calls of any method by its bytes), [`forward`] (gRPC for other processes), [`serve`] (a request from its arrival to its answer), [`stream`].
+//! (calls of any method by its bytes), [`forward`] (gRPC for other processes), `once` (calls that have a name),
+//! [`serve`] (a request from its arrival to its answer), [`stream`].
 
 pub mod accept;
 mod body;
@@ -17,6 +18,7 @@ pub mod json;
 mod limits;
 mod mask;
 mod near;
+mod once;
 pub mod openapi;
 pub mod origins;
 mod pages;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use nexus_api::ErrorReason;
 use nexus_api::json::{MAX_DEPTH, depth};
-use nexus_api::method::Idempotency;
+use nexus_api::method::{Idempotency, Permission};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 
 use crate::catalog::{BodyRule, Operation};
@@ -20,6 +20,8 @@ use crate::{mask, wait};
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header with which a reader of a stream says what it has seen.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Characters of the name of a call at most.
+const MAX_NAME: usize = 128;
 /// Payloads stand in something.
 const MOST_NESTED: usize = MAX_DEPTH + 2;
 
@@ -60,7 +62,6 @@ pub fn assemble(
         _ => &[],
     };
     mask::complete(&mut message, operation, &bindings, object)?;
-    repeatable(operation, headers)?;
     for (header, field, kind) in [
         (IDEMPOTENCY_KEY, "request_id", Kind::String),
         (header::IF_MATCH, "etag", Kind::String),
@@ -93,17 +94,29 @@ pub fn assemble(
     Ok(Asked { message, wait })
 }
 
-/// Refuses the name of a call that nobody would know again by it: whoever relies on the header would do it twice.
-fn repeatable(operation: &Operation, headers: &HeaderMap) -> Result<(), Problem> {
+/// The name that a caller gives a call that has no place for it in its message, and is not done twice all the same: it has to be
+/// remembered here.
+///
+/// # Errors
+/// When the name cannot be read, or nobody could say whose it is.
+pub fn named_call(operation: &Operation, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let knows = operation.conventional("request_id", &Kind::String).is_some();
     let contract = nexus_api::method::method(&operation.rpc_path);
     let twice = contract.is_none_or(|contract| contract.idempotency == Idempotency::Never);
-    if knows || !twice || said(headers, &IDEMPOTENCY_KEY)?.is_none() {
-        return Ok(());
+    let Some(name) = said(headers, &IDEMPOTENCY_KEY)?.filter(|_| !knows && twice) else {
+        return Ok(None);
+    };
+    if operation.streams() || contract.is_none_or(|contract| contract.permission == Permission::Public) {
+        let problem = "is not known here: nobody has said yet who calls; leave it out";
+        return Err(Problem::field("Idempotency-Key", problem));
     }
-    let problem = "is not known here: what this does is done again when it is sent again; leave it out, and look before you \
-                   repeat the call (If-Match refuses a change that was made meanwhile)";
-    Err(Problem::field("Idempotency-Key", problem))
+    if name.len() > MAX_NAME {
+        return Err(Problem::field(
+            "Idempotency-Key",
+            format!("has more than {MAX_NAME} characters"),
+        ));
+    }
+    Ok(Some(name))
 }
 
 /// A header's text, which may be there once.

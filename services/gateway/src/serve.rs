@@ -24,14 +24,15 @@ use tracing::Instrument;
 
 use crate::call::{self, Call};
 use crate::catalog::{Catalog, CatalogError, Found, Operation};
+use crate::once::{self, Once};
 use crate::origins::Origins;
 use crate::problem::Problem;
-use crate::request::{Asked, assemble};
+use crate::request::{Asked, assemble, named_call};
 use crate::template::Bindings;
 use crate::{accept, compress, cookie, limits, openapi, pages, respond, stream, verbs, wait};
 
 const SECONDS: &str = "nexus_http_server_duration_seconds";
-/// What is left of the most that a wait lasts for the call itself.
+/// What a wait leaves of its time for the call itself.
 const FAREWELL: Duration = Duration::from_millis(1);
 
 /// Describes the metrics.
@@ -44,7 +45,7 @@ pub(crate) fn describe() {
 }
 
 /// How much is served, and to whom.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// From where one may ask.
     pub origins: Origins,
@@ -56,6 +57,8 @@ pub struct Options {
     pub max_streams: usize,
     /// Calls under way at a time, as [`LoadClass`] counts them.
     pub max_in_flight: usize,
+    /// The way to whoever remembers calls that have an Idempotency-Key; nobody does without.
+    pub calls: Option<Transport>,
 }
 
 impl Default for Options {
@@ -66,6 +69,7 @@ impl Default for Options {
             max_body_bytes: 16 << 20,
             max_streams: 1_000,
             max_in_flight: 10_000,
+            calls: None,
         }
     }
 }
@@ -267,6 +271,7 @@ impl Inner {
         };
         let body = limits::body(headers, arrived.body, most).await?;
         let asked = assemble(operation, bindings, &query, headers, &body)?;
+        let named = named_call(operation, headers)?;
         let call = Call {
             way: way.clone(),
             path: operation.rpc_path.clone(),
@@ -279,8 +284,15 @@ impl Inner {
         }
         // A login that cannot be answered as asked does not begin.
         cookie::wanted(headers)?;
-        let answer = call.unary(&asked.message, operation.method.output()).await;
-        let mut answer = answer.map_err(|status| Problem::of_status(&status))?;
+        let mut answer = match named {
+            None => call.unary(&asked.message, operation.method.output()).await,
+            Some(name) => {
+                let request = [path.as_bytes(), query.as_bytes(), &once::conditions(headers), &body];
+                let once = Once::new(self.options.calls.clone(), &call, &name, &request)?;
+                once.run(call.clone(), asked.message, operation.method.output()).await
+            }
+        }
+        .map_err(|status| Problem::of_status(&status))?;
         let cookies = cookie::of_answer(operation, headers, by_cookie, &mut answer)?;
         match wait::begun(operation, &answer, asked.wait.unwrap_or(FAREWELL)) {
             None => {
@@ -358,11 +370,8 @@ async fn ended(
     begun: &wait::Begun,
     waits: bool,
 ) -> (prost_reflect::DynamicMessage, bool) {
-    let method = operation
-        .method
-        .parent_service()
-        .methods()
-        .find(|method| begun.wait.0.ends_with(method.name()));
+    let mut methods = operation.method.parent_service().methods();
+    let method = methods.find(|method| begun.wait.0.ends_with(method.name()));
     let (Some(method), true) = (method, waits) else {
         return (answer, false);
     };

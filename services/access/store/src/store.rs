@@ -2,7 +2,9 @@
 //! keeps all of it. No secret is in it: digests, and hashes of passwords.
 
 pub mod audit;
+pub mod calls;
 pub mod postgres;
+mod refused;
 mod rows;
 pub mod sqlite;
 #[cfg(test)]
@@ -11,6 +13,8 @@ mod suite;
 use async_trait::async_trait;
 
 use audit::{AuditLog, Telling};
+use calls::Calls;
+pub use refused::{Refused, StoreError};
 
 use crate::lockout::{Failures, Policy};
 pub use crate::lockout::{failures_of_address, failures_of_user};
@@ -211,6 +215,8 @@ pub struct Cutoffs {
     pub logins: i64,
     /// Wrong passwords of before.
     pub failures: i64,
+    /// Calls that are remembered until before.
+    pub calls: i64,
 }
 
 /// A password that is to be set.
@@ -226,49 +232,6 @@ pub struct NewPassword<'a> {
     pub keep: Option<&'a str>,
     /// When.
     pub at: i64,
-}
-
-/// A write that was not done, and changed nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It is not there.
-    #[error("it is not there")]
-    Absent,
-    /// Another one has the name.
-    #[error("the name is taken")]
-    Exists,
-    /// It has another version.
-    #[error("it was changed meanwhile")]
-    Changed,
-    /// A grant names a role that is not there.
-    #[error("there is no role {0}")]
-    UnknownRole(String),
-    /// Somebody has the role.
-    #[error("the role is in use")]
-    InUse,
-    /// There would be no administrator any more.
-    #[error("there would be no administrator")]
-    LastAdministrator,
-    /// There are as many as there may be.
-    #[error("there are {0} of them, as many as there may be")]
-    Full(i64),
-    /// The token of the first administrator is another, or was used.
-    #[error("the token is not the one")]
-    WrongToken,
-}
-
-/// The store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It may not be done.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The store holds something that no version of NEXUS wrote.
-    #[error("the store is inconsistent: {0}")]
-    Inconsistent(String),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] nexus_storage::Error),
 }
 
 /// Users.
@@ -390,8 +353,11 @@ pub trait Upkeep: Send + Sync {
 
 /// Everything that the access service keeps.
 pub trait Store:
-    Users + StoredRoles + Keys + Sessions + Logins + Upkeep + AuditLog + Telling + std::fmt::Debug
+    Users + StoredRoles + Keys + Sessions + Logins + Upkeep + Calls + AuditLog + Telling + std::fmt::Debug
 {
 }
 
-impl<T: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + AuditLog + Telling + std::fmt::Debug> Store for T {}
+impl<T: Users + StoredRoles + Keys + Sessions + Logins + Upkeep + Calls + AuditLog + Telling + std::fmt::Debug> Store
+    for T
+{
+}

@@ -8,6 +8,7 @@ use super::comments::{Comments, first_sentence};
 use super::examples::EXAMPLES;
 use super::schema::{Schemas, Side, behaves, scalar};
 use crate::catalog::{BodyRule, Operation, content};
+use crate::request::{IDEMPOTENCY_KEY, named_call};
 use crate::{cookie, wait};
 
 /// Describes an operation.
@@ -81,6 +82,9 @@ fn parameters_of(one: &Operation, comments: &Comments, schemas: &mut Schemas<'_>
             parameters.push(shared(name));
         }
     }
+    if remembers(one) {
+        parameters.push(shared("IdempotencyKey"));
+    }
     if has_tag(one) && one.verb == http::Method::GET {
         parameters.push(shared("IfNoneMatch"));
     }
@@ -88,6 +92,12 @@ fn parameters_of(one: &Operation, comments: &Comments, schemas: &mut Schemas<'_>
         parameters.push(shared("NexusSession"));
     }
     parameters
+}
+
+/// Whether a repetition is known by the header alone.
+fn remembers(one: &Operation) -> bool {
+    let headers = http::HeaderMap::from_iter([(IDEMPOTENCY_KEY, http::HeaderValue::from_static("a"))]);
+    named_call(one, &headers).is_ok_and(|name| name.is_some())
 }
 
 /// The fields that a query can say.
@@ -292,7 +302,7 @@ pub(super) fn parameters() -> Value {
         ),
         "IdempotencyKey": header(
             "Idempotency-Key",
-            "Names the call, so that it may be repeated: the field `request_id`.",
+            "Names the call, so that it may be repeated: the field `request_id`, where there is one.",
             "^[!-~]{1,128}$",
             "0f8b3a52-7c1e-4d59-9a34-6f0d2f6f1e11",
         ),

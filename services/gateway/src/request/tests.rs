@@ -229,11 +229,36 @@ fn a_change_is_about_the_members_of_its_body_empty_ones_too() {
 }
 
 #[test]
-fn a_key_of_repetition_is_refused_where_it_would_do_nothing() {
-    let key = ("idempotency-key", "k1");
-    let refused = ask(Method::POST, "/api/v1/keys", &[AS_JSON, key], "{}").expect_err("twice");
-    assert!(format!("{refused:?}").contains("Idempotency-Key"), "{refused:?}");
-    for (verb, address, body) in [(Method::POST, TRIGGER, "{}"), (Method::GET, "/api/v1/workflows", "")] {
-        assert!(ask(verb, address, &[AS_JSON, key], body).is_ok(), "{address}");
+fn a_name_that_no_message_has_a_place_for_is_remembered_and_refused_where_nobody_is_known() {
+    let named = |verb: Method, address: &str, name: &str| {
+        let catalog = Catalog::read(nexus_api::json::pool()).expect("the contracts");
+        let Found::Operation(operation, _) = catalog.find(&verb, address) else {
+            panic!("{address} is served");
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotency-key", name.parse().expect("a value"));
+        named_call(&operation, &headers)
+    };
+    let is = |name: &str| Some(name.to_owned());
+    assert_eq!(named(Method::POST, "/api/v1/keys", "k1").expect("named"), is("k1"));
+    assert_eq!(
+        named(Method::PUT, "/api/v1/workflows/etl", "k1").expect("named"),
+        is("k1")
+    );
+    for (verb, address) in [
+        (Method::POST, "/api/v1/workflows/etl/trigger"),
+        (Method::GET, "/api/v1/workflows"),
+        (Method::POST, "/api/v1/executions/x/cancel"),
+    ] {
+        assert_eq!(
+            named(verb, address, "k1").expect(address),
+            None,
+            "{address} needs nobody to remember"
+        );
     }
+    assert!(
+        named(Method::POST, "/api/v1/login", "k1").is_err(),
+        "whose would it be?"
+    );
+    assert!(named(Method::POST, "/api/v1/keys", &"k".repeat(129)).is_err());
 }

@@ -58,6 +58,7 @@ async fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     routes
         .add_service(service.access())
         .add_service(service.authentication())
+        .add_service(service.calls())
         .add_service(service.audit());
     frame.offer(Local::Access, routes.routes());
     // Where nobody is asked for a credential there is nothing to claim.
@@ -162,6 +163,7 @@ impl Role for Running {
     fn add_routes(&self, routes: &mut RoutesBuilder) {
         routes.add_service(self.service.access());
         routes.add_service(self.service.authentication());
+        routes.add_service(self.service.calls());
         routes.add_service(self.service.audit());
     }
 

@@ -36,6 +36,10 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
         ways.push(("nexus.audit.", frame.callers_way(Local::Access)?));
     }
+    let calls = match has_access {
+        true => Some(frame.own_way(Local::Access, ROLE)?),
+        false => None,
+    };
     let set = &frame.config().gateway;
     let door = frame.guard()?;
     let listen = frame.config().listen;
@@ -53,6 +57,7 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         max_body_bytes: set.max_body_bytes,
         max_streams: set.max_streams,
         max_in_flight: frame.config().limits.max_in_flight,
+        calls,
     };
     let gateway = Gateway::new(ways, options, frame.all_readiness())
         .map_err(|error| StartError::of(ROLE, "the contracts", error))?;

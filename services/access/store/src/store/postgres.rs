@@ -5,6 +5,7 @@
 //! the moment is done again; a commit whose answer was lost is looked up before that, so nothing is written twice.
 
 mod audit;
+mod calls;
 mod keys;
 mod logins;
 mod roles;
@@ -50,6 +51,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "audit outbox",
         breaks: false,
         sql: nexus_storage::outbox::POSTGRES,
+    },
+    Migration {
+        number: 5,
+        name: "calls",
+        breaks: false,
+        sql: include_str!("../../migrations/postgres/0005_calls.sql"),
     },
 ];
 

@@ -63,6 +63,7 @@ macro_rules! readers {
         use sqlx::Row as _;
 
         use crate::lockout::Failures;
+        use crate::store::calls::CallRow;
         use crate::store::rows::{self, database};
         use crate::store::{KeyRow, OidcLogin, RoleRow, SessionRow, StoreError, UserRow};
         use crate::tokens::Secret;
@@ -132,6 +133,15 @@ macro_rules! readers {
                 created_at: row.try_get("created_at").map_err(database)?,
                 expires_at: row.try_get("expires_at").map_err(database)?,
                 last_used_at: row.try_get("last_used_at").map_err(database)?,
+            })
+        }
+
+        pub(super) fn call(row: &$row) -> Result<CallRow, StoreError> {
+            Ok(CallRow {
+                fingerprint: row.try_get("fingerprint").map_err(database)?,
+                owner: row.try_get("owner").map_err(database)?,
+                answer: row.try_get("answer").map_err(database)?,
+                begun_at: row.try_get("begun_at").map_err(database)?,
             })
         }
 

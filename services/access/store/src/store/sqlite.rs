@@ -1,6 +1,7 @@
 //! The SQLite adapter. The file has one writer at a time: what a transaction has looked at stays as it is until its end.
 
 mod audit;
+mod calls;
 mod keys;
 mod logins;
 mod roles;
@@ -37,6 +38,12 @@ const MIGRATIONS: &[Migration] = &[
         name: "audit outbox",
         breaks: false,
         sql: nexus_storage::outbox::SQLITE,
+    },
+    Migration {
+        number: 4,
+        name: "calls",
+        breaks: false,
+        sql: include_str!("../../migrations/sqlite/0004_calls.sql"),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 mod administration;
 mod audit;
+mod calls;
 mod credentials;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use administration::{
     roles_are_kept_while_somebody_has_them, the_claim_works_once_and_only_with_the_last_token,
     users_page_by_their_bytes, what_a_user_changes_to_is_checked_and_counted,
 };
+use calls::{a_call_is_begun_once_and_remembered_with_its_answer, of_calls_begun_at_once_one_is_done};
 use credentials::{
     a_login_by_the_provider_is_taken_once, a_new_password_ends_the_other_sessions, keys_end_and_are_listed,
     sessions_make_room_and_end, uses_are_noted_and_never_go_back, what_has_ended_is_removed_in_batches,
@@ -123,6 +125,8 @@ nexus_service::conformance! {
         uses_are_noted_and_never_go_back,
         wrong_passwords_are_counted_and_forgotten,
         a_login_by_the_provider_is_taken_once,
+        a_call_is_begun_once_and_remembered_with_its_answer,
+        of_calls_begun_at_once_one_is_done,
         what_has_ended_is_removed_in_batches,
         changes_tell_in_their_transaction_or_not_at_all,
         appending_at_once_makes_one_chain,

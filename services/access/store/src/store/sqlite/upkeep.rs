@@ -80,6 +80,7 @@ impl Upkeep for SqliteStore {
             (OLD_SESSIONS, cutoffs.sessions),
             (OLD_LOGINS, cutoffs.logins),
             (OLD_FAILURES, cutoffs.failures),
+            (OLD_CALLS, cutoffs.calls),
         ] {
             let done = sqlx::query(statement)
                 .bind(before)
@@ -119,3 +120,6 @@ DELETE FROM oidc_logins WHERE state IN
 const OLD_FAILURES: &str = "\
 DELETE FROM login_failures WHERE subject IN
     (SELECT subject FROM login_failures WHERE last_at < $1 AND locked_until < $1 ORDER BY last_at LIMIT $2)";
+
+const OLD_CALLS: &str = "\
+DELETE FROM calls WHERE key IN (SELECT key FROM calls WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";

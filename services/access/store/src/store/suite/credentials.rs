@@ -277,6 +277,7 @@ pub(super) async fn what_has_ended_is_removed_in_batches(store: &dyn Store) {
         keys: NOW + 11,
         sessions: NOW + 3,
         logins: NOW + 3,
+        calls: 0,
         failures: NOW + 1,
     };
     let mut rounds = Vec::new();
