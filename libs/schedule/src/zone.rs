@@ -75,6 +75,18 @@ impl Zone {
         self.shown(at, "%a %Y-%m-%d %H:%M:%S %Z")
     }
 
+    /// A moment as people write it: RFC 3339 with an offset, or a date, or a date and time, that the zone's clocks show.
+    #[must_use]
+    pub fn moment(&self, text: &str) -> Option<i64> {
+        let text = text.trim();
+        if let Ok(moment) = text.parse::<Timestamp>() {
+            return Some(moment.as_microsecond());
+        }
+        let local: DateTime = text.parse().ok()?;
+        let whole = self.first_moment(local);
+        Some(whole * SECOND + i64::from(local.subsec_nanosecond()) / 1_000)
+    }
+
     fn shown(&self, at: i64, format: &str) -> String {
         let moment = Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX);
         moment.to_zoned(self.0.clone()).strftime(format).to_string()

@@ -20,6 +20,8 @@ mod record;
 mod service;
 mod starting;
 pub mod store;
+#[cfg(test)]
+mod suite;
 
 use std::sync::Arc;
 

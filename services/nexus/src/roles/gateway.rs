@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward};
+use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward, Schedules};
 use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
@@ -36,6 +36,10 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
         ways.push(("nexus.audit.", frame.callers_way(Local::Access)?));
     }
+    let has_scheduling = frame.is_local(Local::Scheduling) || frame.config().scheduling.address.is_some();
+    if has_scheduling {
+        ways.push(("nexus.scheduling.", frame.callers_way(Local::Scheduling)?));
+    }
     let set = &frame.config().gateway;
     let door = frame.guard()?;
     let listen = frame.config().listen;
@@ -64,11 +68,16 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         true => apart(Local::Access, frame.callers_way(Local::Access)?),
         false => None,
     };
+    let schedules = match has_scheduling {
+        true => apart(Local::Scheduling, frame.callers_way(Local::Scheduling)?).map(Forward::new),
+        false => None,
+    };
     readiness.ready();
     Ok(Box::new(Running {
         gateway,
         definitions,
         executions,
+        schedules,
         access: access.map(|way| (Forward::new(way.clone()), Forward::new(way.clone()), Forward::new(way))),
     }))
 }
@@ -87,6 +96,7 @@ struct Running {
     gateway: Gateway,
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
+    schedules: Option<Forward<Schedules>>,
     access: Option<(Forward<Authentication>, Forward<Access>, Forward<Audit>)>,
 }
 
@@ -102,6 +112,9 @@ impl Role for Running {
         }
         if let Some(executions) = &self.executions {
             routes.add_service(executions.clone());
+        }
+        if let Some(schedules) = &self.schedules {
+            routes.add_service(schedules.clone());
         }
         if let Some((authentication, access, audit)) = &self.access {
             routes
