@@ -16,8 +16,8 @@ use crate::{Context, metrics};
 /// Fires that are taken at a time, and calls at a time.
 const ROUND: u32 = 256;
 const CALLS: usize = 32;
-/// For how long they are nobody else's: longer than a call may take, with those that it waits for.
-const LEASE: i64 = 60 * SECOND;
+/// For how long they are nobody else's. When that was too short another replica starts them too, which is the same start.
+const LEASE: i64 = 30 * SECOND;
 /// How often it is looked without a reason, and while something could not be started.
 const IDLE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(500);

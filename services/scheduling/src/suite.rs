@@ -1,6 +1,8 @@
 //! What must hold over every database: each nominal time has one fire, whoever decides it and however often news comes.
 
-use std::collections::BTreeSet;
+mod figures;
+mod reading;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -369,38 +371,7 @@ async fn old_fires_go_and_open_ones_stay(timed: &Timed) {
     assert_eq!(timed.store.sweep(BEGIN + 9 * MINUTE, 100).await.expect("swept"), 1);
 }
 
-async fn one_reads_the_feed_at_a_time(timed: &Timed) {
-    let mut reading = timed
-        .store
-        .take_reading("one", MINUTE)
-        .await
-        .expect("taken")
-        .expect("it is free");
-    assert!(reading.positions.is_empty());
-    reading.positions = vec![(0, 7), (63, 9)];
-    assert!(timed.store.take_reading("two", MINUTE).await.expect("asked").is_none());
-    record(&*timed.store, &[], Some(&reading)).await.expect("recorded");
-    timed.set(BEGIN + 2 * MINUTE);
-    let other = timed
-        .store
-        .take_reading("two", MINUTE)
-        .await
-        .expect("taken")
-        .expect("its time is over");
-    assert_eq!(other.positions, [(0, 7), (63, 9)]);
-    // Who was too late changes nothing.
-    reading.positions.clear();
-    record(&*timed.store, &[], Some(&reading)).await.expect("recorded");
-    let again = timed
-        .store
-        .take_reading("two", MINUTE)
-        .await
-        .expect("taken")
-        .expect("it is its own");
-    assert_eq!(again.positions.len(), 2);
-    let holders: BTreeSet<String> = [again.holder].into();
-    assert_eq!(holders.len(), 1);
-}
+use reading::one_reads_the_feed_at_a_time;
 
 nexus_service::conformance! {
     adapters: { on_sqlite: sqlite, on_postgres: postgres },

@@ -1,5 +1,8 @@
 //! Reads when the workflow starts by itself.
 
+#[cfg(test)]
+mod tests;
+
 use indexmap::IndexMap;
 use nexus_schedule::{Plan, Spec, SpecError, Zone};
 
