@@ -18,6 +18,7 @@ mod kept_secrets;
 mod limits;
 mod namespaces;
 mod rest;
+mod schedules;
 mod secrets;
 mod serve;
 mod workers;

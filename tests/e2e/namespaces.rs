@@ -13,6 +13,8 @@ use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{
     Execution, GetExecutionRequest, GetTaskRequest, ListExecutionsRequest, StartExecutionRequest, WaitExecutionRequest,
 };
+use nexus_api::scheduling::v1::scheduling_service_client::SchedulingServiceClient;
+use nexus_api::scheduling::v1::{CreateScheduleRequest, Schedule, ScheduleSpec};
 use nexus_api::worker::v1::worker_service_client::WorkerServiceClient;
 use nexus_api::worker::v1::{
     LeasedTask, PollTasksRequest, RegisterWorkerRequest, ReportTasksRequest, Succeeded, TaskReport, task_report,
@@ -134,6 +136,24 @@ impl Within {
         };
         let mut secrets = SecretsServiceClient::new(self.way.clone());
         secrets.set_secret(request).await.expect("set");
+    }
+
+    async fn schedule(&self, schedule: &str, workflow: &str) {
+        let schedule = Schedule {
+            name: schedule.into(),
+            workflow: workflow.into(),
+            spec: Some(ScheduleSpec {
+                crons: vec!["@yearly".into()],
+                ..ScheduleSpec::default()
+            }),
+            ..Schedule::default()
+        };
+        let request = CreateScheduleRequest {
+            schedule: Some(schedule),
+            ..CreateScheduleRequest::default()
+        };
+        let mut schedules = SchedulingServiceClient::new(self.way.clone());
+        schedules.create_schedule(request).await.expect("created");
     }
 
     async fn succeed(&self, session: &str, task: &LeasedTask) {

@@ -81,6 +81,7 @@ impl ApiError {
             | R::InvalidParams
             | R::InvalidPageToken
             | R::InvalidFilter
+            | R::InvalidSchedule
             | R::PayloadTooLarge => Code::InvalidArgument,
             R::WorkflowNotFound
             | R::RevisionNotFound
@@ -91,8 +92,12 @@ impl ApiError {
             | R::RoleNotFound
             | R::ApiKeyNotFound
             | R::SessionNotFound
-            | R::SecretNotFound => Code::NotFound,
-            R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists => Code::AlreadyExists,
+            | R::SecretNotFound
+            | R::ScheduleNotFound
+            | R::BackfillNotFound => Code::NotFound,
+            R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists | R::ScheduleExists => {
+                Code::AlreadyExists
+            }
             R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
             R::PermissionMissing => Code::PermissionDenied,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved | R::RequestOutcomeUnknown => Code::Aborted,

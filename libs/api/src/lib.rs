@@ -56,6 +56,14 @@ pub mod feed {
     }
 }
 
+/// Schedules and what became of them.
+pub mod scheduling {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.scheduling.v1");
+    }
+}
+
 /// What the replicas of the execution service say to each other.
 pub mod shard {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

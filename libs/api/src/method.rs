@@ -83,6 +83,9 @@ impl Permission {
             Self::SecretsWrite => "secrets.write",
             Self::SecretsResolve => "secrets.resolve",
             Self::AuditWrite => "audit.write",
+            Self::SchedulesRead => "schedules.read",
+            Self::SchedulesOperate => "schedules.operate",
+            Self::SchedulesWrite => "schedules.write",
         }
     }
 }

@@ -83,7 +83,10 @@ pub fn is_of_all(permission: Permission) -> bool {
         | Permission::AuditRead
         | Permission::SecretsRead
         | Permission::SecretsWrite
-        | Permission::SecretsResolve => false,
+        | Permission::SecretsResolve
+        | Permission::SchedulesRead
+        | Permission::SchedulesOperate
+        | Permission::SchedulesWrite => false,
     }
 }
 

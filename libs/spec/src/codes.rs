@@ -65,6 +65,7 @@ codes! {
     GRPC_METHOD = "NX1542", "Not the name of a gRPC method";
     GRPC_DESCRIPTION = "NX1543", "A gRPC method is described by either a descriptor or reflection";
     GRPC_TLS = "NX1544", "TLS settings of a gRPC task that do not go together";
+    BAD_SCHEDULE = "NX1551", "A schedule that cannot be";
     IDLE_RETRY = "NX1601", "A retry block never retries";
     IDLE_TIMEOUT = "NX1602", "A time limit can never be reached";
     TOO_MANY_FINDINGS = "NX1699", "There are more findings than are shown";

@@ -2,6 +2,7 @@
 //! exported; it knows nothing of positions, YAML or diagnostics.
 
 mod fields;
+pub mod schedule;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -33,6 +34,9 @@ pub struct Workflow {
     /// True to cancel everything else as soon as one task has failed for good; false to let independent tasks finish.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fail_fast: bool,
+    /// When it starts by itself, by the names of the schedules: a map, or a list whose entries may have a `name`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub schedules: IndexMap<String, schedule::Schedule>,
     /// What every task has unless it says otherwise.
     #[serde(default, skip_serializing_if = "Defaults::is_empty")]
     pub defaults: Defaults,

@@ -8,6 +8,7 @@ mod kinds;
 mod python;
 mod reader;
 mod references;
+mod schedules;
 mod shared;
 mod tasks;
 mod values;

@@ -36,6 +36,14 @@ impl Named for Executions {
     const NAME: &'static str = "nexus.execution.v1.ExecutionService";
 }
 
+/// The scheduling service.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedules;
+
+impl Named for Schedules {
+    const NAME: &'static str = "nexus.scheduling.v1.SchedulingService";
+}
+
 /// Who somebody is, and logging in.
 #[derive(Debug, Clone, Copy)]
 pub struct Authentication;

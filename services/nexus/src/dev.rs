@@ -158,12 +158,14 @@ async fn serve_until_asked(
     let mut running = Process::serve(listener, options, readiness.clone(), roles);
     let own = |service| frame.own_way(service, "dev");
     let (definitions, executions) = (own(Local::Definitions)?, own(Local::Execution)?);
+    let schedules = own(Local::Scheduling)?;
     let ways: Vec<Ways> = frame
         .served()?
         .iter()
         .map(|namespace| Ways {
             definitions: in_namespace(definitions.clone(), namespace),
             executions: in_namespace(executions.clone(), namespace),
+            schedules: in_namespace(schedules.clone(), namespace),
             namespace: namespace.clone(),
         })
         .collect();
@@ -216,6 +218,7 @@ fn config(args: &DevArgs) -> Config {
             RoleName::Access,
             RoleName::Definitions,
             RoleName::Execution,
+            RoleName::Scheduling,
             RoleName::Worker,
             RoleName::Gateway,
         ],
@@ -253,6 +256,7 @@ pub(crate) struct Ways {
     namespace: Namespace,
     definitions: Transport,
     executions: Transport,
+    schedules: Transport,
 }
 
 /// What goes on beside the services: progress on the terminal, and the folder of workflow files.
@@ -274,7 +278,10 @@ impl Shown {
             );
             tokio::spawn(print)
         });
-        let load = |ways: &Ways| folder::load_and_watch(args.dir.clone(), ways.definitions.clone(), leaving.clone());
+        let load = |ways: &Ways| {
+            let (definitions, schedules) = (ways.definitions.clone(), ways.schedules.clone());
+            folder::load_and_watch(args.dir.clone(), definitions, schedules, leaving.clone())
+        };
         Self {
             over,
             printing,

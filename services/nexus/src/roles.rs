@@ -8,6 +8,7 @@ mod doors;
 mod execution;
 mod frame;
 mod gateway;
+mod scheduling;
 mod worker;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
@@ -41,6 +42,7 @@ pub(crate) const ALL: &[Entry] = &[
     access::ENTRY,
     definitions::ENTRY,
     execution::ENTRY,
+    scheduling::ENTRY,
     worker::ENTRY,
     gateway::ENTRY,
 ];

@@ -134,6 +134,7 @@ fn service_name(config: &Config) -> String {
         [RoleName::Access] => "nexus-access".into(),
         [RoleName::Definitions] => "nexus-definitions".into(),
         [RoleName::Execution] => "nexus-execution".into(),
+        [RoleName::Scheduling] => "nexus-scheduling".into(),
         [RoleName::Worker] => "nexus-worker".into(),
         [RoleName::Gateway] => "nexus-gateway".into(),
         _ => "nexus".into(),

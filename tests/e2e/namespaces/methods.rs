@@ -17,7 +17,7 @@ use tonic::{Request, Status};
 use super::{ONE, OTHER, Within};
 
 /// Fields that name what belongs to a namespace.
-const NAMING: [&str; 4] = ["execution", "workflow", "session", "secret"];
+const NAMING: [&str; 5] = ["execution", "workflow", "session", "secret", "schedule"];
 /// What else a call has to say to be looked at.
 const STRINGS: [(&str, &str); 1] = [("task", "a")];
 const NUMBERS: [(&str, u32); 2] = [("max_tasks", 1), ("slots", 1)];
@@ -121,10 +121,16 @@ async fn call(way: &Transport, method: &Method, names: &BTreeMap<&str, String>) 
     }))
 }
 
-fn names(execution: &str, workflow: &str, session: &str, secret: &str) -> BTreeMap<&'static str, String> {
+fn names(
+    execution: &str,
+    workflow: &str,
+    session: &str,
+    secret: &str,
+    schedule: &str,
+) -> BTreeMap<&'static str, String> {
     NAMING
         .into_iter()
-        .zip([execution, workflow, session, secret].map(String::from))
+        .zip([execution, workflow, session, secret, schedule].map(String::from))
         .collect()
 }
 
@@ -137,16 +143,18 @@ async fn whatever_is_asked_about_anothers_is_answered_as_if_it_were_not_there() 
     let execution = one.start("secret_plan", "").await.id;
     let session = one.register("nobody_either").await;
     one.keep("secret_key").await;
-    let there = names(&execution, "secret_plan", &session, "secret_key");
-    let short = names(&execution[..13], "secret_plan", &session, "secret_key");
+    one.schedule("secret_times", "secret_plan").await;
+    let there = names(&execution, "secret_plan", &session, "secret_key", "secret_times");
+    let short = names(&execution[..13], "secret_plan", &session, "secret_key", "secret_times");
     let none = "0".repeat(32);
     let nowhere = names(
         "0198ffff-ffff-7fff-8fff-ffffffffffff",
         "no_such_plan",
         &none,
         "no_such_key",
+        "no_such_times",
     );
-    let nowhere_short = names("0198ffff-ffff", "no_such_plan", &none, "no_such_key");
+    let nowhere_short = names("0198ffff-ffff", "no_such_plan", &none, "no_such_key", "no_such_times");
     let (mut asked, mut read) = (0, 0);
     for method in METHODS
         .iter()

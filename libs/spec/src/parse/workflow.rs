@@ -9,7 +9,7 @@ use super::reader::{Fields, Missing, Path, Shape, entries, fields};
 use super::shared::{PRIORITIES, description, queue, read_retry};
 use super::tasks::{self, RawTask};
 use super::values::Values;
-use super::{MAX_TASKS, handles, references};
+use super::{MAX_TASKS, handles, references, schedules};
 use crate::codes;
 use crate::findings::{Finding, Findings};
 use crate::model::{Defaults, Workflow};
@@ -26,6 +26,7 @@ const WORKFLOW: Shape = Shape {
         "params",
         "timeout",
         "fail_fast",
+        "schedules",
         "defaults",
         "tasks",
         "output",
@@ -37,15 +38,11 @@ const WORKFLOW: Shape = Shape {
         },
         Missing {
             key: "triggers",
-            instead: "start executions through the API or nexus run",
+            instead: "write times under schedules; start other executions through the API or nexus run",
         },
         Missing {
             key: "schedule",
-            instead: "start executions through the API or nexus run",
-        },
-        Missing {
-            key: "schedules",
-            instead: "start executions through the API or nexus run",
+            instead: "write it under schedules, with a name: schedules: {nightly: {cron: \"0 2 * * *\"}}",
         },
         Missing {
             key: "notify",
@@ -112,6 +109,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
     let description = description(&mut values);
     let labels = labels(&fields, findings);
     let params = read_params(&fields, findings);
+    let schedules = schedules::read(&fields, findings);
     let defaults = read_defaults(&fields, findings);
     let mut expressions = Expressions::new(params.as_ref());
     let tasks = read_tasks(&fields, &mut expressions, findings);
@@ -134,6 +132,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         params,
         timeout,
         fail_fast,
+        schedules,
         defaults,
         tasks,
         output,

@@ -27,12 +27,12 @@ use Permission as P;
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn {
         name: "viewer",
-        description: "Sees workflows, executions and their logs, and which secrets there are.",
-        permissions: &[P::WorkflowsRead, P::ExecutionsRead, P::LogsRead, P::SecretsRead],
+        description: "Sees workflows, executions and their logs, schedules, and which secrets there are.",
+        permissions: &[P::WorkflowsRead, P::ExecutionsRead, P::LogsRead, P::SecretsRead, P::SchedulesRead],
     },
     BuiltIn {
         name: "operator",
-        description: "A viewer who starts and cancels executions.",
+        description: "A viewer who starts and cancels executions, and pauses and triggers schedules.",
         permissions: &[
             P::WorkflowsRead,
             P::ExecutionsRead,
@@ -40,11 +40,13 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::SecretsRead,
             P::ExecutionsStart,
             P::ExecutionsCancel,
+            P::SchedulesRead,
+            P::SchedulesOperate,
         ],
     },
     BuiltIn {
         name: "editor",
-        description: "An operator who writes workflows and secrets, and with it says what workers run.",
+        description: "An operator who writes workflows, schedules and secrets, and with it says what workers run.",
         permissions: &[
             P::WorkflowsRead,
             P::ExecutionsRead,
@@ -55,6 +57,9 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::WorkflowsWrite,
             P::WorkflowsDelete,
             P::SecretsWrite,
+            P::SchedulesRead,
+            P::SchedulesOperate,
+            P::SchedulesWrite,
         ],
     },
     BuiltIn {
@@ -70,6 +75,9 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::WorkflowsWrite,
             P::WorkflowsDelete,
             P::SecretsWrite,
+            P::SchedulesRead,
+            P::SchedulesOperate,
+            P::SchedulesWrite,
             P::AccessRead,
             P::AccessWrite,
             P::AuditRead,

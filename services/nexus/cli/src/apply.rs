@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::args::ApplyArgs;
 use super::client::Clients;
+use super::schedules::file::keep;
 use super::validate::{Finding, line};
 
 pub(super) async fn run(args: &ApplyArgs, target: &Target, output: &Output) -> Result<Exit, CliError> {
@@ -67,6 +68,17 @@ pub(super) async fn apply(
         .map_err(|status| clients.error(status))?;
     let response = response.into_inner();
     warn(&response.diagnostics);
+    let kept = keep(clients.schedules.clone(), &source.text, validate_only).await;
+    for line in kept.map_err(|status| clients.error(status))?.lines {
+        eprintln!(
+            "{line}{}",
+            if validate_only {
+                " (dry run: nothing was changed)"
+            } else {
+                ""
+            }
+        );
+    }
     Ok(response)
 }
 

@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod schedules;
 mod secrets;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use nexus_cli_frame::Page;
 
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
+pub use schedules::{BackfillArgs, Catchup, DayMatch, DstPolicy, NextArgs, Policy, Schedules, Settings, Times};
 pub use secrets::{Secrets, SetArgs};
 
 /// The commands of a client.
@@ -29,6 +31,9 @@ pub enum Command {
     /// Look at executions, wait for them, cancel them
     #[command(subcommand, visible_alias = "execution")]
     Executions(Executions),
+    /// Have executions start by themselves: when, and what became of it
+    #[command(subcommand, visible_alias = "schedule")]
+    Schedules(Schedules),
     /// Show what tasks wrote
     Logs(LogsArgs),
     /// Make any call of REST (docs/rest.md), without a gateway

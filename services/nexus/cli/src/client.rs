@@ -14,6 +14,8 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(super) struct Clients {
     pub(super) definitions: DefinitionsServiceClient<Transport>,
     pub(super) executions: ExecutionServiceClient<Transport>,
+    /// The way to the scheduling service.
+    pub(super) schedules: Transport,
     standing: Standing,
 }
 
@@ -22,6 +24,7 @@ impl Clients {
         let (definitions, executions) = target.ways()?;
         Ok(Self {
             definitions: DefinitionsServiceClient::new(definitions).max_decoding_message_size(MAX_ANSWER),
+            schedules: executions.clone(),
             executions: ExecutionServiceClient::new(executions).max_decoding_message_size(MAX_ANSWER),
             standing: Standing::of(target),
         })

@@ -17,6 +17,7 @@ mod import;
 mod logs;
 mod params;
 mod run;
+mod schedules;
 mod secrets;
 mod validate;
 mod watch;
@@ -27,6 +28,7 @@ use nexus_cli_access as access;
 pub use nexus_cli_frame::settings::DEFAULT_ADDRESS;
 pub use nexus_cli_frame::time::parse_span;
 pub use nexus_cli_frame::{CliError, Exit, Format, Global, Output, Target};
+pub use schedules::file::keep as keep_schedules;
 
 /// Runs a command.
 ///
@@ -36,6 +38,9 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
     let command = match command {
         Command::Validate(args) => return validate::run(&args, output),
         Command::Context(command) => return context::run(command, global, output),
+        Command::Schedules(args::Schedules::Next(args)) if args.schedule.is_none() => {
+            return schedules::next::offline(&args, output);
+        }
         Command::Login(args) => return access::login(&args, &Target::open(global)?, output).await,
         command => command,
     };
@@ -47,6 +52,7 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
         Command::Run(args) => run::run(&args, &target, output).await,
         Command::Workflows(command) => workflows::run(command, &target, output).await,
         Command::Executions(command) => executions::run(command, &target, output).await,
+        Command::Schedules(command) => schedules::run(command, &target, output).await,
         Command::Logs(args) => logs::run(&args, &target, output).await,
         Command::Api(args) => api::run(&args, &target, output).await,
         Command::Events(args) => events::run(&args, &target, output).await,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::types::{
     Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc,
-    Otlp, Redis, Secrets, Service, Span, Tls, Worker,
+    Otlp, Redis, Scheduling, Secrets, Service, Span, Tls, Worker,
 };
 
 impl Default for Config {
@@ -68,6 +68,10 @@ impl Default for Config {
                 drain_timeout: Span::seconds(30),
                 retention: Span::seconds(0),
                 feed_retention: Span::seconds(7 * 24 * 3_600),
+            },
+            scheduling: Scheduling {
+                address: None,
+                fire_retention: Span::seconds(90 * 24 * 3_600),
             },
             worker: Worker::default(),
             gateway: Gateway {

@@ -99,6 +99,7 @@ impl Effective {
             ("access.address", &config.access.address),
             ("definitions.address", &config.definitions.address),
             ("execution.address", &config.execution.address),
+            ("scheduling.address", &config.scheduling.address),
             ("advertise", &config.advertise),
             ("otlp.endpoint", &config.otlp.endpoint),
         ] {
@@ -135,10 +136,15 @@ impl Effective {
             (
                 "database.url",
                 config.database.url.is_some()
-                    || ![RoleName::Access, RoleName::Definitions, RoleName::Execution]
-                        .map(has)
-                        .contains(&true),
-                "the roles access, definitions and execution keep their state there",
+                    || ![
+                        RoleName::Access,
+                        RoleName::Definitions,
+                        RoleName::Execution,
+                        RoleName::Scheduling,
+                    ]
+                    .map(has)
+                    .contains(&true),
+                "the roles access, definitions, execution and scheduling keep their state there",
             ),
             (
                 "redis.url",
@@ -156,8 +162,10 @@ impl Effective {
                 "execution.address",
                 config.execution.address.is_some()
                     || has(RoleName::Execution)
-                    || !(has(RoleName::Worker) || has(RoleName::Gateway)),
-                "the roles worker and gateway reach it there, unless execution is a role of the same process",
+                    || ![RoleName::Worker, RoleName::Gateway, RoleName::Scheduling]
+                        .map(has)
+                        .contains(&true),
+                "the roles worker, gateway and scheduling reach it there, unless execution is a role of the same process",
             ),
         ];
         let asks = config.auth.is_required(config.listen) && config.roles != [RoleName::Worker];

@@ -9,7 +9,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "roles",
         List,
-        "What this process does: `access`, `definitions`, `execution`, `worker`, `gateway`.",
+        "What this process does: `access`, `definitions`, `execution`, `scheduling`, `worker`, `gateway`.",
     ),
     key("listen", Text, "Address for gRPC, health and reflection, and with the role gateway for REST."),
     key(
@@ -40,7 +40,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "database.url",
         Secret,
-        "Address of Postgres, `postgres://user:password@host/database`; needed by access, definitions and execution.",
+        "Address of Postgres, `postgres://user:password@host/database`; needed by access, definitions, execution and scheduling.",
     ),
     key(
         "database.max_connections",
@@ -192,6 +192,17 @@ pub(crate) const KEYS: &[Key] = &[
         "execution.feed_retention",
         Span,
         "How long entries of the feed are kept that one of its readers has not acknowledged.",
+    )
+    .from(MINUTE, 3_650 * DAY),
+    key(
+        "scheduling.address",
+        Text,
+        "The scheduling service, written like the one above; gateways pass on to it what is about schedules.",
+    ),
+    key(
+        "scheduling.fire_retention",
+        Span,
+        "How long it is kept what became of a schedule's nominal times, after their end.",
     )
     .from(MINUTE, 3_650 * DAY),
     key(

@@ -68,6 +68,7 @@ pub(crate) enum RoleName {
     Access,
     Definitions,
     Execution,
+    Scheduling,
     Worker,
     Gateway,
 }
@@ -91,6 +92,7 @@ pub(crate) struct Config {
     pub(crate) definitions: Service,
     pub(crate) secrets: Secrets,
     pub(crate) execution: Execution,
+    pub(crate) scheduling: Scheduling,
     pub(crate) worker: Worker,
     pub(crate) gateway: Gateway,
     pub(crate) tls: Tls,
@@ -230,6 +232,13 @@ pub(crate) struct Execution {
     pub(crate) drain_timeout: Span,
     pub(crate) retention: Span,
     pub(crate) feed_retention: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scheduling {
+    pub(crate) address: Option<String>,
+    pub(crate) fire_retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

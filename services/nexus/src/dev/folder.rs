@@ -19,9 +19,23 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a file at most; larger ones the service would refuse anyway.
 const MAX_FILE: u64 = nexus_spec::MAX_BYTES as u64;
 
+/// What the files go to.
+struct Services {
+    definitions: DefinitionsServiceClient<Transport>,
+    schedules: Transport,
+}
+
 /// Loads the folder's files and then whichever are saved, until the stop.
-pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: CancellationToken) {
-    let mut definitions = DefinitionsServiceClient::new(transport);
+pub(super) async fn load_and_watch(
+    folder: PathBuf,
+    definitions: Transport,
+    schedules: Transport,
+    stop: CancellationToken,
+) {
+    let mut services = Services {
+        definitions: DefinitionsServiceClient::new(definitions),
+        schedules,
+    };
     while !folder.is_dir() {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -33,7 +47,7 @@ pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: 
     let watcher = watch(&folder, sender);
     let mut loaded = 0;
     for file in files(&folder) {
-        loaded += u32::from(apply(&mut definitions, &file, true).await);
+        loaded += u32::from(apply(&mut services, &file, true).await);
     }
     let watching = if watcher.is_some() {
         "; watching for changes"
@@ -56,7 +70,7 @@ pub(super) async fn load_and_watch(folder: PathBuf, transport: Transport, stop: 
             saved.insert(more);
         }
         for file in saved.into_iter().filter(|file| file.is_file()) {
-            apply(&mut definitions, &file, false).await;
+            apply(&mut services, &file, false).await;
         }
     }
 }
@@ -105,7 +119,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Applies one file and says what came of it; whether it is loaded.
-async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Path, quiet: bool) -> bool {
+async fn apply(services: &mut Services, file: &Path, quiet: bool) -> bool {
     let shown = file.display().to_string();
     let source = match read(file) {
         Ok(source) => source,
@@ -115,11 +129,11 @@ async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Pat
         }
     };
     let request = ApplyWorkflowRequest {
-        source,
+        source: source.clone(),
         file: shown.clone(),
         ..ApplyWorkflowRequest::default()
     };
-    match definitions.apply_workflow(request).await {
+    match services.definitions.apply_workflow(request).await {
         Ok(answer) => {
             let answer = answer.into_inner();
             for warning in &answer.diagnostics {
@@ -141,7 +155,7 @@ async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Pat
                     workflow.name, workflow.latest_revision
                 );
             }
-            true
+            keep_schedules(services, &source, &shown).await
         }
         Err(status) => {
             let details = status.get_error_details();
@@ -155,6 +169,22 @@ async fn apply(definitions: &mut DefinitionsServiceClient<Transport>, file: &Pat
             for violation in violations {
                 eprintln!("  ✗ {shown}:{}", violation.description);
             }
+            false
+        }
+    }
+}
+
+/// Has executions start by themselves as the file says; whether that could be done.
+async fn keep_schedules(services: &Services, source: &str, shown: &str) -> bool {
+    match nexus_cli::keep_schedules(services.schedules.clone(), source, false).await {
+        Ok(kept) => {
+            for line in kept.lines {
+                eprintln!("  ✓ {line} from {shown}");
+            }
+            true
+        }
+        Err(status) => {
+            eprintln!("  ✗ {shown}: its schedules: {}", status.message());
             false
         }
     }

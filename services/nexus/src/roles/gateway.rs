@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward};
+use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward, Schedules};
 use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
@@ -40,6 +40,10 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         true => Some(frame.own_way(Local::Access, ROLE)?),
         false => None,
     };
+    let has_scheduling = frame.is_local(Local::Scheduling) || frame.config().scheduling.address.is_some();
+    if has_scheduling {
+        ways.push(("nexus.scheduling.", frame.callers_way(Local::Scheduling)?));
+    }
     let set = &frame.config().gateway;
     let door = frame.guard()?;
     let listen = frame.config().listen;
@@ -69,11 +73,16 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         true => apart(Local::Access, frame.callers_way(Local::Access)?),
         false => None,
     };
+    let schedules = match has_scheduling {
+        true => apart(Local::Scheduling, frame.callers_way(Local::Scheduling)?).map(Forward::new),
+        false => None,
+    };
     readiness.ready();
     Ok(Box::new(Running {
         gateway,
         definitions,
         executions,
+        schedules,
         access: access.map(|way| (Forward::new(way.clone()), Forward::new(way.clone()), Forward::new(way))),
     }))
 }
@@ -92,6 +101,7 @@ struct Running {
     gateway: Gateway,
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
+    schedules: Option<Forward<Schedules>>,
     access: Option<(Forward<Authentication>, Forward<Access>, Forward<Audit>)>,
 }
 
@@ -107,6 +117,9 @@ impl Role for Running {
         }
         if let Some(executions) = &self.executions {
             routes.add_service(executions.clone());
+        }
+        if let Some(schedules) = &self.schedules {
+            routes.add_service(schedules.clone());
         }
         if let Some((authentication, access, audit)) = &self.access {
             routes

@@ -49,6 +49,7 @@ fn the_table_of_keys_is_the_structure() {
         definitions = {address = "http://a:1"}
         secrets = {key_file = "a", keys = "a"}
         execution = {address = "http://a:1"}
+        scheduling = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}
         tls = {cert = "a", key = "a", ca = "a", server_name = "a"}
     "#;
