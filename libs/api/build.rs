@@ -28,6 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "nexus/execution/v1/execution.proto",
         "nexus/execution/v1/execution_service.proto",
         "nexus/feed/v1/feed_service.proto",
+        "nexus/notifications/v1/channel.proto",
+        "nexus/notifications/v1/notifications_service.proto",
         "nexus/shard/v1/shard_service.proto",
         "nexus/worker/v1/worker_service.proto",
     ];

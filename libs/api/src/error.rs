@@ -91,8 +91,16 @@ impl ApiError {
             | R::RoleNotFound
             | R::ApiKeyNotFound
             | R::SessionNotFound
-            | R::SecretNotFound => Code::NotFound,
-            R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists => Code::AlreadyExists,
+            | R::SecretNotFound
+            | R::ChannelNotFound
+            | R::RuleNotFound
+            | R::DeliveryNotFound => Code::NotFound,
+            R::WorkflowExists
+            | R::RequestIdReused
+            | R::UserExists
+            | R::RoleExists
+            | R::ChannelExists
+            | R::RuleExists => Code::AlreadyExists,
             R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
             R::PermissionMissing => Code::PermissionDenied,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved => Code::Aborted,

@@ -83,6 +83,8 @@ impl Permission {
             Self::SecretsWrite => "secrets.write",
             Self::SecretsResolve => "secrets.resolve",
             Self::AuditWrite => "audit.write",
+            Self::NotificationsRead => "notifications.read",
+            Self::NotificationsWrite => "notifications.write",
         }
     }
 }

@@ -83,7 +83,9 @@ pub fn is_of_all(permission: Permission) -> bool {
         | Permission::AuditRead
         | Permission::SecretsRead
         | Permission::SecretsWrite
-        | Permission::SecretsResolve => false,
+        | Permission::SecretsResolve
+        | Permission::NotificationsRead
+        | Permission::NotificationsWrite => false,
     }
 }
 
