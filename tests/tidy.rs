@@ -57,6 +57,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nexus-storage",
         ],
     ),
+    (
+        "nexus-notifications",
+        &[
+            "nexus-api",
+            "nexus-attempt",
+            "nexus-audit",
+            "nexus-auth",
+            "nexus-egress",
+            "nexus-expr",
+            "nexus-failpoint",
+            "nexus-mesh",
+            "nexus-service",
+            "nexus-storage",
+        ],
+    ),
     ("nexus-access-store", &["nexus-api", "nexus-audit", "nexus-storage"]),
     (
         "nexus-access",
@@ -302,6 +317,7 @@ fn what_services_say_is_in_no_words_of_the_command_line() {
         "services/definitions/",
         "services/execution/",
         "services/gateway/",
+        "services/notifications/",
         "libs/service/",
     ];
     let mut wrong = Vec::new();

@@ -8,6 +8,7 @@ mod doors;
 mod execution;
 mod frame;
 mod gateway;
+mod notifications;
 mod worker;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
@@ -42,6 +43,7 @@ pub(crate) const ALL: &[Entry] = &[
     definitions::ENTRY,
     execution::ENTRY,
     worker::ENTRY,
+    notifications::ENTRY,
     gateway::ENTRY,
 ];
 

@@ -135,6 +135,7 @@ fn service_name(config: &Config) -> String {
         [RoleName::Definitions] => "nexus-definitions".into(),
         [RoleName::Execution] => "nexus-execution".into(),
         [RoleName::Worker] => "nexus-worker".into(),
+        [RoleName::Notifications] => "nexus-notifications".into(),
         [RoleName::Gateway] => "nexus-gateway".into(),
         _ => "nexus".into(),
     }

@@ -99,6 +99,8 @@ impl Effective {
             ("access.address", &config.access.address),
             ("definitions.address", &config.definitions.address),
             ("execution.address", &config.execution.address),
+            ("notifications.address", &config.notifications.address),
+            ("notifications.public_url", &config.notifications.public_url),
             ("advertise", &config.advertise),
             ("otlp.endpoint", &config.otlp.endpoint),
         ] {
@@ -135,10 +137,15 @@ impl Effective {
             (
                 "database.url",
                 config.database.url.is_some()
-                    || ![RoleName::Access, RoleName::Definitions, RoleName::Execution]
-                        .map(has)
-                        .contains(&true),
-                "the roles access, definitions and execution keep their state there",
+                    || ![
+                        RoleName::Access,
+                        RoleName::Definitions,
+                        RoleName::Execution,
+                        RoleName::Notifications,
+                    ]
+                    .map(has)
+                    .contains(&true),
+                "the roles access, definitions, execution and notifications keep their state there",
             ),
             (
                 "redis.url",
@@ -149,15 +156,15 @@ impl Effective {
                 "definitions.address",
                 config.definitions.address.is_some()
                     || has(RoleName::Definitions)
-                    || !(has(RoleName::Execution) || has(RoleName::Gateway)),
-                "the roles execution and gateway reach it there, unless definitions is a role of the same process",
+                    || !(has(RoleName::Execution) || has(RoleName::Notifications) || has(RoleName::Gateway)),
+                "the roles execution, notifications and gateway reach it there, unless definitions is a role of the same process",
             ),
             (
                 "execution.address",
                 config.execution.address.is_some()
                     || has(RoleName::Execution)
-                    || !(has(RoleName::Worker) || has(RoleName::Gateway)),
-                "the roles worker and gateway reach it there, unless execution is a role of the same process",
+                    || !(has(RoleName::Worker) || has(RoleName::Notifications) || has(RoleName::Gateway)),
+                "the roles worker, notifications and gateway reach it there, unless execution is a role of the same process",
             ),
         ];
         let asks = config.auth.is_required(config.listen) && config.roles != [RoleName::Worker];

@@ -69,6 +69,7 @@ pub(crate) enum RoleName {
     Definitions,
     Execution,
     Worker,
+    Notifications,
     Gateway,
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct Config {
     pub(crate) secrets: Secrets,
     pub(crate) execution: Execution,
     pub(crate) worker: Worker,
+    pub(crate) notifications: Notifications,
     pub(crate) gateway: Gateway,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
@@ -251,6 +253,15 @@ pub(crate) struct Worker {
     pub(crate) python_path: Vec<PathBuf>,
     pub(crate) python_memory: u64,
     pub(crate) bash: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notifications {
+    pub(crate) address: Option<String>,
+    pub(crate) egress_allow: Vec<String>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -160,7 +160,7 @@ impl Frame {
         let url = &self.config().database.url;
         let url = url
             .as_ref()
-            .ok_or_else(|| missing("database.url", "the roles access, definitions and execution need it"))?;
+            .ok_or_else(|| missing("database.url", "the roles access, definitions, execution and notifications need it"))?;
         let options = Options {
             // Whoever starts goes on trying by itself, and says soon what is in the way.
             reach_timeout: Duration::from_secs(2),

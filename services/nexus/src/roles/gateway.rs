@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward};
+use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward, Notifications};
 use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
@@ -36,6 +36,10 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         ways.push(("nexus.access.", frame.callers_way(Local::Access)?));
         ways.push(("nexus.audit.", frame.callers_way(Local::Access)?));
     }
+    let has_notifications = frame.is_local(Local::Notifications) || frame.config().notifications.address.is_some();
+    if has_notifications {
+        ways.push(("nexus.notifications.", frame.callers_way(Local::Notifications)?));
+    }
     let set = &frame.config().gateway;
     let door = frame.guard()?;
     let listen = frame.config().listen;
@@ -64,9 +68,14 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         true => apart(Local::Access, frame.callers_way(Local::Access)?),
         false => None,
     };
+    let notifications = match has_notifications {
+        true => apart(Local::Notifications, frame.callers_way(Local::Notifications)?).map(Forward::new),
+        false => None,
+    };
     readiness.ready();
     Ok(Box::new(Running {
         gateway,
+        notifications,
         definitions,
         executions,
         access: access.map(|way| (Forward::new(way.clone()), Forward::new(way.clone()), Forward::new(way))),
@@ -87,6 +96,7 @@ struct Running {
     gateway: Gateway,
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
+    notifications: Option<Forward<Notifications>>,
     access: Option<(Forward<Authentication>, Forward<Access>, Forward<Audit>)>,
 }
 
@@ -102,6 +112,9 @@ impl Role for Running {
         }
         if let Some(executions) = &self.executions {
             routes.add_service(executions.clone());
+        }
+        if let Some(notifications) = &self.notifications {
+            routes.add_service(notifications.clone());
         }
         if let Some((authentication, access, audit)) = &self.access {
             routes

@@ -28,6 +28,7 @@ pub(crate) enum Local {
     Access,
     Definitions,
     Execution,
+    Notifications,
 }
 
 impl Local {
@@ -37,6 +38,7 @@ impl Local {
             Self::Access => ("access.address", config.access.address.as_deref()),
             Self::Definitions => ("definitions.address", config.definitions.address.as_deref()),
             Self::Execution => ("execution.address", config.execution.address.as_deref()),
+            Self::Notifications => ("notifications.address", config.notifications.address.as_deref()),
         }
     }
 }
