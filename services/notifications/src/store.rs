@@ -3,6 +3,8 @@
 pub mod postgres;
 mod sql;
 pub mod sqlite;
+#[cfg(test)]
+mod suite;
 
 use std::sync::Arc;
 

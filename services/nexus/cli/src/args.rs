@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod notifications;
 mod secrets;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use nexus_cli_frame::Page;
 
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
+pub use notifications::{ChannelArgs, Channels, Deliveries, MailSecurity, RuleArgs, Rules};
 pub use secrets::{Secrets, SetArgs};
 
 /// The commands of a client.
@@ -43,6 +45,15 @@ pub enum Command {
     /// Keep secrets for tasks: set them, and see which there are and who names them
     #[command(subcommand, visible_alias = "secret")]
     Secrets(Secrets),
+    /// Say where messages about executions go, and try it out
+    #[command(subcommand, visible_alias = "channel")]
+    Channels(Channels),
+    /// Say of what messages tell, and which channels get them
+    #[command(subcommand, visible_alias = "rule")]
+    Rules(Rules),
+    /// Look at messages, and send them again
+    #[command(subcommand, visible_alias = "delivery")]
+    Deliveries(Deliveries),
     /// Name the systems that commands can be about
     #[command(subcommand, visible_alias = "contexts")]
     Context(Contexts),
