@@ -20,6 +20,9 @@ pub const MAX_TEXT: usize = 64 << 10;
 /// Bytes of a template at most.
 pub const MAX_TEMPLATE: usize = 16 << 10;
 
+/// What the conditions of notifications can see.
+pub const NOTICE: &[&str] = &["event", "execution", "workflow", "task", "error"];
+
 /// Where a text goes, and so how what is inserted into it is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {

@@ -2,6 +2,7 @@
 //! exported; it knows nothing of positions, YAML or diagnostics.
 
 mod fields;
+mod notify;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::duration::Span;
 pub use crate::kinds::{Kind, KindName};
+pub use notify::{Notify, NotifyEvent};
 pub use fields::{Bash, Grpc, GrpcTls, Http, HttpMethod, Isolation, Noop, Python, Sql, StatusPattern};
 
 /// A workflow: a graph of tasks.
@@ -41,6 +43,9 @@ pub struct Workflow {
     /// The execution's output: any value, with expressions; evaluated when every task has ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// Who is told of what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Notify>,
 }
 
 /// What every task has unless it says otherwise.

@@ -5,8 +5,6 @@ use nexus_api::notifications::v1::{Event, Notice};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 
-/// The names that conditions know.
-pub(crate) const CONDITION: &[&str] = &["event", "execution", "workflow", "task", "error"];
 /// The names that texts know.
 pub(crate) const TEXT: &[&str] = &[
     "event", "execution", "workflow", "task", "error", "link", "count", "others",

@@ -3,10 +3,10 @@
 use nexus_api::notifications::v1::delivery::Suppression;
 use nexus_api::notifications::v1::{Event, Notice, Rule};
 use nexus_expr::ExprError;
-use nexus_expr::text::Test;
+use nexus_expr::text::{NOTICE, Test};
 use sha2::{Digest, Sha256};
 
-use crate::facts::{CONDITION, facts};
+use crate::facts::facts;
 use crate::quiet::{BadHours, Quiet};
 use crate::store::{NewDelivery, Watch};
 
@@ -34,7 +34,7 @@ impl Ready {
     pub(crate) fn read(rule: Rule) -> Result<Self, BadRule> {
         let test = match rule.condition.trim() {
             "" => None,
-            condition => Some(Test::compile(condition, CONDITION).map_err(BadRule::Condition)?),
+            condition => Some(Test::compile(condition, NOTICE).map_err(BadRule::Condition)?),
         };
         let quiet = rule.quiet_hours.as_ref().map(Quiet::read).transpose().map_err(BadRule::Quiet)?;
         Ok(Self { rule, test, quiet })

@@ -47,6 +47,8 @@ pub enum Role {
     Gateway,
     /// Whose a credential is, for those who ask for credentials: the same.
     Access,
+    /// Messages about executions: the same.
+    Notifications,
 }
 
 impl Role {
@@ -59,6 +61,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Gateway => "gateway",
             Self::Access => "access",
+            Self::Notifications => "notifications",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::reader::{Fields, Missing, Path, Shape, entries, fields};
 use super::shared::{PRIORITIES, description, queue, read_retry};
 use super::tasks::{self, RawTask};
 use super::values::Values;
-use super::{MAX_TASKS, handles, references};
+use super::{MAX_TASKS, handles, notify, references};
 use crate::codes;
 use crate::findings::{Finding, Findings};
 use crate::model::{Defaults, Workflow};
@@ -29,6 +29,7 @@ const WORKFLOW: Shape = Shape {
         "defaults",
         "tasks",
         "output",
+        "notify",
     ],
     missing: &[
         Missing {
@@ -46,10 +47,6 @@ const WORKFLOW: Shape = Shape {
         Missing {
             key: "schedules",
             instead: "start executions through the API or nexus run",
-        },
-        Missing {
-            key: "notify",
-            instead: "add a task that sends the message",
         },
         Missing {
             key: "env",
@@ -121,6 +118,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         refuse_secrets(&value, entry.place, findings);
         value
     });
+    let notify = notify::read(fields.value("notify"), findings);
     let graph = references::check(&tasks, &expressions, findings);
     handles::check(&tasks, findings);
     let complete = tasks
@@ -137,6 +135,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         defaults,
         tasks,
         output,
+        notify,
     });
     Read { name, workflow, graph }
 }

@@ -46,6 +46,9 @@ struct Document {
 #[derive(Deserialize)]
 struct Notify {
     on: Vec<String>,
+    #[serde(default)]
+    channel: Option<String>,
+    #[serde(default)]
     channels: Vec<String>,
     #[serde(default, rename = "if")]
     condition: String,
@@ -150,7 +153,7 @@ fn rule(namespace: &str, workflow: &str, index: usize, notify: Notify) -> Rule {
         events,
         workflows: vec![workflow.to_owned()],
         condition: notify.condition,
-        channels: notify.channels,
+        channels: notify.channel.into_iter().chain(notify.channels).collect(),
         ..Rule::default()
     }
 }

@@ -12,7 +12,7 @@ use nexus_storage::postgres::Options;
 
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
-use super::{Expected, Kept, Kind, NewDelivery, Objects, Progress, Put, Queue, Record, Store, StoreError};
+use super::{Expected, Kept, Kind, NewDelivery, Put, Record, Store, StoreError};
 use feed::*;
 use messages::*;
 

@@ -123,7 +123,7 @@ fn nodes(role: Role) -> usize {
         Role::Execution => shape.execution,
         Role::Definitions => shape.definitions,
         Role::Worker => shape.workers,
-        Role::Gateway | Role::Access => 0,
+        Role::Gateway | Role::Access | Role::Notifications => 0,
     }
 }
 
