@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "nexus/feed/v1/feed_service.proto",
         "nexus/scheduling/v1/schedule.proto",
         "nexus/scheduling/v1/scheduling_service.proto",
+        "nexus/notifications/v1/channel.proto",
+        "nexus/notifications/v1/notifications_service.proto",
         "nexus/shard/v1/shard_service.proto",
         "nexus/worker/v1/worker_service.proto",
     ];

@@ -17,6 +17,7 @@ mod grpc;
 mod kept_secrets;
 mod limits;
 mod namespaces;
+mod notifications;
 mod rest;
 mod schedules;
 mod secrets;

@@ -94,10 +94,17 @@ impl ApiError {
             | R::SessionNotFound
             | R::SecretNotFound
             | R::ScheduleNotFound
-            | R::BackfillNotFound => Code::NotFound,
-            R::WorkflowExists | R::RequestIdReused | R::UserExists | R::RoleExists | R::ScheduleExists => {
-                Code::AlreadyExists
-            }
+            | R::BackfillNotFound
+            | R::ChannelNotFound
+            | R::RuleNotFound
+            | R::DeliveryNotFound => Code::NotFound,
+            R::WorkflowExists
+            | R::RequestIdReused
+            | R::UserExists
+            | R::RoleExists
+            | R::ScheduleExists
+            | R::ChannelExists
+            | R::RuleExists => Code::AlreadyExists,
             R::CredentialInvalid | R::LoginRefused => Code::Unauthenticated,
             R::PermissionMissing => Code::PermissionDenied,
             R::EtagMismatch | R::StaleAttempt | R::SessionMoved | R::RequestOutcomeUnknown => Code::Aborted,

@@ -64,6 +64,14 @@ pub mod scheduling {
     }
 }
 
+/// Channels, rules, and what became of messages.
+pub mod notifications {
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("nexus.notifications.v1");
+    }
+}
+
 /// What the replicas of the execution service say to each other.
 pub mod shard {
     #[allow(missing_docs, clippy::all, unreachable_pub)]

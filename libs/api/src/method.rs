@@ -86,6 +86,8 @@ impl Permission {
             Self::SchedulesRead => "schedules.read",
             Self::SchedulesOperate => "schedules.operate",
             Self::SchedulesWrite => "schedules.write",
+            Self::NotificationsRead => "notifications.read",
+            Self::NotificationsWrite => "notifications.write",
         }
     }
 }

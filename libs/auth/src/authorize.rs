@@ -86,7 +86,9 @@ pub fn is_of_all(permission: Permission) -> bool {
         | Permission::SecretsResolve
         | Permission::SchedulesRead
         | Permission::SchedulesOperate
-        | Permission::SchedulesWrite => false,
+        | Permission::SchedulesWrite
+        | Permission::NotificationsRead
+        | Permission::NotificationsWrite => false,
     }
 }
 

@@ -8,6 +8,8 @@
 //! - A secret stands alone (`{{ secrets.name }}`) and renders a placeholder that only the worker can fill.
 //! - What an expression yields is data: it is never read as a template again.
 //!
+//! Texts and conditions over other facts, as messages need them, are [`text`].
+//!
 //! Compile once, render often: [`Template`] and [`Condition`] are cheap to clone and may be shared between threads.
 
 mod condition;
@@ -19,6 +21,7 @@ mod references;
 mod scan;
 mod scope;
 mod template;
+pub mod text;
 mod words;
 
 pub use condition::Condition;

@@ -2,6 +2,7 @@
 //! exported; it knows nothing of positions, YAML or diagnostics.
 
 mod fields;
+mod notify;
 pub mod schedule;
 
 use indexmap::IndexMap;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::duration::Span;
 pub use crate::kinds::{Kind, KindName};
 pub use fields::{Bash, Grpc, GrpcTls, Http, HttpMethod, Isolation, Noop, Python, Sql, StatusPattern};
+pub use notify::{Notify, NotifyEvent};
 
 /// A workflow: a graph of tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +47,9 @@ pub struct Workflow {
     /// The execution's output: any value, with expressions; evaluated when every task has ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// Who is told of what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Notify>,
 }
 
 /// What every task has unless it says otherwise.

@@ -37,6 +37,16 @@ pub fn is_id(text: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
+/// True when a text is the name of a channel: `[a-z][a-z0-9_-]{0,62}`.
+#[must_use]
+pub fn is_channel(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ mod grpc;
 mod handles;
 mod http;
 mod kinds;
+mod notify;
 mod python;
 mod reader;
 mod references;

@@ -68,6 +68,14 @@ impl Named for Audit {
     const NAME: &'static str = "nexus.audit.v1.AuditService";
 }
 
+/// Channels, rules and messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Notifications;
+
+impl Named for Notifications {
+    const NAME: &'static str = "nexus.notifications.v1.NotificationsService";
+}
+
 /// Passes a service's calls on.
 #[derive(Clone)]
 pub struct Forward<N> {

@@ -220,6 +220,7 @@ fn config(args: &DevArgs) -> Config {
             RoleName::Execution,
             RoleName::Scheduling,
             RoleName::Worker,
+            RoleName::Notifications,
             RoleName::Gateway,
         ],
         listen: args.listen,
@@ -248,6 +249,7 @@ fn config(args: &DevArgs) -> Config {
     };
     // On a developer's machine tasks talk to services of that machine.
     config.worker.allow_private = true;
+    config.notifications.egress_allow = ["127.0.0.0/8", "::1", "localhost"].map(str::to_owned).to_vec();
     config
 }
 

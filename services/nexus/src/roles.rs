@@ -8,6 +8,7 @@ mod doors;
 mod execution;
 mod frame;
 mod gateway;
+mod notifications;
 mod scheduling;
 mod worker;
 
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[Entry] = &[
     execution::ENTRY,
     scheduling::ENTRY,
     worker::ENTRY,
+    notifications::ENTRY,
     gateway::ENTRY,
 ];
 

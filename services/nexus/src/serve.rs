@@ -136,6 +136,7 @@ fn service_name(config: &Config) -> String {
         [RoleName::Execution] => "nexus-execution".into(),
         [RoleName::Scheduling] => "nexus-scheduling".into(),
         [RoleName::Worker] => "nexus-worker".into(),
+        [RoleName::Notifications] => "nexus-notifications".into(),
         [RoleName::Gateway] => "nexus-gateway".into(),
         _ => "nexus".into(),
     }

@@ -49,6 +49,8 @@ pub enum Role {
     Access,
     /// What starts by itself: the same.
     Scheduling,
+    /// Messages about executions: the same.
+    Notifications,
 }
 
 impl Role {
@@ -62,6 +64,7 @@ impl Role {
             Self::Gateway => "gateway",
             Self::Access => "access",
             Self::Scheduling => "scheduling",
+            Self::Notifications => "notifications",
         }
     }
 }

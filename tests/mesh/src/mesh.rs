@@ -142,7 +142,7 @@ impl Mesh {
         let number = self.count(role);
         let mut node = Node::new(role, number, &self.program, self.folder.path(), self.environment(role))?;
         match role {
-            Role::Definitions | Role::Gateway | Role::Access | Role::Scheduling => {}
+            Role::Definitions | Role::Gateway | Role::Access | Role::Scheduling | Role::Notifications => {}
             Role::Execution => self.connect_execution(&mut node, number).await?,
             Role::Worker => self.connect_worker(&mut node, number).await?,
         }
@@ -168,6 +168,12 @@ impl Mesh {
             Role::Scheduling => variables.extend([
                 ("NEXUS_DATABASE__URL", self.database.clone()),
                 ("NEXUS_EXECUTION__ADDRESS", self.execution()),
+            ]),
+            Role::Notifications => variables.extend([
+                ("NEXUS_DATABASE__URL", self.database.clone()),
+                ("NEXUS_DEFINITIONS__ADDRESS", self.definitions()),
+                ("NEXUS_EXECUTION__ADDRESS", self.execution()),
+                ("NEXUS_NOTIFICATIONS__EGRESS_ALLOW", "127.0.0.0/8".to_owned()),
             ]),
             Role::Gateway => variables.extend([
                 ("NEXUS_DEFINITIONS__ADDRESS", self.definitions()),

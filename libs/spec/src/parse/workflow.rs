@@ -9,7 +9,7 @@ use super::reader::{Fields, Missing, Path, Shape, entries, fields};
 use super::shared::{PRIORITIES, description, queue, read_retry};
 use super::tasks::{self, RawTask};
 use super::values::Values;
-use super::{MAX_TASKS, handles, references, schedules};
+use super::{MAX_TASKS, handles, notify, references, schedules};
 use crate::codes;
 use crate::findings::{Finding, Findings};
 use crate::model::{Defaults, Workflow};
@@ -30,6 +30,7 @@ const WORKFLOW: Shape = Shape {
         "defaults",
         "tasks",
         "output",
+        "notify",
     ],
     missing: &[
         Missing {
@@ -43,10 +44,6 @@ const WORKFLOW: Shape = Shape {
         Missing {
             key: "schedule",
             instead: "write it under schedules, with a name: schedules: {nightly: {cron: \"0 2 * * *\"}}",
-        },
-        Missing {
-            key: "notify",
-            instead: "add a task that sends the message",
         },
         Missing {
             key: "env",
@@ -119,6 +116,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         refuse_secrets(&value, entry.place, findings);
         value
     });
+    let notify = notify::read(fields.value("notify"), findings);
     let graph = references::check(&tasks, &expressions, findings);
     handles::check(&tasks, findings);
     let complete = tasks
@@ -136,6 +134,7 @@ pub(super) fn read(root: &Node, findings: &mut Findings) -> Read {
         defaults,
         tasks,
         output,
+        notify,
     });
     Read { name, workflow, graph }
 }

@@ -1,14 +1,10 @@
 //! The HTTP client, which reaches no address that [`address`] refuses.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::OnceLock;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 use nexus_attempt::{Failure, address};
-
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The HTTP client behind the guard.
 pub(crate) struct Egress {
@@ -27,18 +23,7 @@ impl Egress {
     /// The client, built with the first request: reading the system's certificates takes time.
     pub(crate) fn client(&self) -> Result<&reqwest::Client, Failure> {
         let built = self.client.get_or_init(|| {
-            // Another part of the process may have chosen a provider already; then that one serves.
-            let _installed = rustls::crypto::ring::default_provider().install_default();
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .connect_timeout(CONNECT_LIMIT)
-                .user_agent(concat!("nexus/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(Arc::new(Guard {
-                    allow_private: self.allow_private,
-                }))
-                .build()
-                .map_err(|error| error.to_string())
+            nexus_egress::client(&address::resolver(self.allow_private)).map_err(|error| error.to_string())
         });
         built
             .as_ref()
@@ -55,21 +40,6 @@ impl Egress {
             return Err(invalid("there is no host"));
         }
         address::check(url, self.allow_private)
-    }
-}
-
-struct Guard {
-    allow_private: bool,
-}
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let allowed = address::resolve(&host, 0, allow_private).await?;
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
     }
 }
 

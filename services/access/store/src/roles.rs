@@ -27,8 +27,15 @@ use Permission as P;
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn {
         name: "viewer",
-        description: "Sees workflows, executions and their logs, schedules, and which secrets there are.",
-        permissions: &[P::WorkflowsRead, P::ExecutionsRead, P::LogsRead, P::SecretsRead, P::SchedulesRead],
+        description: "Sees workflows, executions and their logs, schedules, which secrets there are, and who is told of what.",
+        permissions: &[
+            P::WorkflowsRead,
+            P::ExecutionsRead,
+            P::LogsRead,
+            P::SecretsRead,
+            P::SchedulesRead,
+            P::NotificationsRead,
+        ],
     },
     BuiltIn {
         name: "operator",
@@ -38,6 +45,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::ExecutionsRead,
             P::LogsRead,
             P::SecretsRead,
+            P::NotificationsRead,
             P::ExecutionsStart,
             P::ExecutionsCancel,
             P::SchedulesRead,
@@ -46,12 +54,13 @@ pub const BUILT_IN: &[BuiltIn] = &[
     },
     BuiltIn {
         name: "editor",
-        description: "An operator who writes workflows, schedules and secrets, and with it says what workers run.",
+        description: "An operator who writes workflows, schedules, secrets, channels and rules, and with it says what workers run.",
         permissions: &[
             P::WorkflowsRead,
             P::ExecutionsRead,
             P::LogsRead,
             P::SecretsRead,
+            P::NotificationsRead,
             P::ExecutionsStart,
             P::ExecutionsCancel,
             P::WorkflowsWrite,
@@ -60,6 +69,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::SchedulesRead,
             P::SchedulesOperate,
             P::SchedulesWrite,
+            P::NotificationsWrite,
         ],
     },
     BuiltIn {
@@ -70,6 +80,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::ExecutionsRead,
             P::LogsRead,
             P::SecretsRead,
+            P::NotificationsRead,
             P::ExecutionsStart,
             P::ExecutionsCancel,
             P::WorkflowsWrite,
@@ -78,6 +89,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
             P::SchedulesRead,
             P::SchedulesOperate,
             P::SchedulesWrite,
+            P::NotificationsWrite,
             P::AccessRead,
             P::AccessWrite,
             P::AuditRead,

@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod notifications;
 mod schedules;
 mod secrets;
 
@@ -13,6 +14,7 @@ use nexus_cli_frame::Page;
 
 pub use context::{ContextValue, Contexts, SetContext};
 pub use events::{EventsArgs, Readers};
+pub use notifications::{ChannelArgs, Channels, Deliveries, MailSecurity, RuleArgs, Rules};
 pub use schedules::{BackfillArgs, Catchup, DayMatch, DstPolicy, NextArgs, Policy, Schedules, Settings, Times};
 pub use secrets::{Secrets, SetArgs};
 
@@ -48,6 +50,15 @@ pub enum Command {
     /// Keep secrets for tasks: set them, and see which there are and who names them
     #[command(subcommand, visible_alias = "secret")]
     Secrets(Secrets),
+    /// Say where messages about executions go, and try it out
+    #[command(subcommand, visible_alias = "channel")]
+    Channels(Channels),
+    /// Say of what messages tell, and which channels get them
+    #[command(subcommand, visible_alias = "rule")]
+    Rules(Rules),
+    /// Look at messages, and send them again
+    #[command(subcommand, visible_alias = "delivery")]
+    Deliveries(Deliveries),
     /// Name the systems that commands can be about
     #[command(subcommand, visible_alias = "contexts")]
     Context(Contexts),

@@ -15,6 +15,7 @@ mod filter;
 mod ids;
 mod import;
 mod logs;
+mod notifications;
 mod params;
 mod run;
 mod schedules;
@@ -59,6 +60,9 @@ pub async fn run(command: Command, global: &Global, output: &Output) -> Result<E
         Command::Readers(command) => events::readers::run(command, &target, output).await,
         Command::Import(args) => import::run(&args, &target, output).await,
         Command::Secrets(command) => secrets::run(command, &target, output).await,
+        Command::Channels(command) => notifications::channels(command, &target, output).await,
+        Command::Rules(command) => notifications::rules(command, &target, output).await,
+        Command::Deliveries(command) => notifications::deliveries(command, &target, output).await,
         Command::Logout => access::logout(&target, output).await,
         Command::Whoami => access::whoami(&target, output).await,
         Command::Keys(command) => access::keys(command, &target, output).await,

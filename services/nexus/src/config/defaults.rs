@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::types::{
-    Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics, Oidc,
-    Otlp, Redis, Scheduling, Secrets, Service, Span, Tls, Worker,
+    Access, Audit, Auth, AuthMode, Config, Database, Drain, Execution, Gateway, Limits, Log, LogFormat, Metrics,
+    Notifications, Oidc, Otlp, Redis, Scheduling, Secrets, Service, Span, Tls, Worker,
 };
 
 impl Default for Config {
@@ -74,6 +74,12 @@ impl Default for Config {
                 fire_retention: Span::seconds(90 * 24 * 3_600),
             },
             worker: Worker::default(),
+            notifications: Notifications {
+                address: None,
+                egress_allow: Vec::new(),
+                public_url: None,
+                retention: Span::seconds(30 * 24 * 3_600),
+            },
             gateway: Gateway {
                 allowed_hosts: Vec::new(),
                 cors_origins: Vec::new(),

@@ -100,6 +100,8 @@ impl Effective {
             ("definitions.address", &config.definitions.address),
             ("execution.address", &config.execution.address),
             ("scheduling.address", &config.scheduling.address),
+            ("notifications.address", &config.notifications.address),
+            ("notifications.public_url", &config.notifications.public_url),
             ("advertise", &config.advertise),
             ("otlp.endpoint", &config.otlp.endpoint),
         ] {
@@ -141,10 +143,11 @@ impl Effective {
                         RoleName::Definitions,
                         RoleName::Execution,
                         RoleName::Scheduling,
+                        RoleName::Notifications,
                     ]
                     .map(has)
                     .contains(&true),
-                "the roles access, definitions, execution and scheduling keep their state there",
+                "the roles access, definitions, execution, scheduling and notifications keep their state there",
             ),
             (
                 "redis.url",
@@ -155,17 +158,22 @@ impl Effective {
                 "definitions.address",
                 config.definitions.address.is_some()
                     || has(RoleName::Definitions)
-                    || !(has(RoleName::Execution) || has(RoleName::Gateway)),
-                "the roles execution and gateway reach it there, unless definitions is a role of the same process",
+                    || !(has(RoleName::Execution) || has(RoleName::Notifications) || has(RoleName::Gateway)),
+                "the roles execution, notifications and gateway reach it there, unless definitions is a role of the same process",
             ),
             (
                 "execution.address",
                 config.execution.address.is_some()
                     || has(RoleName::Execution)
-                    || ![RoleName::Worker, RoleName::Gateway, RoleName::Scheduling]
-                        .map(has)
-                        .contains(&true),
-                "the roles worker, gateway and scheduling reach it there, unless execution is a role of the same process",
+                    || ![
+                        RoleName::Worker,
+                        RoleName::Gateway,
+                        RoleName::Scheduling,
+                        RoleName::Notifications,
+                    ]
+                    .map(has)
+                    .contains(&true),
+                "the roles worker, gateway, scheduling and notifications reach it there, unless execution is a role of the same process",
             ),
         ];
         let asks = config.auth.is_required(config.listen) && config.roles != [RoleName::Worker];

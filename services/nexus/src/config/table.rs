@@ -9,7 +9,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "roles",
         List,
-        "What this process does: `access`, `definitions`, `execution`, `scheduling`, `worker`, `gateway`.",
+        "What this process does: `access`, `definitions`, `execution`, `scheduling`, `worker`, `notifications`, `gateway`.",
     ),
     key("listen", Text, "Address for gRPC, health and reflection, and with the role gateway for REST."),
     key(
@@ -40,7 +40,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "database.url",
         Secret,
-        "Address of Postgres, `postgres://user:password@host/database`; needed by access, definitions, execution and scheduling.",
+        "Address of Postgres, `postgres://user:password@host/database`; needed by access, definitions, execution, scheduling and notifications.",
     ),
     key(
         "database.max_connections",
@@ -278,6 +278,26 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .from(16 << 20, 1 << 40),
     key("worker.bash", Text, "The shell: a name on `PATH` or a path."),
+    key(
+        "notifications.address",
+        Text,
+        "The notifications service, written like the ones above; gateways pass its calls on.",
+    ),
+    key(
+        "notifications.egress_allow",
+        List,
+        "What messages may be sent to beside the public internet: addresses, networks such as `10.0.0.0/8`, and names of hosts (docs/notifications.md).",
+    ),
+    key(
+        "notifications.public_url",
+        Text,
+        "Where people look at executions, such as `https://nexus.example.com`: messages lead to `/executions/ID` below it. They name the command that shows it when not set.",
+    ),
+    key(
+        "notifications.retention",
+        Span,
+        "How long messages are kept after their end, such as `30d`; for ever when `0s`.",
+    ),
     key(
         "gateway.allowed_hosts",
         List,

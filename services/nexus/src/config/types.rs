@@ -70,6 +70,7 @@ pub(crate) enum RoleName {
     Execution,
     Scheduling,
     Worker,
+    Notifications,
     Gateway,
 }
 
@@ -94,6 +95,7 @@ pub(crate) struct Config {
     pub(crate) execution: Execution,
     pub(crate) scheduling: Scheduling,
     pub(crate) worker: Worker,
+    pub(crate) notifications: Notifications,
     pub(crate) gateway: Gateway,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
@@ -260,6 +262,15 @@ pub(crate) struct Worker {
     pub(crate) python_path: Vec<PathBuf>,
     pub(crate) python_memory: u64,
     pub(crate) bash: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notifications {
+    pub(crate) address: Option<String>,
+    pub(crate) egress_allow: Vec<String>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) retention: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

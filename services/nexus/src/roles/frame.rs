@@ -161,7 +161,7 @@ impl Frame {
         let url = url.as_ref().ok_or_else(|| {
             missing(
                 "database.url",
-                "the roles access, definitions, execution and scheduling need it",
+                "the roles access, definitions, execution, scheduling and notifications need it",
             )
         })?;
         let options = Options {

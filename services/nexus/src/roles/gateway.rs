@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use nexus_gateway::forward::{Access, Audit, Authentication, Definitions, Executions, Forward, Schedules};
+use nexus_gateway::forward::{
+    Access, Audit, Authentication, Definitions, Executions, Forward, Notifications, Schedules,
+};
 use nexus_gateway::{Gateway, Options, Origins};
 use nexus_mesh::front::Http;
 use nexus_service::Role;
@@ -44,6 +46,10 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
     if has_scheduling {
         ways.push(("nexus.scheduling.", frame.callers_way(Local::Scheduling)?));
     }
+    let has_notifications = frame.is_local(Local::Notifications) || frame.config().notifications.address.is_some();
+    if has_notifications {
+        ways.push(("nexus.notifications.", frame.callers_way(Local::Notifications)?));
+    }
     let set = &frame.config().gateway;
     let door = frame.guard()?;
     let listen = frame.config().listen;
@@ -77,9 +83,14 @@ fn start(frame: &Frame) -> Result<Box<dyn Role>, StartError> {
         true => apart(Local::Scheduling, frame.callers_way(Local::Scheduling)?).map(Forward::new),
         false => None,
     };
+    let notifications = match has_notifications {
+        true => apart(Local::Notifications, frame.callers_way(Local::Notifications)?).map(Forward::new),
+        false => None,
+    };
     readiness.ready();
     Ok(Box::new(Running {
         gateway,
+        notifications,
         definitions,
         executions,
         schedules,
@@ -102,6 +113,7 @@ struct Running {
     definitions: Option<Forward<Definitions>>,
     executions: Option<Forward<Executions>>,
     schedules: Option<Forward<Schedules>>,
+    notifications: Option<Forward<Notifications>>,
     access: Option<(Forward<Authentication>, Forward<Access>, Forward<Audit>)>,
 }
 
@@ -120,6 +132,9 @@ impl Role for Running {
         }
         if let Some(schedules) = &self.schedules {
             routes.add_service(schedules.clone());
+        }
+        if let Some(notifications) = &self.notifications {
+            routes.add_service(notifications.clone());
         }
         if let Some((authentication, access, audit)) = &self.access {
             routes

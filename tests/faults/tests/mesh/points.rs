@@ -96,7 +96,7 @@ async fn nudge(arena: &mut MeshArena, point: &str, role: Role, times: u32) {
             let address = arena.mesh.node(role, 0).address();
             let _refused = arena.load_at(&address, 7).try_apply(&PAY_FIRST).await;
         }
-        Role::Worker | Role::Gateway | Role::Access => {}
+        Role::Worker | Role::Gateway | Role::Access | Role::Scheduling | Role::Notifications => {}
     }
 }
 

@@ -123,7 +123,7 @@ fn nodes(role: Role) -> usize {
         Role::Execution => shape.execution,
         Role::Definitions => shape.definitions,
         Role::Worker => shape.workers,
-        Role::Gateway | Role::Access | Role::Scheduling => 0,
+        Role::Gateway | Role::Access | Role::Scheduling | Role::Notifications => 0,
     }
 }
 

@@ -26,17 +26,32 @@ fn a_map_and_a_list_say_the_same_and_the_document_gives_it_back() {
 #[test]
 fn what_cannot_be_is_told_where_it_stands() {
     let cases = [
-        ("  a: {cron: '0 0 * * MNO'}", vec!["4:", "NX1551", "character 9", "did you mean MON?"]),
+        (
+            "  a: {cron: '0 0 * * MNO'}",
+            vec!["4:", "NX1551", "character 9", "did you mean MON?"],
+        ),
         ("  a: {cron: '0 0 30 2 *'}", vec!["NX1551", "never fires"]),
-        ("  a: {cron: '@daily', timezone: Europe/Berln}", vec!["NX1551", "did you mean Europe/Berlin?"]),
+        (
+            "  a: {cron: '@daily', timezone: Europe/Berln}",
+            vec!["NX1551", "did you mean Europe/Berlin?"],
+        ),
         ("  a: {overlap: skip}", vec!["NX1551", "says when it fires"]),
         ("  a: {at: tomorrow}", vec!["NX1551", "tomorrow"]),
-        ("  a: {cron: '@daily', overlp: skip}", vec!["NX1101", "did you mean \"overlap\"?"]),
-        ("  a: {cron: '@daily', overlap: skp}", vec!["NX1105", "did you mean skip?"]),
+        (
+            "  a: {cron: '@daily', overlp: skip}",
+            vec!["NX1101", "did you mean \"overlap\"?"],
+        ),
+        (
+            "  a: {cron: '@daily', overlap: skp}",
+            vec!["NX1105", "did you mean skip?"],
+        ),
         ("  a: {cron: '@daily', catchup_window: 1s}", vec!["NX1113", "10s"]),
         ("  a: {cron: '@daily', end: never}", vec!["NX1551", "never"]),
         ("  A-b: {cron: '@daily'}", vec!["NX1110"]),
-        ("  - {name: a, cron: '@daily'}\n  - {name: a, cron: '@daily'}", vec!["NX1102", "twice"]),
+        (
+            "  - {name: a, cron: '@daily'}\n  - {name: a, cron: '@daily'}",
+            vec!["NX1102", "twice"],
+        ),
     ];
     for (schedules, parts) in cases {
         let told = found(schedules).join("\n");

@@ -51,6 +51,7 @@ fn the_table_of_keys_is_the_structure() {
         execution = {address = "http://a:1"}
         scheduling = {address = "http://a:1"}
         worker = {name = "a", slots = 1, secrets_file = "a", scratch = "a", user = "a"}
+        notifications = {address = "http://a:1", public_url = "http://a:1"}
         tls = {cert = "a", key = "a", ca = "a", server_name = "a"}
     "#;
     let effective = load(full, &[], &[]).expect("config");

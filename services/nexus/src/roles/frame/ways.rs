@@ -29,6 +29,7 @@ pub(crate) enum Local {
     Definitions,
     Execution,
     Scheduling,
+    Notifications,
 }
 
 impl Local {
@@ -39,6 +40,7 @@ impl Local {
             Self::Definitions => ("definitions.address", config.definitions.address.as_deref()),
             Self::Execution => ("execution.address", config.execution.address.as_deref()),
             Self::Scheduling => ("scheduling.address", config.scheduling.address.as_deref()),
+            Self::Notifications => ("notifications.address", config.notifications.address.as_deref()),
         }
     }
 }
