@@ -7,6 +7,7 @@ use nexus_api::ErrorReason;
 use nexus_api::error::reason_of;
 use nexus_api::execution::v1::execution_service_client::ExecutionServiceClient;
 use nexus_api::execution::v1::{GetExecutionRequest, execution};
+use nexus_api::notifications::v1::Rule;
 use nexus_mesh::{Clock, Transport};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -15,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::objects::{Object, namespace};
 use crate::rules::Ready;
 use crate::store::{Kind, NewDelivery, Store, StoreError, Watch};
-use nexus_api::notifications::v1::Rule;
 
 /// The lease of whoever looks.
 const LEASE: &str = "keeping";
 const LEASE_TIME: i64 = 60_000_000;
 /// How often.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(10);
+/// Looks between two removals of old messages.
+const SWEEPS: u32 = 30;
 /// Executions of one look.
 const WATCHES: u32 = 100;
 /// Messages that one statement removes, and statements of one look.
@@ -42,12 +44,14 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Looks until the shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut looks = 0_u32;
         loop {
             tokio::select! {
                 () = sleep(EVERY.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
                 () = shutdown.cancelled() => break,
             }
-            if let Err(error) = self.look().await {
+            looks = looks.wrapping_add(1);
+            if let Err(error) = self.look(looks % SWEEPS == 1).await {
                 tracing::warn!(%error, "long executions and old messages cannot be looked at; it is tried again");
             }
         }
@@ -56,7 +60,7 @@ impl Keeper {
         }
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn look(&self, sweeps: bool) -> Result<(), StoreError> {
         if !self.store.lease(LEASE, &self.holder, LEASE_TIME).await? {
             return Ok(());
         }
@@ -65,7 +69,7 @@ impl Keeper {
         }
         let older = i64::try_from(self.retention.as_micros()).unwrap_or(i64::MAX);
         for _ in 0..BATCHES {
-            if older == 0 || self.store.sweep(older, BATCH).await? < u64::from(BATCH) {
+            if !sweeps || older == 0 || self.store.sweep(older, BATCH).await? < u64::from(BATCH) {
                 break;
             }
         }

@@ -333,12 +333,12 @@ macro_rules! progress {
                 }
 
                 async fn due_watches(&self, limit: u32) -> Result<Vec<Watch>, StoreError> {
-                    let mut transaction = self.database.begin().await?;
-                    let now = Self::clock(&mut transaction).await?;
+                    let mut connection = self.reader().acquire().await.map_err(database)?;
+                    let now = Self::clock(&mut connection).await?;
                     let rows = sqlx::query("SELECT * FROM watches WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
                         .bind(now)
                         .bind(i64::from(limit))
-                        .fetch_all(&mut *transaction)
+                        .fetch_all(&mut *connection)
                         .await
                         .map_err(database)?;
                     rows.iter().map(watch).collect()

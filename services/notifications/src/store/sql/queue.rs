@@ -224,8 +224,8 @@ macro_rules! queue {
             #[async_trait]
             impl Queue for $store {
                 async fn due_channels(&self) -> Result<Vec<(String, String)>, StoreError> {
-                    let mut transaction = self.database.begin().await?;
-                    let now = Self::clock(&mut transaction).await?;
+                    let mut connection = self.reader().acquire().await.map_err(database)?;
+                    let now = Self::clock(&mut connection).await?;
                     // From channel to channel over the index, however many messages wait for each.
                     let rows = sqlx::query(
                         "WITH RECURSIVE channels(namespace, channel) AS (
@@ -242,7 +242,7 @@ macro_rules! queue {
                          LIMIT 10000",
                     )
                     .bind(now)
-                    .fetch_all(&mut *transaction)
+                    .fetch_all(&mut *connection)
                     .await
                     .map_err(database)?;
                     let read = |row: &$row| Ok((row.try_get(0)?, row.try_get(1)?));
@@ -355,10 +355,10 @@ macro_rules! queue {
                 }
 
                 async fn waiting(&self) -> Result<Waiting, StoreError> {
-                    let mut transaction = self.database.begin().await?;
-                    let now = Self::clock(&mut transaction).await?;
+                    let mut connection = self.reader().acquire().await.map_err(database)?;
+                    let now = Self::clock(&mut connection).await?;
                     let row = sqlx::query("SELECT due_at FROM deliveries WHERE finished_at = 0 ORDER BY due_at LIMIT 1")
-                        .fetch_optional(&mut *transaction)
+                        .fetch_optional(&mut *connection)
                         .await
                         .map_err(database)?;
                     let due: Option<i64> = row.map(|row| row.try_get(0)).transpose().map_err(database)?;
