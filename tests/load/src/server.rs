@@ -82,7 +82,7 @@ impl Server {
                 Role::Execution => Kind::Execution,
                 Role::Worker => Kind::Worker,
                 // No shape has any; what calls cost is told of the services.
-                Role::Gateway | Role::Access | Role::Notifications => continue,
+                Role::Gateway | Role::Access | Role::Scheduling | Role::Notifications => continue,
             };
             processes.extend(node.pid().map(|pid| Process { kind, pid }));
             // The others have none of the counters.
