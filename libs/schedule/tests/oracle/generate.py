@@ -165,6 +165,13 @@ def with_brute_force(rng):
     return [name, text, policy, day_match, int(start.timestamp()), fires] if fires else None
 
 
+# Where cronsim goes on by whole hours from a change at midnight or of half an hour and steps over times that are there.
+MISTAKES = [
+    ["Asia/Gaza", "*/15 */2 */7 * *"], ["Pacific/Chatham", "* 3 L * *"], ["America/Santiago", "* 1 11 * 0-5"],
+    ["Australia/Lord_Howe", "* 15 * * 0"],
+]
+
+
 def main():
     rng = random.Random(20260101)
     for make, count in ((with_cronsim, 2600), (with_brute_force, 1400)):
@@ -173,7 +180,8 @@ def main():
             case = make(rng)
             if case:
                 done += 1
-                print(json.dumps(case, separators=(",", ":")))
+                if case[:2] not in MISTAKES:
+                    print(json.dumps(case, separators=(",", ":")))
 
 
 main()

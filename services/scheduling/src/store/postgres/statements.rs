@@ -29,24 +29,24 @@ pub(super) const NEXT_DUE: &str = "\
     SELECT min(next_due) FROM schedules WHERE NOT paused AND next_due IS NOT NULL";
 /// Takes some for a while.
 pub(super) const CLAIM_STARTS: &str = "\
-    WITH some AS (SELECT schedule_id, source, nominal FROM fires WHERE outcome = 1 AND due <= $1 ORDER \
+    WITH chosen AS (SELECT schedule_id, source, nominal FROM fires WHERE outcome = 1 AND due <= $1 ORDER \
     BY due LIMIT $3 FOR UPDATE SKIP LOCKED), taken AS (UPDATE fires SET due = $1 + $2, attempts = \
-    fires.attempts + 1 FROM some WHERE fires.schedule_id = some.schedule_id AND fires.source = \
-    some.source AND fires.nominal = some.nominal RETURNING fires.*) SELECT row_to_json(f)::text, \
+    fires.attempts + 1 FROM chosen WHERE fires.schedule_id = chosen.schedule_id AND fires.source = \
+    chosen.source AND fires.nominal = chosen.nominal RETURNING fires.*) SELECT row_to_json(f)::text, \
     row_to_json(s)::text FROM taken f LEFT JOIN schedules s ON s.id = f.schedule_id";
 /// Takes some for a while.
 pub(super) const CLAIM_CANCELS: &str = "\
-    WITH some AS (SELECT schedule_id, source, nominal FROM fires WHERE cancel AND due <= $1 ORDER BY due \
-    LIMIT $3 FOR UPDATE SKIP LOCKED), taken AS (UPDATE fires SET due = $1 + $2 FROM some WHERE \
-    fires.schedule_id = some.schedule_id AND fires.source = some.source AND fires.nominal = some.nominal \
+    WITH chosen AS (SELECT schedule_id, source, nominal FROM fires WHERE cancel AND due <= $1 ORDER BY due \
+    LIMIT $3 FOR UPDATE SKIP LOCKED), taken AS (UPDATE fires SET due = $1 + $2 FROM chosen WHERE \
+    fires.schedule_id = chosen.schedule_id AND fires.source = chosen.source AND fires.nominal = chosen.nominal \
     RETURNING fires.*) SELECT row_to_json(f)::text, row_to_json(s)::text FROM taken f LEFT JOIN \
     schedules s ON s.id = f.schedule_id";
 /// Takes some for a while.
 pub(super) const CLAIM_UNSEEN: &str = "\
-    WITH some AS (SELECT schedule_id, source, nominal FROM fires WHERE outcome = 2 AND state = '' AND \
+    WITH chosen AS (SELECT schedule_id, source, nominal FROM fires WHERE outcome = 2 AND state = '' AND \
     due <= $1 ORDER BY due LIMIT $3 FOR UPDATE SKIP LOCKED), taken AS (UPDATE fires SET due = $1 + $2 \
-    FROM some WHERE fires.schedule_id = some.schedule_id AND fires.source = some.source AND \
-    fires.nominal = some.nominal RETURNING fires.*) SELECT row_to_json(f)::text, row_to_json(s)::text \
+    FROM chosen WHERE fires.schedule_id = chosen.schedule_id AND fires.source = chosen.source AND \
+    fires.nominal = chosen.nominal RETURNING fires.*) SELECT row_to_json(f)::text, row_to_json(s)::text \
     FROM taken f LEFT JOIN schedules s ON s.id = f.schedule_id";
 /// What a request made.
 pub(super) const REQUEST: &str = "\
