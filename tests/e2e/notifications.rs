@@ -34,13 +34,23 @@ impl Client {
     }
 
     async fn channel(&self, name: &str, kind: Kind) {
-        let channel = Some(Channel { name: name.into(), kind: Some(kind), ..Channel::default() });
-        let request = CreateChannelRequest { channel, ..CreateChannelRequest::default() };
+        let channel = Some(Channel {
+            name: name.into(),
+            kind: Some(kind),
+            ..Channel::default()
+        });
+        let request = CreateChannelRequest {
+            channel,
+            ..CreateChannelRequest::default()
+        };
         self.service().create_channel(request).await.expect("a channel");
     }
 
     async fn rule(&self, rule: Rule) {
-        let request = CreateRuleRequest { rule: Some(rule), ..CreateRuleRequest::default() };
+        let request = CreateRuleRequest {
+            rule: Some(rule),
+            ..CreateRuleRequest::default()
+        };
         self.service().create_rule(request).await.expect("a rule");
     }
 
@@ -50,17 +60,34 @@ impl Client {
             value: value.into(),
             ..SetSecretRequest::default()
         };
-        SecretsServiceClient::new(self.0.clone()).set_secret(request).await.expect("a secret");
+        SecretsServiceClient::new(self.0.clone())
+            .set_secret(request)
+            .await
+            .expect("a secret");
     }
 
     async fn deliveries(&self) -> Vec<Delivery> {
-        let request = ListDeliveriesRequest { page_size: 1_000, ..ListDeliveriesRequest::default() };
-        self.service().list_deliveries(request).await.expect("deliveries").into_inner().deliveries
+        let request = ListDeliveriesRequest {
+            page_size: 1_000,
+            ..ListDeliveriesRequest::default()
+        };
+        self.service()
+            .list_deliveries(request)
+            .await
+            .expect("deliveries")
+            .into_inner()
+            .deliveries
     }
 
     async fn delivery(&self, id: &str) -> Delivery {
         let request = GetDeliveryRequest { delivery: id.into() };
-        self.service().get_delivery(request).await.expect("a delivery").into_inner().delivery.expect("one")
+        self.service()
+            .get_delivery(request)
+            .await
+            .expect("a delivery")
+            .into_inner()
+            .delivery
+            .expect("one")
     }
 
     /// Waits until the deliveries are as wanted.
@@ -93,5 +120,8 @@ fn rule(name: &str, events: &[Event], channels: &[&str]) -> Rule {
 }
 
 fn hook(url: String) -> Kind {
-    Kind::Webhook(Webhook { url, ..Webhook::default() })
+    Kind::Webhook(Webhook {
+        url,
+        ..Webhook::default()
+    })
 }

@@ -71,7 +71,11 @@ impl Allowed {
 /// Whether a text can be a host's name, and none that a resolver takes for an address (`0x7f.1`).
 fn is_name(text: &str) -> bool {
     let part = |part: &str| {
-        !part.is_empty() && part.len() <= 63 && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+        !part.is_empty()
+            && part.len() <= 63
+            && part
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
     text.len() <= 253 && text.split('.').all(part) && last.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -84,10 +88,24 @@ mod tests {
     #[test]
     fn what_is_listed_may_be_reached_in_every_spelling_and_nothing_else_of_private_networks() {
         let allowed = Allowed::parse(["127.0.0.1", "10.1.0.0/16", "::1", "Mail.internal"]).expect("a list");
-        for good in ["127.0.0.1", "10.1.255.1", "::1", "::ffff:127.0.0.1", "1.1.1.1", "2606:4700::1111"] {
+        for good in [
+            "127.0.0.1",
+            "10.1.255.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "1.1.1.1",
+            "2606:4700::1111",
+        ] {
             assert!(allowed.address(good.parse().expect(good)), "{good}");
         }
-        for bad in ["127.0.0.2", "10.2.0.1", "169.254.169.254", "::ffff:10.2.0.1", "fd00::1", "0.0.0.0"] {
+        for bad in [
+            "127.0.0.2",
+            "10.2.0.1",
+            "169.254.169.254",
+            "::ffff:10.2.0.1",
+            "fd00::1",
+            "0.0.0.0",
+        ] {
             assert!(!allowed.address(bad.parse().expect(bad)), "{bad}");
         }
         assert!(allowed.name("mail.INTERNAL.") && !allowed.name("mail.internal.evil"));
@@ -96,7 +114,16 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_named() {
-        for wrong in ["", "10.0.0.0/33", "a b", "0x7f.1", "2130706433", "http://a", "a..b", "*"] {
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "a b",
+            "0x7f.1",
+            "2130706433",
+            "http://a",
+            "a..b",
+            "*",
+        ] {
             let error = Allowed::parse([wrong]).expect_err(wrong).to_string();
             assert!(error.contains(&format!("`{wrong}`")), "{error}");
         }

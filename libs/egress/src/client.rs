@@ -62,15 +62,34 @@ mod tests {
         let lookup: crate::Lookup = Arc::new(move |_, _| {
             let first = counting.fetch_add(1, Ordering::SeqCst) == 0;
             // 192.0.2.1 is nobody's; what follows is this machine.
-            let address = if first { "1.1.1.1:0".parse().expect("an address") } else { private };
+            let address = if first {
+                "1.1.1.1:0".parse().expect("an address")
+            } else {
+                private
+            };
             Box::pin(async move { Ok(vec![address]) })
         });
         let resolver = Resolver::new(Allowed::default(), lookup);
-        assert!(resolver.resolve("rebinds.example", 0).await.is_ok(), "the first answer is public");
+        assert!(
+            resolver.resolve("rebinds.example", 0).await.is_ok(),
+            "the first answer is public"
+        );
         let url = format!("http://rebinds.example:{}/", private.port());
-        let error = client(&resolver).expect("a client").get(url).send().await.expect_err("refused");
-        let refused = chain(&error).into_iter().find_map(|error| error.downcast_ref::<Refused>()).cloned();
+        let error = client(&resolver)
+            .expect("a client")
+            .get(url)
+            .send()
+            .await
+            .expect_err("refused");
+        let refused = chain(&error)
+            .into_iter()
+            .find_map(|error| error.downcast_ref::<Refused>())
+            .cloned();
         assert_eq!(refused.map(|refused| refused.host).as_deref(), Some("rebinds.example"));
-        assert_eq!(asked.load(Ordering::SeqCst), 2, "what was looked at is what would be connected to");
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            2,
+            "what was looked at is what would be connected to"
+        );
     }
 }

@@ -30,7 +30,9 @@ pub struct Resolver {
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("allowed", &self.allowed).finish_non_exhaustive()
+        f.debug_struct("Resolver")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
     }
 }
 

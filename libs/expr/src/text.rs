@@ -82,7 +82,9 @@ impl Medium {
 
     fn of(name: &str) -> Self {
         let all = [Self::Line, Self::Html, Self::Slack, Self::Markdown];
-        all.into_iter().find(|medium| medium.name() == name).unwrap_or(Self::Plain)
+        all.into_iter()
+            .find(|medium| medium.name() == name)
+            .unwrap_or(Self::Plain)
     }
 }
 
@@ -111,7 +113,8 @@ fn format(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &JinjaValue) -
     }
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let escaped = Medium::of(state.name()).escape(&text);
-    out.write_str(&escaped).map_err(|_| Error::from(ErrorKind::WriteFailure))
+    out.write_str(&escaped)
+        .map_err(|_| Error::from(ErrorKind::WriteFailure))
 }
 
 /// A template of a text. Clones share it.
@@ -125,10 +128,15 @@ impl Text {
     /// When it is too long, cannot be read, or names something that there is not.
     pub fn compile(source: &str, roots: &[&str]) -> Result<Self, ExprError> {
         if source.len() > MAX_TEMPLATE {
-            let message = format!("the template has {} bytes; at most {MAX_TEMPLATE} are read", source.len());
+            let message = format!(
+                "the template has {} bytes; at most {MAX_TEMPLATE} are read",
+                source.len()
+            );
             return Err(ExprError::new(message));
         }
-        let template = ENVIRONMENT.template_from_str(source).map_err(|error| unreadable(&error))?;
+        let template = ENVIRONMENT
+            .template_from_str(source)
+            .map_err(|error| unreadable(&error))?;
         known(template.undeclared_variables(false).into_iter(), roots)?;
         Ok(Self(source.into()))
     }
@@ -142,7 +150,10 @@ impl Text {
         let rendered = ENVIRONMENT.render_named_str(medium.name(), &self.0, context);
         let mut text = rendered.map_err(|error| unreadable(&error))?;
         if text.len() > MAX_TEXT {
-            let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+            let end = (0..=MAX_TEXT)
+                .rev()
+                .find(|at| text.is_char_boundary(*at))
+                .unwrap_or_default();
             text.truncate(end);
             text.push('…');
         }
@@ -172,7 +183,10 @@ impl Test {
     pub fn compile(source: &str, roots: &[&str]) -> Result<Self, ExprError> {
         let source = source.trim();
         if source.is_empty() || source.len() > MAX_SOURCE {
-            let message = format!("the expression has {} bytes; from 1 to {MAX_SOURCE} are read", source.len());
+            let message = format!(
+                "the expression has {} bytes; from 1 to {MAX_SOURCE} are read",
+                source.len()
+            );
             return Err(ExprError::new(message));
         }
         if source.starts_with("{{") {
@@ -228,7 +242,8 @@ mod tests {
 
     fn render(source: &str, medium: Medium, value: &str) -> String {
         let text = Text::compile(source, &["error"]).expect("a template");
-        text.render(&json!({"error": {"message": value}}), medium).expect("a text")
+        text.render(&json!({"error": {"message": value}}), medium)
+            .expect("a text")
     }
 
     #[test]
@@ -242,20 +257,33 @@ mod tests {
         let line = render("failed: {{ error.message }}", Medium::Line, evil);
         assert!(!line.contains(['\r', '\n']) && line.contains("Bcc: a@b"), "{line}");
         let slack = render("{{ error.message }}", Medium::Slack, "<!channel> <http://e|x> & *b*");
-        assert!(!slack.contains('<') && slack.contains("&lt;!channel&gt;") && !slack.contains("*b*"), "{slack}");
+        assert!(
+            !slack.contains('<') && slack.contains("&lt;!channel&gt;") && !slack.contains("*b*"),
+            "{slack}"
+        );
         let markdown = render("{{ error.message }}", Medium::Markdown, "[x](http://e) @everyone `a`");
-        assert!(markdown.contains("\\[x\\]") && !markdown.contains("@everyone"), "{markdown}");
+        assert!(
+            markdown.contains("\\[x\\]") && !markdown.contains("@everyone"),
+            "{markdown}"
+        );
     }
 
     #[test]
     fn nothing_marks_a_text_as_safe_and_what_is_not_there_is_empty() {
-        assert!(Text::compile("{{ error.message | safe }}", &["error"]).is_ok_and(|text| {
-            let facts = json!({"error": {"message": "<"}});
-            text.render(&facts, Medium::Html).is_err()
-        }));
+        assert!(
+            Text::compile("{{ error.message | safe }}", &["error"]).is_ok_and(|text| {
+                let facts = json!({"error": {"message": "<"}});
+                text.render(&facts, Medium::Html).is_err()
+            })
+        );
         assert_eq!(render("[{{ error.nothing.at.all }}]", Medium::Plain, ""), "[]");
         assert!(Text::compile("{{ secrets.a }}", &["error"]).is_err());
-        assert!(Text::compile("{{ nobody }}", &["error"]).expect_err("unknown").to_string().contains("error"));
+        assert!(
+            Text::compile("{{ nobody }}", &["error"])
+                .expect_err("unknown")
+                .to_string()
+                .contains("error")
+        );
     }
 
     #[test]
@@ -271,8 +299,15 @@ mod tests {
     #[test]
     fn a_condition_is_judged_over_facts() {
         let test = Test::compile("error.type == 'Timeout' and labels.team", &["error", "labels"]).expect("a condition");
-        assert!(test.holds(&json!({"error": {"type": "Timeout"}, "labels": {"team": "a"}})).expect("judged"));
-        assert!(!test.holds(&json!({"error": {"type": "Timeout"}, "labels": {}})).expect("judged"));
+        assert!(
+            test.holds(&json!({"error": {"type": "Timeout"}, "labels": {"team": "a"}}))
+                .expect("judged")
+        );
+        assert!(
+            !test
+                .holds(&json!({"error": {"type": "Timeout"}, "labels": {}}))
+                .expect("judged")
+        );
         assert!(Test::compile("{{ error }}", &["error"]).is_err() && Test::compile("a ==", &["a"]).is_err());
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::duration::Span;
 pub use crate::kinds::{Kind, KindName};
-pub use notify::{Notify, NotifyEvent};
 pub use fields::{Bash, Grpc, GrpcTls, Http, HttpMethod, Isolation, Noop, Python, Sql, StatusPattern};
+pub use notify::{Notify, NotifyEvent};
 
 /// A workflow: a graph of tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -33,7 +33,11 @@ impl Findings {
     }
 
     fn description(&mut self, text: &str) {
-        self.unless(text.len() <= MAX_DESCRIPTION, "description", format!("has more than {MAX_DESCRIPTION} bytes"));
+        self.unless(
+            text.len() <= MAX_DESCRIPTION,
+            "description",
+            format!("has more than {MAX_DESCRIPTION} bytes"),
+        );
     }
 
     fn texts(&mut self, texts: Option<&Texts>) {

@@ -31,7 +31,9 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, NotASecret> {
         let (inside, behind) = after.split_once("}}").ok_or(NotASecret)?;
         let name = inside.trim().strip_prefix("secrets.").ok_or(NotASecret)?;
         let mut letters = name.chars();
-        let plain = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        let plain = letters
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
             && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
             && name.len() <= 63;
         if !plain {
@@ -58,14 +60,18 @@ pub(crate) fn named(text: &str) -> Result<BTreeSet<String>, NotASecret> {
 /// Whether a text is one secret and nothing else.
 pub(crate) fn is_one(text: &str) -> bool {
     let found = parts(text.trim()).unwrap_or_default();
-    let texts_are_empty = found.iter().all(|part| matches!(part, Part::Text("") | Part::Secret(_)));
+    let texts_are_empty = found
+        .iter()
+        .all(|part| matches!(part, Part::Text("") | Part::Secret(_)));
     texts_are_empty && found.iter().filter(|part| matches!(part, Part::Secret(_))).count() == 1
 }
 
 /// A text with the values in their places.
 pub(crate) fn fill(text: &str, values: &Values) -> Result<String, Missing> {
     // What was stored was checked; what cannot be read names nothing.
-    let Ok(parts) = parts(text) else { return Ok(text.to_owned()) };
+    let Ok(parts) = parts(text) else {
+        return Ok(text.to_owned());
+    };
     let mut filled = String::with_capacity(text.len());
     for part in parts {
         match part {
@@ -91,14 +97,21 @@ pub(crate) fn fields(channel: &Channel) -> Vec<&str> {
         Some(Kind::Webhook(webhook)) => {
             let secrets = webhook.signing_secrets.iter().map(String::as_str);
             let headers = webhook.headers.values().map(String::as_str);
-            std::iter::once(webhook.url.as_str()).chain(secrets).chain(headers).collect()
+            std::iter::once(webhook.url.as_str())
+                .chain(secrets)
+                .chain(headers)
+                .collect()
         }
     }
 }
 
 /// The secrets that a channel names.
 pub(crate) fn of_channel(channel: &Channel) -> BTreeSet<String> {
-    fields(channel).into_iter().filter_map(|text| named(text).ok()).flatten().collect()
+    fields(channel)
+        .into_iter()
+        .filter_map(|text| named(text).ok())
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,11 +124,20 @@ mod tests {
             ("a".to_owned(), SecretString::from("{{ secrets.b }}".to_owned())),
             ("b".to_owned(), SecretString::from("hush".to_owned())),
         ]);
-        assert_eq!(fill("Bearer {{ secrets.A }}!", &values).as_deref(), Ok("Bearer {{ secrets.b }}!"));
+        assert_eq!(
+            fill("Bearer {{ secrets.A }}!", &values).as_deref(),
+            Ok("Bearer {{ secrets.b }}!")
+        );
         assert_eq!(fill("{{secrets.b}}{{ secrets.b }}", &values).as_deref(), Ok("hushhush"));
         assert_eq!(fill("{{ secrets.c }}", &values), Err(Missing("c".to_owned())));
         assert!(is_one(" {{ secrets.a }} ") && !is_one("x{{ secrets.a }}") && !is_one("a") && !is_one(""));
-        for wrong in ["{{ a }}", "{{ secrets.a", "{{ secrets.a-b }}", "{{ secrets. }}", "{{ secrets.a | upper }}"] {
+        for wrong in [
+            "{{ a }}",
+            "{{ secrets.a",
+            "{{ secrets.a-b }}",
+            "{{ secrets. }}",
+            "{{ secrets.a | upper }}",
+        ] {
             assert_eq!(named(wrong), Err(NotASecret), "{wrong}");
         }
     }

@@ -17,14 +17,18 @@ pub(crate) fn storage(error: StoreError) -> Status {
 
 /// A field that is wrong, and each further one.
 pub(crate) fn fields(found: &[(String, String)]) -> Result<(), ApiError> {
-    let Some((field, problem)) = found.first() else { return Ok(()) };
+    let Some((field, problem)) = found.first() else {
+        return Ok(());
+    };
     let more = match found.len() {
         1 => String::new(),
         more => format!(" (and {} more)", more - 1),
     };
     let message = format!("{field}: {problem}{more}");
     let error = ApiError::new(ErrorReason::InvalidField, message);
-    Err(found.iter().fold(error, |error, (field, problem)| error.violation(field, problem)))
+    Err(found
+        .iter()
+        .fold(error, |error, (field, problem)| error.violation(field, problem)))
 }
 
 pub(crate) fn not_found(kind: Kind, name: &str) -> Status {
@@ -32,7 +36,8 @@ pub(crate) fn not_found(kind: Kind, name: &str) -> Status {
         Kind::Channel => (ErrorReason::ChannelNotFound, "channel"),
         Kind::Rule => (ErrorReason::RuleNotFound, "rule"),
     };
-    let message = format!("there is no {word} {name:?} in this namespace; the list of {word}s has those that are there");
+    let message =
+        format!("there is no {word} {name:?} in this namespace; the list of {word}s has those that are there");
     ApiError::new(reason, message).with(word, name).into()
 }
 
@@ -51,11 +56,16 @@ pub(crate) fn too_many(word: &str, most: i64) -> Status {
 }
 
 pub(crate) fn etag_mismatch(word: &str, name: &str) -> Status {
-    let message = format!("the {word} {name} was changed by somebody else meanwhile; read it again and repeat the change");
-    ApiError::new(ErrorReason::EtagMismatch, message).violation("etag", "is not the current one").into()
+    let message =
+        format!("the {word} {name} was changed by somebody else meanwhile; read it again and repeat the change");
+    ApiError::new(ErrorReason::EtagMismatch, message)
+        .violation("etag", "is not the current one")
+        .into()
 }
 
 pub(crate) fn delivery_not_found(id: &str) -> Status {
     let message = format!("there is no delivery {id:?} in this namespace; the list has those that are kept");
-    ApiError::new(ErrorReason::DeliveryNotFound, message).with("delivery", id).into()
+    ApiError::new(ErrorReason::DeliveryNotFound, message)
+        .with("delivery", id)
+        .into()
 }

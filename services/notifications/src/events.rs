@@ -18,7 +18,8 @@ pub(crate) fn notices(entry: &FeedEntry, public_url: Option<&str>) -> Vec<Notice
         return Vec::new();
     };
     let told = entry.events.iter().filter_map(|fact| Some((kind(fact)?, fact)));
-    told.map(|(event, fact)| notice(execution, event, fact, public_url)).collect()
+    told.map(|(event, fact)| notice(execution, event, fact, public_url))
+        .collect()
 }
 
 fn kind(fact: &Fact) -> Option<Event> {
@@ -42,7 +43,11 @@ fn kind(fact: &Fact) -> Option<Event> {
 
 fn notice(execution: &Execution, event: Event, fact: &Fact, public_url: Option<&str>) -> Notice {
     let ends = fact.r#type() == event::Type::ExecutionFinished;
-    let error = fact.error.as_ref().or(execution.error.as_ref().filter(|_| ends)).map(bounded);
+    let error = fact
+        .error
+        .as_ref()
+        .or(execution.error.as_ref().filter(|_| ends))
+        .map(bounded);
     let finish_time = match ends {
         true => execution.finish_time.or(fact.time),
         false => None,
@@ -63,7 +68,11 @@ fn notice(execution: &Execution, event: Event, fact: &Fact, public_url: Option<&
         task: fact.task.clone(),
         attempt: fact.attempt,
         error,
-        cancel_reason: if ends { execution.cancel_reason.clone() } else { String::new() },
+        cancel_reason: if ends {
+            execution.cancel_reason.clone()
+        } else {
+            String::new()
+        },
         start_time: execution.start_time,
         finish_time,
         next_attempt_time: fact.next_attempt_time,
@@ -106,7 +115,10 @@ mod tests {
                 workflow: "etl".into(),
                 namespace: "team-a".into(),
                 state: execution::State::Failed.into(),
-                error: Some(Failure { message: "x".repeat(9_000), ..Failure::default() }),
+                error: Some(Failure {
+                    message: "x".repeat(9_000),
+                    ..Failure::default()
+                }),
                 ..Execution::default()
             }),
             events,
@@ -139,13 +151,22 @@ mod tests {
         ];
         let told = notices(&entry(facts), Some("https://nexus.example.com/"));
         let events: Vec<Event> = told.iter().map(Notice::event).collect();
-        assert_eq!(events, [Event::Started, Event::TaskRetried, Event::TaskFailed, Event::Failed]);
+        assert_eq!(
+            events,
+            [Event::Started, Event::TaskRetried, Event::TaskFailed, Event::Failed]
+        );
         assert_eq!(told[0].state, i32::from(execution::State::Running), "as it was then");
         assert!(told[0].error.is_none() && told[3].error.is_some());
         let message = &told[3].error.as_ref().expect("an error").message;
         assert!(message.chars().count() <= MAX_MESSAGE + 1);
-        assert_eq!(told[3].url, "https://nexus.example.com/executions/0199?namespace=team-a");
-        let gone = FeedEntry { gone: true, ..entry(vec![fact(Type::ExecutionStarted, no_task, no_state)]) };
+        assert_eq!(
+            told[3].url,
+            "https://nexus.example.com/executions/0199?namespace=team-a"
+        );
+        let gone = FeedEntry {
+            gone: true,
+            ..entry(vec![fact(Type::ExecutionStarted, no_task, no_state)])
+        };
         assert!(notices(&gone, None).is_empty());
     }
 }

@@ -7,7 +7,14 @@ use serde_json::{Value, json};
 
 /// The names that texts know.
 pub(crate) const TEXT: &[&str] = &[
-    "event", "execution", "workflow", "task", "error", "link", "count", "others",
+    "event",
+    "execution",
+    "workflow",
+    "task",
+    "error",
+    "link",
+    "count",
+    "others",
 ];
 
 /// An event in words: `failed`.

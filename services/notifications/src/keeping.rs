@@ -97,18 +97,23 @@ impl Keeper {
             ..GetExecutionRequest::default()
         };
         let request = namespace(&watch.namespace)?.request(request);
-        Ok(match ExecutionServiceClient::new(self.executions.clone()).get_execution(request).await {
-            Ok(answer) => {
-                let state = answer.into_inner().execution.unwrap_or_default().state();
-                let over = [State::Succeeded, State::Failed, State::Cancelled, State::TimedOut];
-                Some(!over.contains(&state))
-            }
-            Err(status) if reason_of(&status) == Some(ErrorReason::ExecutionNotFound) => Some(false),
-            Err(status) => {
-                tracing::debug!(status = status.message(), "an execution cannot be asked for at present");
-                None
-            }
-        })
+        Ok(
+            match ExecutionServiceClient::new(self.executions.clone())
+                .get_execution(request)
+                .await
+            {
+                Ok(answer) => {
+                    let state = answer.into_inner().execution.unwrap_or_default().state();
+                    let over = [State::Succeeded, State::Failed, State::Cancelled, State::TimedOut];
+                    Some(!over.contains(&state))
+                }
+                Err(status) if reason_of(&status) == Some(ErrorReason::ExecutionNotFound) => Some(false),
+                Err(status) => {
+                    tracing::debug!(status = status.message(), "an execution cannot be asked for at present");
+                    None
+                }
+            },
+        )
     }
 
     /// By what the rule is by now; none when it is gone.

@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod events;
 mod facts;
+mod glob;
 mod keeping;
 mod message;
 mod metrics;
@@ -153,7 +154,9 @@ impl Notifications {
         let context = self.context.clone();
         let shutdown = background.shutdown().clone();
         background.spawn("shipping to the audit log", async move {
-            let Context { store, recorder, clock, .. } = context;
+            let Context {
+                store, recorder, clock, ..
+            } = context;
             nexus_audit::ship::outbox("notifications", store.outbox(), recorder, log, clock, shutdown).await;
         })
     }

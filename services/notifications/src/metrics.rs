@@ -10,9 +10,18 @@ const SENDING: &str = "nexus_notifications_sending";
 
 /// Describes the metrics.
 pub(crate) fn describe() {
-    describe_counter!(ATTEMPTS, "Messages by kind of channel and what came of an attempt: delivered, retried, dead, suppressed.");
-    describe_gauge!(OLDEST, "How long the message is overdue that has waited longest; 0 when none is.");
-    describe_gauge!(LAG, "Age of the oldest event that was read last; 0 when there was none to read.");
+    describe_counter!(
+        ATTEMPTS,
+        "Messages by kind of channel and what came of an attempt: delivered, retried, dead, suppressed."
+    );
+    describe_gauge!(
+        OLDEST,
+        "How long the message is overdue that has waited longest; 0 when none is."
+    );
+    describe_gauge!(
+        LAG,
+        "Age of the oldest event that was read last; 0 when there was none to read."
+    );
     describe_gauge!(SENDING, "Messages that this process is sending.");
 }
 
@@ -32,7 +41,9 @@ pub(crate) fn oldest(micros: i64) {
 }
 
 pub(crate) fn lag(first: Option<&FeedEntry>, now: i64) {
-    let event = first.and_then(|entry| entry.events.first()).and_then(|event| event.time.as_ref());
+    let event = first
+        .and_then(|entry| entry.events.first())
+        .and_then(|event| event.time.as_ref());
     gauge!(LAG).set(seconds(event.map_or(0, |time| now - nexus_api::time::micros(time))));
 }
 

@@ -34,7 +34,8 @@ pub(crate) trait Object: Message + Default + Clone {
     /// As it is kept.
     fn of(kept: &Kept) -> Result<Self, StoreError> {
         let read = Self::decode(kept.content.as_slice());
-        let read = read.map_err(|error| StoreError::Inconsistent(format!("the {} {}: {error}", Self::WORD, kept.name)))?;
+        let read =
+            read.map_err(|error| StoreError::Inconsistent(format!("the {} {}: {error}", Self::WORD, kept.name)))?;
         Ok(read.told(kept))
     }
 }
@@ -115,5 +116,6 @@ pub(crate) fn rule_of(kept: &Kept) -> Result<Rule, StoreError> {
 
 /// The namespace of a name that is stored.
 pub(crate) fn namespace(name: &str) -> Result<Namespace, StoreError> {
-    name.parse().map_err(|_| StoreError::Inconsistent(format!("a namespace {name:?}")))
+    name.parse()
+        .map_err(|_| StoreError::Inconsistent(format!("a namespace {name:?}")))
 }

@@ -29,8 +29,15 @@ impl Quiet {
     /// Reads them.
     pub(crate) fn read(hours: &QuietHours) -> Result<Self, BadHours> {
         let bad = |field, problem: String| BadHours { field, problem };
-        let zone = TimeZone::get(&hours.zone)
-            .map_err(|_| bad("zone", format!("there is no time zone {:?}; write one such as Europe/Berlin", hours.zone)))?;
+        let zone = TimeZone::get(&hours.zone).map_err(|_| {
+            bad(
+                "zone",
+                format!(
+                    "there is no time zone {:?}; write one such as Europe/Berlin",
+                    hours.zone
+                ),
+            )
+        })?;
         let time = |field, text: &str| {
             let read = (text.len() == 5).then(|| text.parse::<Time>().ok()).flatten();
             read.ok_or_else(|| bad(field, format!("must be a time such as 22:00, not {text:?}")))
@@ -66,7 +73,11 @@ impl Quiet {
         if !self.days.is_empty() && !self.days.iter().any(|quiet| i32::from(*quiet) == number) {
             return None;
         }
-        let last = if self.to > self.from { day } else { day.checked_add(1.day()).ok()? };
+        let last = if self.to > self.from {
+            day
+        } else {
+            day.checked_add(1.day()).ok()?
+        };
         let point = |date: Date, time: Time| date.to_datetime(time).to_zoned(self.zone.clone()).ok();
         Some((point(day, self.from)?.timestamp(), point(last, self.to)?.timestamp()))
     }
@@ -106,8 +117,14 @@ mod tests {
     fn days_are_those_on_which_they_begin() {
         let weekend = Quiet::read(&hours("UTC", &[Day::Saturday], "18:00", "08:00")).expect("hours");
         // 2026-01-10 is a Saturday.
-        assert_eq!(weekend.end(at("2026-01-10T19:00:00Z")), Some(at("2026-01-11T08:00:00Z")));
-        assert_eq!(weekend.end(at("2026-01-11T07:00:00Z")), Some(at("2026-01-11T08:00:00Z")));
+        assert_eq!(
+            weekend.end(at("2026-01-10T19:00:00Z")),
+            Some(at("2026-01-11T08:00:00Z"))
+        );
+        assert_eq!(
+            weekend.end(at("2026-01-11T07:00:00Z")),
+            Some(at("2026-01-11T08:00:00Z"))
+        );
         assert_eq!(weekend.end(at("2026-01-11T19:00:00Z")), None);
         assert_eq!(weekend.end(at("2026-01-10T07:00:00Z")), None);
         let whole = Quiet::read(&hours("UTC", &[Day::Sunday], "00:00", "00:00")).expect("hours");

@@ -82,7 +82,14 @@ impl Feed {
             reader: READER.to_owned(),
             ..RegisterReaderRequest::default()
         };
-        let reader = self.client.clone().register_reader(request).await?.into_inner().reader.unwrap_or_default();
+        let reader = self
+            .client
+            .clone()
+            .register_reader(request)
+            .await?
+            .into_inner()
+            .reader
+            .unwrap_or_default();
         let positions: Vec<(u32, u64)> = reader.acknowledged.iter().map(|at| (at.shard, at.position)).collect();
         Ok(self.store.begin(&positions).await?)
     }
@@ -149,9 +156,14 @@ impl Reader {
         }
         let request = ReadFeedRequest {
             reader: READER.to_owned(),
-            after: positions.iter().map(|(shard, position)| place(*shard, *position)).collect(),
+            after: positions
+                .iter()
+                .map(|(shard, position)| place(*shard, *position))
+                .collect(),
             page_size: 0,
-            wait: Some(nexus_api::time::duration(i64::try_from(WAIT.as_micros()).unwrap_or_default())),
+            wait: Some(nexus_api::time::duration(
+                i64::try_from(WAIT.as_micros()).unwrap_or_default(),
+            )),
         };
         let page = match self.feed.client.clone().read_feed(request).await {
             Ok(page) => page.into_inner(),
@@ -163,7 +175,14 @@ impl Reader {
         }
         // After the page: whoever was answered before something was committed is heard.
         known.refresh().await?;
-        let record = follow::follow(&page.entries, &positions, known, self.public_url.as_deref(), (self.clock)()).await?;
+        let record = follow::follow(
+            &page.entries,
+            &positions,
+            known,
+            self.public_url.as_deref(),
+            (self.clock)(),
+        )
+        .await?;
         if !store.record(&record).await? {
             tracing::debug!("another replica has read this page of the feed");
             return Ok(true);
@@ -173,7 +192,11 @@ impl Reader {
         }
         let request = AcknowledgeFeedRequest {
             reader: READER.to_owned(),
-            positions: record.positions.iter().map(|(shard, _, next)| place(*shard, *next)).collect(),
+            positions: record
+                .positions
+                .iter()
+                .map(|(shard, _, next)| place(*shard, *next))
+                .collect(),
         };
         if let Err(status) = self.feed.client.clone().acknowledge_feed(request).await {
             // What is read is stored; the next one says it too.
@@ -184,7 +207,10 @@ impl Reader {
 
     /// Goes on after what the feed says of itself.
     async fn recover(&self, status: Status, registered: &mut bool) -> Result<bool, Trouble> {
-        let facts = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+        let facts = status
+            .get_details_error_info()
+            .map(|info| info.metadata)
+            .unwrap_or_default();
         let number = |key: &str| facts.get(key).and_then(|text| text.parse::<u64>().ok());
         let shard = number("shard").and_then(|shard| u32::try_from(shard).ok());
         match (reason_of(&status), shard) {
@@ -194,7 +220,9 @@ impl Reader {
                 Ok(true)
             }
             (Some(ErrorReason::FeedEntriesLost), Some(shard)) => {
-                let Some(after) = number("resume_after") else { return Err(status.into()) };
+                let Some(after) = number("resume_after") else {
+                    return Err(status.into());
+                };
                 tracing::error!(
                     shard,
                     after,
@@ -205,8 +233,14 @@ impl Reader {
                 Ok(true)
             }
             (Some(ErrorReason::FeedPositionAhead), Some(shard)) => {
-                let Some(end) = number("end") else { return Err(status.into()) };
-                tracing::warn!(shard, end, "the database of the executions has gone back in time; it is read on from there");
+                let Some(end) = number("end") else {
+                    return Err(status.into());
+                };
+                tracing::warn!(
+                    shard,
+                    end,
+                    "the database of the executions has gone back in time; it is read on from there"
+                );
                 self.feed.store.jump(shard, end).await?;
                 Ok(true)
             }

@@ -28,7 +28,11 @@ pub(crate) fn wait(tries: i64, asked: Option<i64>, chance: f64) -> Option<i64> {
     let doublings = u32::try_from(tries.max(1) - 1).unwrap_or_default().min(30);
     let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     // Between half and the whole: receivers that come back are not met by everybody at once.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a wait needs no exact microseconds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a wait needs no exact microseconds"
+    )]
     let jittered = (full as f64 * (0.5 + chance.clamp(0.0, 1.0) / 2.0)) as i64;
     Some(jittered.max(asked.unwrap_or_default().clamp(0, LONGEST_ASKED)))
 }

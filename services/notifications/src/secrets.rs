@@ -40,6 +40,8 @@ impl Secrets for Kept {
             .await
             .map_err(|status| Away(status.message().to_owned()))?;
         let secrets = answer.into_inner().secrets.into_iter();
-        Ok(secrets.map(|secret| (secret.name.to_ascii_lowercase(), SecretString::from(secret.value))).collect())
+        Ok(secrets
+            .map(|secret| (secret.name.to_ascii_lowercase(), SecretString::from(secret.value)))
+            .collect())
     }
 }

@@ -76,15 +76,17 @@ impl Egress {
                 Outgoing::Nothing => Answer::none(String::new(), Ended::Taken),
             }
         };
-        let answer = timeout(LONGEST, sending).await.unwrap_or_else(|_| {
-            Answer::none(format!("no answer within {} s", LONGEST.as_secs()), Ended::Later(None))
-        });
+        let answer = timeout(LONGEST, sending)
+            .await
+            .unwrap_or_else(|_| Answer::none(format!("no answer within {} s", LONGEST.as_secs()), Ended::Later(None)));
         // What is secret goes before anything is cut: a half of it would not be known.
         let clean = |text: &str, most| cut(&redactor.text(text), most);
         let attempt = DeliveryAttempt {
             number: 0,
             start_time: Some(nexus_api::time::timestamp(now)),
-            duration: Some(nexus_api::time::duration(i64::try_from(begun.elapsed().as_micros()).unwrap_or_default())),
+            duration: Some(nexus_api::time::duration(
+                i64::try_from(begun.elapsed().as_micros()).unwrap_or_default(),
+            )),
             delivered: answer.ended == Ended::Taken,
             status: answer.status,
             request: clean(&request, KEPT_REQUEST),
@@ -99,7 +101,9 @@ impl Egress {
     }
 
     fn client(&self) -> Result<&reqwest::Client, String> {
-        let made = self.client.get_or_init(|| nexus_egress::client(&self.resolver).map_err(|error| error.to_string()));
+        let made = self
+            .client
+            .get_or_init(|| nexus_egress::client(&self.resolver).map_err(|error| error.to_string()));
         made.as_ref().map_err(Clone::clone)
     }
 
@@ -125,7 +129,10 @@ impl Egress {
             Err(error) => return of_error(&error),
         };
         let status = response.status().as_u16();
-        let wait = response.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = response
+            .headers()
+            .get(reqwest::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
         let ended = of_status(status, wait.and_then(|text| retry_after(text, now)));
         let mut bytes = Vec::new();
         // An answer that breaks off has been given all the same: its status is what counts.
@@ -137,7 +144,9 @@ impl Egress {
         }
         let problem = match (ended, status) {
             (Ended::Taken, _) => String::new(),
-            (_, 300..=399) => format!("the receiver answered {status}; redirects are not followed: set the new address"),
+            (_, 300..=399) => {
+                format!("the receiver answered {status}; redirects are not followed: set the new address")
+            }
             (_, 410) => "the receiver answered 410: it is gone for good".to_owned(),
             _ => format!("the receiver answered {status}"),
         };
@@ -191,8 +200,16 @@ impl Egress {
             Err(error) => Answer {
                 status: error.status().map(code).unwrap_or_default(),
                 text: String::new(),
-                problem: chain(&error).iter().map(ToString::to_string).collect::<Vec<_>>().join(": "),
-                ended: if error.is_permanent() { Ended::Never } else { Ended::Later(None) },
+                problem: chain(&error)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(": "),
+                ended: if error.is_permanent() {
+                    Ended::Never
+                } else {
+                    Ended::Later(None)
+                },
             },
         }
     }

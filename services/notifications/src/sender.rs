@@ -101,7 +101,9 @@ impl Sender {
             return Ok(pause);
         }
         for place in self.store.due_channels().await? {
-            let room = busy.room(&place, Instant::now()).min(MOST.saturating_sub(under_way.len()));
+            let room = busy
+                .room(&place, Instant::now())
+                .min(MOST.saturating_sub(under_way.len()));
             if room == 0 {
                 continue;
             }
@@ -208,7 +210,10 @@ impl Sender {
         let Some(limit) = limit else { return Ok(None) };
         let period = limit.period.as_ref().map_or(0, nexus_api::time::duration_micros);
         let burst = i64::from(limit.messages.max(1));
-        let early = self.store.pace(&row.namespace, &row.channel, (period / burst).max(1), burst).await?;
+        let early = self
+            .store
+            .pace(&row.namespace, &row.channel, (period / burst).max(1), burst)
+            .await?;
         Ok(early.map(|micros| match limit.excess() {
             Excess::Drop => Verdict::Suppressed(Suppression::RateLimited),
             Excess::Delay | Excess::Unspecified => Verdict::Wait(micros),
@@ -232,7 +237,11 @@ fn mention(notice: &Notice) -> Mention {
         execution: notice.execution.clone(),
         workflow: notice.workflow.clone(),
         task: notice.task.clone(),
-        message: notice.error.as_ref().map(|error| cut(&error.message, 200)).unwrap_or_default(),
+        message: notice
+            .error
+            .as_ref()
+            .map(|error| cut(&error.message, 200))
+            .unwrap_or_default(),
         time: notice.time,
     }
 }

@@ -50,8 +50,7 @@ impl NotificationsService for Service {
 
     async fn list_channels(&self, request: Request<api::ListChannelsRequest>) -> Answer<api::ListChannelsResponse> {
         let (call, request) = enter(&self.0, request)?;
-        let (channels, next_page_token) =
-            list::list(&self.0, &call, request.page_size, &request.page_token).await?;
+        let (channels, next_page_token) = list::list(&self.0, &call, request.page_size, &request.page_token).await?;
         Ok(Response::new(api::ListChannelsResponse {
             channels,
             next_page_token,

@@ -291,13 +291,7 @@ pub trait Objects: Send + Sync + std::fmt::Debug {
     async fn kept(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<Option<Kept>, StoreError>;
 
     /// A page of channels or rules by name, those after `after`.
-    async fn list(
-        &self,
-        kind: Kind,
-        namespace: &Namespace,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<Kept>, StoreError>;
+    async fn list(&self, kind: Kind, namespace: &Namespace, after: &str, limit: u32) -> Result<Vec<Kept>, StoreError>;
 
     /// A page of rules of every namespace, by namespace and name, those after `after`.
     async fn rules(&self, after: (&str, &str), limit: u32) -> Result<Vec<Kept>, StoreError>;

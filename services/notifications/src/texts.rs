@@ -60,7 +60,11 @@ impl Templates {
     /// The templates of some texts, the first that says something wins.
     pub(crate) fn of(texts: &[Option<&Texts>]) -> Result<Self, BadTemplate> {
         let first = |pick: fn(&Texts) -> &str, own: &str| {
-            let said = texts.iter().flatten().map(|texts| pick(texts)).find(|text| !text.is_empty());
+            let said = texts
+                .iter()
+                .flatten()
+                .map(|texts| pick(texts))
+                .find(|text| !text.is_empty());
             Text::compile(said.unwrap_or(own), TEXT)
         };
         let bad = |field| move |error| BadTemplate { field, error };
@@ -135,7 +139,11 @@ mod tests {
             execution: "0199-x".into(),
             workflow: "etl".into(),
             revision: 3,
-            labels: [("team".to_owned(), "<script>alert(1)</script>\r\nBcc: evil@example.com".to_owned())].into(),
+            labels: [(
+                "team".to_owned(),
+                "<script>alert(1)</script>\r\nBcc: evil@example.com".to_owned(),
+            )]
+            .into(),
             error: Some(Failure {
                 r#type: "ValueError".into(),
                 message: "no rows\r\nBcc: evil@example.com <script>".into(),
@@ -160,21 +168,43 @@ mod tests {
         let own = Templates::of(&[]).expect("NEXUS's own");
         let mut seen = std::collections::BTreeSet::new();
         for event in 1..=9 {
-            let about = Notice { event, task: "load".into(), ..notice() };
+            let about = Notice {
+                event,
+                task: "load".into(),
+                ..notice()
+            };
             let said = own.say(&about, "l", Medium::Plain).expect("said");
-            assert!(said.subject.contains("etl") && seen.insert(said.subject.clone()), "{}", said.subject);
+            assert!(
+                said.subject.contains("etl") && seen.insert(said.subject.clone()),
+                "{}",
+                said.subject
+            );
         }
     }
 
     #[test]
     fn a_rules_words_come_first_and_one_line_stays_one_line() {
         let (rule, channel) = (
-            Texts { subject: "A {{ execution.labels.team }}\r\nX: y".into(), body: String::new() },
-            Texts { subject: "B".into(), body: "why: {{ error.message }}".into() },
+            Texts {
+                subject: "A {{ execution.labels.team }}\r\nX: y".into(),
+                body: String::new(),
+            },
+            Texts {
+                subject: "B".into(),
+                body: "why: {{ error.message }}".into(),
+            },
         );
         let both = Templates::of(&[Some(&rule), Some(&channel)]).expect("templates");
         let said = both.say(&notice(), "l", Medium::Html).expect("said");
-        assert!(said.subject.starts_with("A <script>") && !said.subject.contains(['\r', '\n']), "{}", said.subject);
-        assert!(said.body.starts_with("why: no rows") && !said.body.contains("<script>"), "{}", said.body);
+        assert!(
+            said.subject.starts_with("A <script>") && !said.subject.contains(['\r', '\n']),
+            "{}",
+            said.subject
+        );
+        assert!(
+            said.body.starts_with("why: no rows") && !said.body.contains("<script>"),
+            "{}",
+            said.body
+        );
     }
 }

@@ -18,7 +18,10 @@ const EVIL: &str = "<script>alert(1)</script> & *bold* @here";
 async fn a_failure_is_told_once_signed_by_both_secrets_while_one_is_exchanged() {
     let (dev, web) = (Dev::start(), Web::start().await);
     let client = Client::of(&dev);
-    let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"];
+    let secrets = [
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ];
     client.secret("old_one", secrets[0]).await;
     client.secret("new_one", secrets[1]).await;
     client.secret("token", "t0p-s3cret-value").await;
@@ -28,7 +31,9 @@ async fn a_failure_is_told_once_signed_by_both_secrets_while_one_is_exchanged() 
         headers: [("authorization".to_owned(), "Bearer {{ secrets.token }}".to_owned())].into(),
     };
     client.channel("hook", Kind::Webhook(signed)).await;
-    client.rule(rule("failures", &[Event::Failed, Event::Recovered], &["hook"])).await;
+    client
+        .rule(rule("failures", &[Event::Failed, Event::Recovered], &["hook"]))
+        .await;
     let failed = dev.run(FAILS, "").await;
     let got = web.wait(1).await.remove(0);
     let told = client.delivered(1).await;
@@ -37,7 +42,10 @@ async fn a_failure_is_told_once_signed_by_both_secrets_while_one_is_exchanged() 
     assert_eq!(event["type"], "dev.nexus.execution.failed.v1");
     assert_eq!(event["data"]["execution"], failed.id.as_str());
     assert_eq!(event["data"]["labels"], json!({"team": "data"}));
-    assert_eq!((&event["id"], got.header("webhook-id")), (&json!(told[0].id), told[0].id.as_str()));
+    assert_eq!(
+        (&event["id"], got.header("webhook-id")),
+        (&json!(told[0].id), told[0].id.as_str())
+    );
     assert_eq!(got.header("authorization"), "Bearer t0p-s3cret-value");
     let verify = "
 import base64, hashlib, hmac, json, sys
@@ -56,8 +64,15 @@ print(json.dumps(told['signature'].split(' ') == good))
     assert_eq!(python(verify, &input.to_string()), json!(true));
     let kept = client.delivery(&told[0].id).await;
     let attempt = &kept.attempts[0];
-    assert_eq!((attempt.status, attempt.response.as_str()), (200, "the receiver's words"));
-    assert!(attempt.request.contains("authorization: Bearer ***"), "{}", attempt.request);
+    assert_eq!(
+        (attempt.status, attempt.response.as_str()),
+        (200, "the receiver's words")
+    );
+    assert!(
+        attempt.request.contains("authorization: Bearer ***"),
+        "{}",
+        attempt.request
+    );
     assert!(!format!("{kept:?}").contains("t0p-s3cret-value"));
 
     dev.run(&FAILS.replace("exit 3", "exit 0"), "").await;
@@ -102,7 +117,10 @@ print(json.dumps({
     assert_eq!(seen["subject"], "fails failed: ValueError");
     assert_eq!((&seen["bcc"], &seen["auto"]), (&json!(null), &json!("auto-generated")));
     assert_eq!(seen["to"], "anna@example.com, Bert <bert@example.com>");
-    let (text, html) = (seen["text"].as_str().expect("text"), seen["html"].as_str().expect("html"));
+    let (text, html) = (
+        seen["text"].as_str().expect("text"),
+        seen["html"].as_str().expect("html"),
+    );
     assert!(text.starts_with("ValueError: ") && text.contains("<script>"), "{text}");
     assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
     let told = client.delivered(1).await;
@@ -114,7 +132,9 @@ print(json.dumps({
 async fn chats_and_pagers_get_their_form_at_addresses_that_are_secrets() {
     let (dev, web) = (Dev::start(), Web::start().await);
     let client = Client::of(&dev);
-    client.secret("place", &format!("{}/T000/B000/xyz-token", web.url())).await;
+    client
+        .secret("place", &format!("{}/T000/B000/xyz-token", web.url()))
+        .await;
     client.secret("routing", "0123456789abcdef0123456789abcdef").await;
     let url = || "{{ secrets.place }}".to_owned();
     client.channel("slack", Kind::Slack(Slack { url: url() })).await;
@@ -126,26 +146,48 @@ async fn chats_and_pagers_get_their_form_at_addresses_that_are_secrets() {
         ..PagerDuty::default()
     };
     client.channel("pager", Kind::PagerDuty(duty)).await;
-    client.rule(rule("all", &[Event::Failed, Event::Succeeded], &["slack", "teams", "discord", "pager"])).await;
-    let source = format!("name: fails\ntasks:\n  a:\n    python:\n      code: |\n        def main():\n            raise ValueError(\"{EVIL}\")\n");
+    client
+        .rule(rule(
+            "all",
+            &[Event::Failed, Event::Succeeded],
+            &["slack", "teams", "discord", "pager"],
+        ))
+        .await;
+    let source = format!(
+        "name: fails\ntasks:\n  a:\n    python:\n      code: |\n        def main():\n            raise ValueError(\"{EVIL}\")\n"
+    );
     dev.run(&source, "").await;
     client.delivered(4).await;
     let bodies: Vec<_> = web.got().iter().map(super::receivers::Got::json).collect();
-    let find = |key: &str| bodies.iter().find(|body| !body[key].is_null()).unwrap_or_else(|| panic!("{key}: {bodies:?}"));
+    let find = |key: &str| {
+        bodies
+            .iter()
+            .find(|body| !body[key].is_null())
+            .unwrap_or_else(|| panic!("{key}: {bodies:?}"))
+    };
     let slack = find("blocks");
     assert_eq!(slack["blocks"][0]["text"]["text"], "fails failed: ValueError");
     let words = slack["blocks"][1]["text"]["text"].as_str().expect("words");
-    assert!(words.contains("&lt;script&gt;") && !words.contains("*bold*") && !words.contains("@here"), "{words}");
+    assert!(
+        words.contains("&lt;script&gt;") && !words.contains("*bold*") && !words.contains("@here"),
+        "{words}"
+    );
     let card = &find("attachments")["attachments"][0];
     assert_eq!(card["contentType"], "application/vnd.microsoft.card.adaptive");
     assert_eq!(card["content"]["type"], "AdaptiveCard");
     assert_eq!(find("embeds")["allowed_mentions"], json!({"parse": []}));
     let page = find("routing_key");
-    assert_eq!((&page["event_action"], &page["dedup_key"]), (&json!("trigger"), &json!("nexus/default/fails")));
+    assert_eq!(
+        (&page["event_action"], &page["dedup_key"]),
+        (&json!("trigger"), &json!("nexus/default/fails"))
+    );
     assert_eq!(page["routing_key"], "0123456789abcdef0123456789abcdef");
     for delivery in client.deliveries().await {
         let kept = format!("{:?}", client.delivery(&delivery.id).await);
-        assert!(!kept.contains("xyz-token") && !kept.contains("0123456789abcdef0123"), "{kept}");
+        assert!(
+            !kept.contains("xyz-token") && !kept.contains("0123456789abcdef0123"),
+            "{kept}"
+        );
     }
     dev.run("name: fails\ntasks:\n  a:\n    noop: {}\n", "").await;
     client.delivered(8).await;
@@ -158,18 +200,48 @@ async fn a_channel_is_tried_out_before_it_is_kept_and_after() {
     let (dev, web) = (Dev::start(), Web::start().await);
     let client = Client::of(&dev);
     let request = TestChannelRequest {
-        channel: Some(Channel { kind: Some(hook(web.url())), ..Channel::default() }),
+        channel: Some(Channel {
+            kind: Some(hook(web.url())),
+            ..Channel::default()
+        }),
         ..TestChannelRequest::default()
     };
-    let tried = client.service().test_channel(request.clone()).await.expect("tried").into_inner().attempt.expect("one");
+    let tried = client
+        .service()
+        .test_channel(request.clone())
+        .await
+        .expect("tried")
+        .into_inner()
+        .attempt
+        .expect("one");
     assert!(tried.delivered && tried.response == "the receiver's words", "{tried:?}");
     web.answers(super::receivers::Answer::status(404));
-    let tried = client.service().test_channel(request).await.expect("tried").into_inner().attempt.expect("one");
+    let tried = client
+        .service()
+        .test_channel(request)
+        .await
+        .expect("tried")
+        .into_inner()
+        .attempt
+        .expect("one");
     assert!(!tried.delivered && tried.permanent && tried.status == 404, "{tried:?}");
     client.channel("hook", hook(web.url())).await;
     web.answers(super::receivers::Answer::status(200));
-    let kept = TestChannelRequest { name: "hook".into(), ..TestChannelRequest::default() };
-    assert!(client.service().test_channel(kept).await.expect("tried").into_inner().attempt.expect("one").delivered);
+    let kept = TestChannelRequest {
+        name: "hook".into(),
+        ..TestChannelRequest::default()
+    };
+    assert!(
+        client
+            .service()
+            .test_channel(kept)
+            .await
+            .expect("tried")
+            .into_inner()
+            .attempt
+            .expect("one")
+            .delivered
+    );
     assert!(client.deliveries().await.is_empty(), "a sample is no delivery");
 }
 
@@ -178,13 +250,27 @@ async fn a_workflow_says_itself_who_is_told_and_a_missing_channel_is_seen() {
     let (dev, web) = (Dev::start(), Web::start().await);
     let client = Client::of(&dev);
     client.channel("ops", hook(web.url())).await;
-    let told = FAILS.replace("tasks:", "notify:\n  - {on: [failure], channel: ops}\n  - {on: [failure], channel: nobody}\ntasks:");
+    let told = FAILS.replace(
+        "tasks:",
+        "notify:\n  - {on: [failure], channel: ops}\n  - {on: [failure], channel: nobody}\ntasks:",
+    );
     dev.run(&told, "").await;
-    let all = client.until("both", |all| all.iter().filter(|one| one.finish_time.is_some()).count() == 2).await;
+    let all = client
+        .until("both", |all| {
+            all.iter().filter(|one| one.finish_time.is_some()).count() == 2
+        })
+        .await;
     let of = |channel: &str| all.iter().find(|one| one.channel == channel).expect("one").clone();
-    assert_eq!((of("ops").state(), of("ops").rule.as_str()), (State::Delivered, "file:1"));
+    assert_eq!(
+        (of("ops").state(), of("ops").rule.as_str()),
+        (State::Delivered, "file:1")
+    );
     assert_eq!(of("nobody").state(), State::Dead);
-    assert!(of("nobody").problem.contains("no channel nobody"), "{}", of("nobody").problem);
+    assert!(
+        of("nobody").problem.contains("no channel nobody"),
+        "{}",
+        of("nobody").problem
+    );
 }
 
 #[tokio::test]
@@ -193,17 +279,33 @@ async fn a_group_is_one_message_with_a_count_and_the_first_few() {
     let client = Client::of(&dev);
     client.channel("hook", hook(web.url())).await;
     let window = Some(nexus_api::time::duration(4_000_000));
-    client.rule(Rule { group_window: window, ..rule("storm", &[Event::Failed], &["hook"]) }).await;
+    client
+        .rule(Rule {
+            group_window: window,
+            ..rule("storm", &[Event::Failed], &["hook"])
+        })
+        .await;
     for _ in 0..8 {
         dev.launch(FAILS, "").await;
     }
     let told = web.wait(1).await.remove(0).json();
-    let all = client.until("eight", |all| all.len() == 8 && all.iter().all(|one| one.finish_time.is_some())).await;
+    let all = client
+        .until("eight", |all| {
+            all.len() == 8 && all.iter().all(|one| one.finish_time.is_some())
+        })
+        .await;
     let sent = web.got();
-    let counted: u64 = sent.iter().map(|got| got.json()["data"]["count"].as_u64().expect("a count")).sum();
+    let counted: u64 = sent
+        .iter()
+        .map(|got| got.json()["data"]["count"].as_u64().expect("a count"))
+        .sum();
     assert_eq!(counted, 8, "each event is in one message");
     assert!(sent.len() < 8, "they are gathered");
-    assert!(told["data"]["others"].as_array().is_some_and(|others| others.len() <= 5));
+    assert!(
+        told["data"]["others"]
+            .as_array()
+            .is_some_and(|others| others.len() <= 5)
+    );
     let grouped = all.iter().filter(|one| one.state() == State::Suppressed).count();
     assert_eq!(grouped, 8 - sent.len());
 }

@@ -21,7 +21,10 @@ pub(super) struct Got {
 
 impl Got {
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -39,7 +42,11 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn status(status: u16) -> Self {
-        Self { status, pause: Duration::ZERO, header: None }
+        Self {
+            status,
+            pause: Duration::ZERO,
+            header: None,
+        }
     }
 }
 
@@ -57,7 +64,9 @@ impl Web {
     }
 
     pub(super) async fn on(port: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a port");
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+            .await
+            .expect("a port");
         let web = Self {
             port: listener.local_addr().expect("an address").port(),
             got: Arc::default(),
@@ -72,7 +81,11 @@ impl Web {
             if let Some((name, value)) = told.header {
                 headers.insert(name, value.parse().expect("a header"));
             }
-            (StatusCode::from_u16(told.status).expect("a status"), headers, "the receiver's words")
+            (
+                StatusCode::from_u16(told.status).expect("a status"),
+                headers,
+                "the receiver's words",
+            )
         };
         let router = Router::new().route("/{*path}", post(take));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -94,7 +107,11 @@ impl Web {
     pub(super) async fn wait(&self, count: usize) -> Vec<Got> {
         let deadline = Instant::now() + DEADLINE;
         while self.got().len() < count {
-            assert!(Instant::now() < deadline, "{} of {count} requests came", self.got().len());
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} requests came",
+                self.got().len()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.got()
@@ -125,7 +142,10 @@ pub(super) fn smtp() -> (u16, std::sync::mpsc::Receiver<Mail>) {
 fn converse(mut stream: TcpStream, mails: &std::sync::mpsc::Sender<Mail>) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).split(b'\n');
     let mut say = move |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).ok();
-    let mut mail = Mail { to: Vec::new(), text: String::new() };
+    let mut mail = Mail {
+        to: Vec::new(),
+        text: String::new(),
+    };
     say("220 test ESMTP")?;
     while let Some(Ok(line)) = lines.next() {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -166,7 +186,12 @@ pub(super) fn python(program: &str, input: &str) -> Value {
         .stdout(Stdio::piped())
         .spawn()
         .expect("python3");
-    child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("written");
+    child
+        .stdin
+        .take()
+        .expect("stdin")
+        .write_all(input.as_bytes())
+        .expect("written");
     let output = child.wait_with_output().expect("an end");
     assert!(output.status.success(), "python3 failed");
     serde_json::from_slice(&output.stdout).expect("JSON")

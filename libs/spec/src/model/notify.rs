@@ -61,6 +61,9 @@ impl NotifyEvent {
     /// The event of a word.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, event)| *event)
+        Self::WORDS
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, event)| *event)
     }
 }

@@ -41,7 +41,9 @@ pub(super) fn read(node: Option<&Node>, findings: &mut Findings) -> Vec<Notify> 
         findings.add(Finding::error(codes::TOO_LONG, node.place, message).path(path.to_string()));
     }
     let numbered = items.into_iter().take(MAX_ENTRIES).enumerate();
-    numbered.filter_map(|(index, item)| entry(item, path.then(&index.to_string()), findings)).collect()
+    numbered
+        .filter_map(|(index, item)| entry(item, path.then(&index.to_string()), findings))
+        .collect()
 }
 
 fn entry(node: &Node, path: Path<'_>, findings: &mut Findings) -> Option<Notify> {
@@ -60,17 +62,25 @@ fn entry(node: &Node, path: Path<'_>, findings: &mut Findings) -> Option<Notify>
     let channel = values.text("channel").map(str::to_owned);
     let place = |key: &str| values.fields.value(key).map_or(node.place, |node| node.place);
     let (at_channel, at_channels) = (place("channel"), place("channels"));
-    let said = channel.iter().map(|name| (name.clone(), at_channel)).chain(channels.iter().cloned());
+    let said = channel
+        .iter()
+        .map(|name| (name.clone(), at_channel))
+        .chain(channels.iter().cloned());
     let mut good = complete;
     let mut seen: Vec<String> = Vec::new();
     for (name, place) in said.collect::<Vec<_>>() {
         if !is_channel(&name) {
-            let message = format!("{name:?} is not a channel's name: a small letter, then small letters, digits, - and _, at most 63");
+            let message = format!(
+                "{name:?} is not a channel's name: a small letter, then small letters, digits, - and _, at most 63"
+            );
             values.say("channel", Finding::error(codes::BAD_NAME, place, message));
             good = false;
         } else if seen.contains(&name) {
             let message = format!("the channel {name} stands here twice");
-            values.say("channels", Finding::error(codes::BAD_VALUE, place, message).fix("leave one of them out"));
+            values.say(
+                "channels",
+                Finding::error(codes::BAD_VALUE, place, message).fix("leave one of them out"),
+            );
             good = false;
         }
         seen.push(name);
@@ -78,7 +88,9 @@ fn entry(node: &Node, path: Path<'_>, findings: &mut Findings) -> Option<Notify>
     if seen.is_empty() && !values.fields.has("channel") && !values.fields.has("channels") {
         let message = "an entry of notify needs channel, the name of a channel";
         let finding = Finding::error(codes::MISSING_KEY, node.place, message).path(path.to_string());
-        values.findings.add(finding.fix("create one with nexus channels create, and name it here"));
+        values
+            .findings
+            .add(finding.fix("create one with nexus channels create, and name it here"));
         good = false;
     }
     if seen.len() > MAX_CHANNELS {
@@ -116,7 +128,11 @@ fn events(values: &mut Values<'_, '_>, place: Place) -> (Vec<NotifyEvent>, bool)
         }
         Some(node) => match node.text() {
             Some(text) => vec![(text.to_owned(), node.place)],
-            None => values.texts("on").into_iter().map(|(text, node)| (text.to_owned(), node.place)).collect(),
+            None => values
+                .texts("on")
+                .into_iter()
+                .map(|(text, node)| (text.to_owned(), node.place))
+                .collect(),
         },
     };
     let mut read = Vec::new();
@@ -125,7 +141,10 @@ fn events(values: &mut Values<'_, '_>, place: Place) -> (Vec<NotifyEvent>, bool)
             Some(event) if !read.contains(&event) => read.push(event),
             Some(_) => {
                 let message = format!("{word} stands here twice");
-                values.say("on", Finding::error(codes::BAD_VALUE, *place, message).fix("leave one of them out"));
+                values.say(
+                    "on",
+                    Finding::error(codes::BAD_VALUE, *place, message).fix("leave one of them out"),
+                );
             }
             None => {
                 let words: Vec<&str> = NotifyEvent::WORDS.iter().map(|(word, _)| *word).collect();
@@ -137,7 +156,10 @@ fn events(values: &mut Values<'_, '_>, place: Place) -> (Vec<NotifyEvent>, bool)
     }
     if said.is_empty() {
         let message = "on must name at least one event";
-        values.say("on", Finding::error(codes::BAD_VALUE, place, message).fix("write on: [failure]"));
+        values.say(
+            "on",
+            Finding::error(codes::BAD_VALUE, place, message).fix("write on: [failure]"),
+        );
     }
     let complete = !read.is_empty() && read.len() == said.len();
     (read, complete)
@@ -150,18 +172,27 @@ mod tests {
     fn parse(notify: &str) -> (Option<Vec<Notify>>, Vec<String>) {
         let source = format!("name: etl\nnotify:\n{notify}\ntasks:\n  a:\n    noop: {{}}\n");
         let read = crate::parse(&source, "etl.yaml");
-        let told = read.diagnostics.iter().map(|found| format!("{} {}", found.code, found.message)).collect();
+        let told = read
+            .diagnostics
+            .iter()
+            .map(|found| format!("{} {}", found.code, found.message))
+            .collect();
         (read.workflow.map(|workflow| workflow.notify), told)
     }
 
     #[test]
     fn who_is_told_of_what_is_read() {
-        let (read, told) = parse("  - {on: [failure, recovered], channel: ops, if: \"execution.labels.team == 'data'\"}\n  - {on: task_failed, channels: [a, b]}");
+        let (read, told) = parse(
+            "  - {on: [failure, recovered], channel: ops, if: \"execution.labels.team == 'data'\"}\n  - {on: task_failed, channels: [a, b]}",
+        );
         assert_eq!(told, Vec::<String>::new());
         let read = read.expect("a workflow");
         assert_eq!(read[0].on, [NotifyEvent::Failure, NotifyEvent::Recovered]);
         assert_eq!(read[0].channel.as_deref(), Some("ops"));
-        assert_eq!((read[1].on.as_slice(), read[1].channels.len()), (&[NotifyEvent::TaskFailed][..], 2));
+        assert_eq!(
+            (read[1].on.as_slice(), read[1].channels.len()),
+            (&[NotifyEvent::TaskFailed][..], 2)
+        );
     }
 
     #[test]
@@ -173,12 +204,19 @@ mod tests {
             ("  - {on: [failure]}", "NX1103", "needs channel"),
             ("  - {on: [failure], channel: Ops Team}", "NX1110", "Ops Team"),
             ("  - {on: [failure], channels: [a, a]}", "NX1105", "twice"),
-            ("  - {on: [failure], channel: ops, if: \"tasks.a.output\"}", "NX1302", "unknown name"),
+            (
+                "  - {on: [failure], channel: ops, if: \"tasks.a.output\"}",
+                "NX1302",
+                "unknown name",
+            ),
             ("  - {on: [failure], channel: ops, to: x}", "NX1101", "to"),
             ("  everybody", "NX1104", "must be a list"),
         ] {
             let (read, told) = parse(notify);
-            assert!(told.iter().any(|line| line.starts_with(code) && line.contains(words)), "{notify}: {told:?}");
+            assert!(
+                told.iter().any(|line| line.starts_with(code) && line.contains(words)),
+                "{notify}: {told:?}"
+            );
             assert!(read.is_none_or(|read| read.is_empty()), "{notify}");
         }
         let many = (0..21).map(|_| "  - {on: failure, channel: ops}\n").collect::<String>();

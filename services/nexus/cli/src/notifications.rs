@@ -35,7 +35,9 @@ impl<'a> Client<'a> {
     }
 
     fn answer<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, CliError> {
-        answer.map(Response::into_inner).map_err(|status| self.standing.error(status))
+        answer
+            .map(Response::into_inner)
+            .map_err(|status| self.standing.error(status))
     }
 }
 

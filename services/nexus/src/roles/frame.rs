@@ -158,9 +158,12 @@ impl Frame {
     /// The database's address, and how a role uses it.
     pub(crate) fn database(&self, role: &'static str) -> Result<(String, Options), StartError> {
         let url = &self.config().database.url;
-        let url = url
-            .as_ref()
-            .ok_or_else(|| missing("database.url", "the roles access, definitions, execution and notifications need it"))?;
+        let url = url.as_ref().ok_or_else(|| {
+            missing(
+                "database.url",
+                "the roles access, definitions, execution and notifications need it",
+            )
+        })?;
         let options = Options {
             // Whoever starts goes on trying by itself, and says soon what is in the way.
             reach_timeout: Duration::from_secs(2),

@@ -18,11 +18,29 @@ const MAX_HEADERS: usize = 20;
 const MAX_VALUE: usize = 4_096;
 
 /// Headers that carry credentials: their values are secrets.
-const CREDENTIALS: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
+const CREDENTIALS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "api-key",
+    "x-auth-token",
+];
 /// Headers that the message or the connection has of its own.
 const OWN: &[&str] = &[
-    "content-type", "content-length", "host", "connection", "transfer-encoding", "te", "upgrade", "trailer", "expect",
-    "webhook-id", "webhook-timestamp", "webhook-signature", "user-agent",
+    "content-type",
+    "content-length",
+    "host",
+    "connection",
+    "transfer-encoding",
+    "te",
+    "upgrade",
+    "trailer",
+    "expect",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "user-agent",
 ];
 
 /// What is wrong with a channel.
@@ -56,7 +74,8 @@ pub(crate) fn problems(channel: &Channel) -> Vec<(String, String)> {
 
 /// Whoever has it can do what the channel can: it is kept as a secret and named here.
 fn secret(found: &mut Findings, field: &str, text: &str) {
-    let problem = "must be {{ secrets.NAME }}: whoever knows the value can use it, so it is kept as a secret and named here";
+    let problem =
+        "must be {{ secrets.NAME }}: whoever knows the value can use it, so it is kept as a secret and named here";
     found.unless(is_one(text), field, problem);
 }
 
@@ -65,11 +84,19 @@ fn of_email(found: &mut Findings, email: &Email) {
     let plain = !host.is_empty() && host.len() <= 253 && url::Host::parse(&email.host).is_ok();
     found.unless(plain, "email.host", "must be the name or the address of an SMTP server");
     found.unless(email.port <= 65_535, "email.port", "must be from 1 to 65535");
-    found.unless(mailbox(&email.from).is_some(), "email.from", "must be an address such as NEXUS <nexus@example.com>");
+    found.unless(
+        mailbox(&email.from).is_some(),
+        "email.from",
+        "must be an address such as NEXUS <nexus@example.com>",
+    );
     let count = (1..=MAX_TO).contains(&email.to.len());
     found.unless(count, "email.to", format!("must have from 1 to {MAX_TO} addresses"));
     for (index, to) in email.to.iter().enumerate().take(MAX_TO) {
-        found.unless(mailbox(to).is_some(), format!("email.to[{index}]"), "must be an address such as anna@example.com");
+        found.unless(
+            mailbox(to).is_some(),
+            format!("email.to[{index}]"),
+            "must be an address such as anna@example.com",
+        );
     }
     let answers = email.reply_to.is_empty() || mailbox(&email.reply_to).is_some();
     found.unless(answers, "email.reply_to", "must be an address such as anna@example.com");
@@ -78,7 +105,11 @@ fn of_email(found: &mut Findings, email: &Email) {
         (false, false) => {
             secret(found, "email.password", &email.password);
             let open = email.security() == Security::None;
-            found.unless(!open, "email.security", "must not be NONE with a password, which everybody on the way could read");
+            found.unless(
+                !open,
+                "email.security",
+                "must not be NONE with a password, which everybody on the way could read",
+            );
         }
         (true, false) => found.add("email.username", "must be said with a password"),
         (false, true) => found.add("email.password", "must be said with a username, as {{ secrets.NAME }}"),
@@ -97,17 +128,31 @@ fn of_pager(found: &mut Findings, duty: &PagerDuty) {
 /// An address that is written out: of http, without a password in it.
 fn address(found: &mut Findings, field: &str, text: &str) {
     let parsed = Url::parse(text.trim()).ok();
-    let plain = parsed.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-    found.unless(plain && text.len() <= MAX_URL, field, "must be an address of http or https, or {{ secrets.NAME }}");
+    let plain = parsed
+        .as_ref()
+        .is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    found.unless(
+        plain && text.len() <= MAX_URL,
+        field,
+        "must be an address of http or https, or {{ secrets.NAME }}",
+    );
     let bare = parsed.is_none_or(|url| url.username().is_empty() && url.password().is_none());
-    found.unless(bare, field, "must not hold a password; keep the whole address as a secret and write {{ secrets.NAME }}");
+    found.unless(
+        bare,
+        field,
+        "must not hold a password; keep the whole address as a secret and write {{ secrets.NAME }}",
+    );
 }
 
 fn of_webhook(found: &mut Findings, hook: &Webhook) {
     if !is_one(&hook.url) {
         address(found, "webhook.url", &hook.url);
     }
-    found.unless(hook.signing_secrets.len() <= 2, "webhook.signing_secrets", "must be at most 2");
+    found.unless(
+        hook.signing_secrets.len() <= 2,
+        "webhook.signing_secrets",
+        "must be at most 2",
+    );
     for (index, text) in hook.signing_secrets.iter().enumerate() {
         secret(found, &format!("webhook.signing_secrets[{index}]"), text);
     }
@@ -119,11 +164,23 @@ fn of_webhook(found: &mut Findings, hook: &Webhook) {
         let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
         let plain = !name.is_empty() && name.len() <= 100 && name.bytes().all(token);
         found.unless(plain, &field, "is no name of a header");
-        found.unless(!OWN.contains(&lower.as_str()), &field, "is a header that the message has of its own");
+        found.unless(
+            !OWN.contains(&lower.as_str()),
+            &field,
+            "is a header that the message has of its own",
+        );
         let visible = value.len() <= MAX_VALUE && value.bytes().all(|c| (b' '..=b'~').contains(&c));
-        found.unless(visible, &field, format!("must be at most {MAX_VALUE} visible ASCII characters"));
+        found.unless(
+            visible,
+            &field,
+            format!("must be at most {MAX_VALUE} visible ASCII characters"),
+        );
         let kept = !CREDENTIALS.contains(&lower.as_str()) || named(value).is_ok_and(|names| !names.is_empty());
-        found.unless(kept, &field, "holds a credential: keep it as a secret and write {{ secrets.NAME }}");
+        found.unless(
+            kept,
+            &field,
+            "holds a credential: keep it as a secret and write {{ secrets.NAME }}",
+        );
     }
 }
 
@@ -134,33 +191,66 @@ mod tests {
     use super::*;
 
     fn fields_of(kind: Kind) -> Vec<String> {
-        let channel = Channel { name: "c".into(), kind: Some(kind), ..Channel::default() };
+        let channel = Channel {
+            name: "c".into(),
+            kind: Some(kind),
+            ..Channel::default()
+        };
         problems(&channel).into_iter().map(|(field, _)| field).collect()
     }
 
     fn hook(url: &str, headers: &[(&str, &str)]) -> Kind {
         Kind::Webhook(Webhook {
             url: url.into(),
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             ..Webhook::default()
         })
     }
 
     #[test]
     fn credentials_are_named_and_never_written_out() {
-        assert!(fields_of(Kind::Slack(Slack { url: "{{ secrets.slack }}".into() })).is_empty());
-        let open = Kind::Slack(Slack { url: "https://hooks.slack.com/services/T/B/x".into() });
+        assert!(
+            fields_of(Kind::Slack(Slack {
+                url: "{{ secrets.slack }}".into()
+            }))
+            .is_empty()
+        );
+        let open = Kind::Slack(Slack {
+            url: "https://hooks.slack.com/services/T/B/x".into(),
+        });
         assert_eq!(fields_of(open), ["slack.url"]);
         assert_eq!(fields_of(hook("https://u:p@a.example/", &[])), ["webhook.url"]);
-        assert_eq!(fields_of(hook("https://a/", &[("Authorization", "Bearer x")])), ["webhook.headers.Authorization"]);
-        assert!(fields_of(hook("https://a/", &[("Authorization", "Bearer {{ secrets.x }}"), ("x-env", "prod")])).is_empty());
+        assert_eq!(
+            fields_of(hook("https://a/", &[("Authorization", "Bearer x")])),
+            ["webhook.headers.Authorization"]
+        );
+        assert!(
+            fields_of(hook(
+                "https://a/",
+                &[("Authorization", "Bearer {{ secrets.x }}"), ("x-env", "prod")]
+            ))
+            .is_empty()
+        );
         assert_eq!(fields_of(hook("https://a/", &[("x", "{{ params.x }}")])), ["webhook"]);
     }
 
     #[test]
     fn headers_of_the_message_and_line_breaks_are_refused() {
-        for (name, value) in [("webhook-id", "x"), ("Host", "x"), ("x", "a\r\nb: c"), ("a b", "x"), ("", "x")] {
-            assert_eq!(fields_of(hook("https://a/", &[(name, value)])).len(), 1, "{name} {value:?}");
+        for (name, value) in [
+            ("webhook-id", "x"),
+            ("Host", "x"),
+            ("x", "a\r\nb: c"),
+            ("a b", "x"),
+            ("", "x"),
+        ] {
+            assert_eq!(
+                fields_of(hook("https://a/", &[(name, value)])).len(),
+                1,
+                "{name} {value:?}"
+            );
         }
         for url in ["ftp://a/", "a", "", "file:///etc/passwd", "http://"] {
             assert_eq!(fields_of(hook(url, &[])), ["webhook.url"], "{url}");
@@ -177,18 +267,72 @@ mod tests {
         };
         assert!(fields_of(Kind::Email(email.clone())).is_empty());
         for (field, wrong) in [
-            ("email.host", Email { host: "a b".into(), ..email.clone() }),
-            ("email.to", Email { to: Vec::new(), ..email.clone() }),
-            ("email.to", Email { to: vec!["a@b.c".into(); MAX_TO + 1], ..email.clone() }),
-            ("email.to[0]", Email { to: vec!["a@b.c\r\nBcc: e@v.il".into()], ..email.clone() }),
-            ("email.from", Email { from: "nobody".into(), ..email.clone() }),
-            ("email.port", Email { port: 65_536, ..email.clone() }),
-            ("email.username", Email { password: "{{ secrets.p }}".into(), ..email.clone() }),
-            ("email.password", Email { username: "u".into(), password: "plain".into(), ..email.clone() }),
+            (
+                "email.host",
+                Email {
+                    host: "a b".into(),
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.to",
+                Email {
+                    to: Vec::new(),
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.to",
+                Email {
+                    to: vec!["a@b.c".into(); MAX_TO + 1],
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.to[0]",
+                Email {
+                    to: vec!["a@b.c\r\nBcc: e@v.il".into()],
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.from",
+                Email {
+                    from: "nobody".into(),
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.port",
+                Email {
+                    port: 65_536,
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.username",
+                Email {
+                    password: "{{ secrets.p }}".into(),
+                    ..email.clone()
+                },
+            ),
+            (
+                "email.password",
+                Email {
+                    username: "u".into(),
+                    password: "plain".into(),
+                    ..email.clone()
+                },
+            ),
         ] {
             assert_eq!(fields_of(Kind::Email(wrong)), [field]);
         }
-        let open = Email { username: "u".into(), password: "{{ secrets.p }}".into(), security: 3, ..email };
+        let open = Email {
+            username: "u".into(),
+            password: "{{ secrets.p }}".into(),
+            security: 3,
+            ..email
+        };
         assert_eq!(fields_of(Kind::Email(open)), ["email.security"]);
     }
 
@@ -196,11 +340,24 @@ mod tests {
     fn numbers_are_bounded_just_under_and_just_over() {
         let limited = |messages, seconds: i64| {
             let period = Some(nexus_api::time::duration(seconds * 1_000_000));
-            let rate_limit = Some(RateLimit { messages, period, excess: 0 });
+            let rate_limit = Some(RateLimit {
+                messages,
+                period,
+                excess: 0,
+            });
             let kind = Some(hook("https://a/", &[]));
-            problems(&Channel { name: "c".into(), kind, rate_limit, ..Channel::default() }).len()
+            problems(&Channel {
+                name: "c".into(),
+                kind,
+                rate_limit,
+                ..Channel::default()
+            })
+            .len()
         };
         assert_eq!((limited(1, 1), limited(10_000, 86_400)), (0, 0));
-        assert_eq!((limited(0, 1), limited(10_001, 1), limited(1, 0), limited(1, 86_401)), (1, 1, 1, 1));
+        assert_eq!(
+            (limited(0, 1), limited(10_001, 1), limited(1, 0), limited(1, 86_401)),
+            (1, 1, 1, 1)
+        );
     }
 }

@@ -35,7 +35,11 @@ pub(super) fn slack(order: &Order<'_>, slack: &Slack) -> Result<Post, Unsendable
         blocks.push(json!({"type": "actions", "elements": [open]}));
     }
     let text = Medium::Slack.escape(&said.subject);
-    post(order, &slack.url, &json!({"text": text, "blocks": blocks, "unfurl_links": false}))
+    post(
+        order,
+        &slack.url,
+        &json!({"text": text, "blocks": blocks, "unfurl_links": false}),
+    )
 }
 
 /// An adaptive card in the message that a workflow of Teams takes.
@@ -65,7 +69,11 @@ pub(super) fn teams(order: &Order<'_>, teams: &Teams) -> Result<Post, Unsendable
     let attachment = json!({
         "contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null, "content": card,
     });
-    post(order, &teams.url, &json!({"type": "message", "attachments": [attachment]}))
+    post(
+        order,
+        &teams.url,
+        &json!({"type": "message", "attachments": [attachment]}),
+    )
 }
 
 /// An embed; nobody is called by what it inserts.

@@ -52,7 +52,10 @@ pub(super) fn compose(order: &Order<'_>, email: &Email) -> Result<Mail, Unsendab
     let message = message.map_err(|error| Unsendable::Channel(format!("the mail cannot be written: {error}")))?;
     let login = match email.username.is_empty() {
         true => None,
-        false => Some((fill(&email.username, order.values)?, fill(email.password.trim(), order.values)?)),
+        false => Some((
+            fill(&email.username, order.values)?,
+            fill(email.password.trim(), order.values)?,
+        )),
     };
     Ok(Mail {
         host: email.host.clone(),

@@ -28,7 +28,11 @@ pub(super) fn compose(order: &Order<'_>, duty: &PagerDuty) -> Result<Outgoing, U
         "client": "NEXUS",
     });
     if action == "trigger" {
-        let severity = if duty.severity.is_empty() { "error" } else { &duty.severity };
+        let severity = if duty.severity.is_empty() {
+            "error"
+        } else {
+            &duty.severity
+        };
         event["payload"] = json!({
             "summary": cut(&said.subject, 1_000),
             "source": format!("{}/{}", notice.namespace, notice.workflow),

@@ -7,7 +7,9 @@ use sha2::Sha256;
 
 /// A secret that nothing can be signed with. It is not quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the value of a signing secret must be whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` writes them")]
+#[error(
+    "the value of a signing secret must be whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` writes them"
+)]
 pub(crate) struct BadSecret;
 
 /// The header `webhook-signature`: one signature for each secret.
@@ -43,7 +45,13 @@ mod tests {
         );
         let one = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         assert_eq!(signed, Ok(format!("{one} {one}")));
-        for bad in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!!"] {
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_AAAA",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_!!!",
+        ] {
             assert_eq!(sign(bad, "a", 1, "b"), Err(BadSecret), "{bad}");
         }
     }

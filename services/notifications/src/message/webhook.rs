@@ -48,11 +48,17 @@ pub(super) fn compose(order: &Order<'_>, hook: &Webhook) -> Result<Post, Unsenda
     let body = event.to_string();
     let seconds = order.now / 1_000_000;
     let mut headers = vec![
-        ("content-type".to_owned(), "application/cloudevents+json; charset=utf-8".to_owned()),
+        (
+            "content-type".to_owned(),
+            "application/cloudevents+json; charset=utf-8".to_owned(),
+        ),
         ("webhook-id".to_owned(), order.id.to_owned()),
         ("webhook-timestamp".to_owned(), seconds.to_string()),
     ];
-    let secrets = hook.signing_secrets.iter().map(|secret| fill(secret.trim(), order.values));
+    let secrets = hook
+        .signing_secrets
+        .iter()
+        .map(|secret| fill(secret.trim(), order.values));
     let secrets: Vec<String> = secrets.collect::<Result<_, _>>()?;
     if !secrets.is_empty() {
         let signed = signature::header(&secrets, order.id, seconds, &body);

@@ -50,7 +50,11 @@ pub(crate) async fn create<T: Object>(
     {
         return Ok(made);
     }
-    let there = context.store.kept(T::KIND, &call.namespace, &name).await.map_err(storage)?;
+    let there = context
+        .store
+        .kept(T::KIND, &call.namespace, &name)
+        .await
+        .map_err(storage)?;
     Err(match there {
         Some(_) => exists(T::KIND, &name),
         None => too_many(T::WORD, T::MOST),
@@ -76,11 +80,7 @@ fn sorted(json: &Value) -> Value {
 }
 
 /// What an earlier call with the same id has created.
-async fn repeated<T: Object>(
-    context: &Context,
-    call: &Call,
-    request: &RequestKey,
-) -> Result<Option<T>, Status> {
+async fn repeated<T: Object>(context: &Context, call: &Call, request: &RequestKey) -> Result<Option<T>, Status> {
     let Some((name, print)) = context.store.requested(&request.key).await.map_err(storage)? else {
         return Ok(None);
     };
@@ -88,7 +88,11 @@ async fn repeated<T: Object>(
         return Err(idempotency::reused(&format!("to create another {}", T::WORD)).into());
     }
     // It may have been changed or deleted since: then it is created anew under another id.
-    let kept = context.store.kept(T::KIND, &call.namespace, &name).await.map_err(storage)?;
+    let kept = context
+        .store
+        .kept(T::KIND, &call.namespace, &name)
+        .await
+        .map_err(storage)?;
     let Some(kept) = kept else {
         return Err(idempotency::reused(&format!("for a {} that was deleted since", T::WORD)).into());
     };

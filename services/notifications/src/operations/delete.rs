@@ -12,7 +12,11 @@ pub(crate) async fn delete<T: Object>(context: &Context, call: &Call, name: &str
     if deleted.map_err(storage)? {
         return Ok(());
     }
-    let there = context.store.kept(T::KIND, &call.namespace, name).await.map_err(storage)?;
+    let there = context
+        .store
+        .kept(T::KIND, &call.namespace, name)
+        .await
+        .map_err(storage)?;
     Err(match there {
         Some(_) => etag_mismatch(T::WORD, name),
         None => not_found(T::KIND, name),

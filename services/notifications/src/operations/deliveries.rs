@@ -50,7 +50,10 @@ pub(crate) async fn list(
     let before = page::key(&query, &request.page_token)?;
     let before = before.as_deref().and_then(|key| key.split_once('/'));
     let before = before.and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
-    let rows = context.store.deliveries(&call.namespace, &filter, before, size + 1).await;
+    let rows = context
+        .store
+        .deliveries(&call.namespace, &filter, before, size + 1)
+        .await;
     let mut rows = rows.map_err(storage)?;
     let mut next_page_token = String::new();
     if rows.len() > size as usize {

@@ -22,7 +22,10 @@ pub(crate) async fn list<T: Object>(
     let mut next = String::new();
     if rows.len() > size as usize {
         rows.truncate(size as usize);
-        next = rows.last().map(|last| page::token(&query, &last.name)).unwrap_or_default();
+        next = rows
+            .last()
+            .map(|last| page::token(&query, &last.name))
+            .unwrap_or_default();
     }
     let told: Result<Vec<T>, _> = rows.iter().map(T::of).collect();
     Ok((told.map_err(storage)?, next))

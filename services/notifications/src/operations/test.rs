@@ -19,7 +19,11 @@ pub(crate) async fn test(
 ) -> Result<TestChannelResponse, Status> {
     let channel: Channel = match (request.name.as_str(), request.channel) {
         ("", Some(channel)) => {
-            let name = if channel.name.is_empty() { "test".to_owned() } else { channel.name.clone() };
+            let name = if channel.name.is_empty() {
+                "test".to_owned()
+            } else {
+                channel.name.clone()
+            };
             let channel = channel.bare(&name);
             fields(&channel.check())?;
             channel

@@ -19,7 +19,13 @@ pub(crate) async fn update<T: Object>(
         let problem = format!("cannot change: it is {name}");
         return Err(ApiError::field(&format!("{}.name", T::WORD), problem).into());
     }
-    if context.store.kept(T::KIND, &call.namespace, name).await.map_err(storage)?.is_none() {
+    if context
+        .store
+        .kept(T::KIND, &call.namespace, name)
+        .await
+        .map_err(storage)?
+        .is_none()
+    {
         return Err(not_found(T::KIND, name));
     }
     let wanted = wanted.bare(name);

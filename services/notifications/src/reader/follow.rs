@@ -31,14 +31,19 @@ pub(super) async fn follow(
         *end = (*end).max(entry.position);
     }
     for (shard, end) in ends {
-        let found = positions.iter().find(|(of, _)| *of == shard).map_or(0, |(_, position)| *position);
+        let found = positions
+            .iter()
+            .find(|(of, _)| *of == shard)
+            .map_or(0, |(_, position)| *position);
         record.positions.push((shard, found, end));
     }
     let told: Vec<Notice> = entries.iter().flat_map(|entry| notices(entry, public_url)).collect();
     let mut outcomes = known.outcomes(&told).await?;
     for notice in told {
         let (rules, of_file) = known.of(&notice).await?;
-        let outcome = outcomes.entry((notice.namespace.clone(), notice.workflow.clone())).or_default();
+        let outcome = outcomes
+            .entry((notice.namespace.clone(), notice.workflow.clone()))
+            .or_default();
         let recovered = note(outcome, &notice).then(|| Notice {
             event: Event::Recovered.into(),
             ..notice.clone()
@@ -62,7 +67,10 @@ pub(super) async fn follow(
 }
 
 fn is_end(event: Event) -> bool {
-    matches!(event, Event::Succeeded | Event::Failed | Event::Cancelled | Event::TimedOut)
+    matches!(
+        event,
+        Event::Succeeded | Event::Failed | Event::Cancelled | Event::TimedOut
+    )
 }
 
 /// How a workflow's executions ended, as it changes within a page.
@@ -98,7 +106,11 @@ fn note(outcome: &mut Outcome, notice: &Notice) -> bool {
         // Somebody who stops an execution says nothing about the workflow.
         _ => return false,
     };
-    let end = notice.finish_time.as_ref().or(notice.time.as_ref()).map_or(0, nexus_api::time::micros);
+    let end = notice
+        .finish_time
+        .as_ref()
+        .or(notice.time.as_ref())
+        .map_or(0, nexus_api::time::micros);
     let row = &mut outcome.row;
     row.namespace.clone_from(&notice.namespace);
     row.workflow.clone_from(&notice.workflow);

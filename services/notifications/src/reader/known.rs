@@ -79,13 +79,20 @@ impl Known {
                 match Ready::read(rule_of(kept)?) {
                     Ok(ready) => rules.push(ready),
                     // One of a later version, which checks otherwise.
-                    Err(error) => tracing::error!(rule = kept.name, %error, "a rule cannot be used; nobody is told by it"),
+                    Err(error) => {
+                        tracing::error!(rule = kept.name, %error, "a rule cannot be used; nobody is told by it")
+                    }
                 }
             }
-            let Some(last) = page.last().filter(|_| page.len() == PAGE as usize) else { break };
+            let Some(last) = page.last().filter(|_| page.len() == PAGE as usize) else {
+                break;
+            };
             after = (last.namespace.to_string(), last.name.clone());
             if rules.len() >= MOST {
-                tracing::error!(most = MOST, "there are more rules than are kept in memory; those beyond tell of nothing");
+                tracing::error!(
+                    most = MOST,
+                    "there are more rules than are kept in memory; those beyond tell of nothing"
+                );
                 break;
             }
         }
@@ -114,7 +121,9 @@ impl Known {
     }
 
     async fn read(&self, (namespace, workflow, revision): &Revision) -> Result<Vec<Ready>, Trouble> {
-        let Ok(asked) = namespace.parse::<Namespace>() else { return Ok(Vec::new()) };
+        let Ok(asked) = namespace.parse::<Namespace>() else {
+            return Ok(Vec::new());
+        };
         let request = GetRevisionRequest {
             workflow: workflow.clone(),
             revision: *revision,
@@ -133,10 +142,15 @@ impl Known {
                 return Ok(Vec::new());
             }
         };
-        let rules = document.notify.into_iter().enumerate().map(|(index, notify)| rule(namespace, workflow, index, notify));
+        let rules = document
+            .notify
+            .into_iter()
+            .enumerate()
+            .map(|(index, notify)| rule(namespace, workflow, index, notify));
         let ready = rules.filter_map(|rule| {
             let read = Ready::read(rule);
-            read.inspect_err(|error| tracing::error!(workflow, %error, "a workflow's notify cannot be used")).ok()
+            read.inspect_err(|error| tracing::error!(workflow, %error, "a workflow's notify cannot be used"))
+                .ok()
         });
         Ok(ready.collect())
     }
@@ -144,7 +158,12 @@ impl Known {
 
 /// What an entry of `notify` means.
 fn rule(namespace: &str, workflow: &str, index: usize, notify: Notify) -> Rule {
-    let mut events: Vec<i32> = notify.on.iter().flat_map(|word| events(word)).map(|event| i32::from(*event)).collect();
+    let mut events: Vec<i32> = notify
+        .on
+        .iter()
+        .flat_map(|word| events(word))
+        .map(|event| i32::from(*event))
+        .collect();
     events.sort_unstable();
     events.dedup();
     Rule {

@@ -43,12 +43,16 @@ pub(super) fn notice(content: &[u8]) -> Result<Notice, StoreError> {
 }
 
 pub(super) fn state(number: i64) -> Result<delivery::State, StoreError> {
-    let known = i32::try_from(number).ok().and_then(|number| delivery::State::try_from(number).ok());
+    let known = i32::try_from(number)
+        .ok()
+        .and_then(|number| delivery::State::try_from(number).ok());
     known.ok_or_else(|| StoreError::Inconsistent(format!("a delivery in state {number}")))
 }
 
 pub(super) fn suppression(number: i64) -> Result<delivery::Suppression, StoreError> {
-    let known = i32::try_from(number).ok().and_then(|number| delivery::Suppression::try_from(number).ok());
+    let known = i32::try_from(number)
+        .ok()
+        .and_then(|number| delivery::Suppression::try_from(number).ok());
     known.ok_or_else(|| StoreError::Inconsistent(format!("a delivery is suppressed by {number}")))
 }
 
@@ -70,7 +74,10 @@ macro_rules! adapter {
         impl $store {
             /// The database's clock, in microseconds since 1970.
             async fn clock(connection: &mut $connection) -> Result<i64, crate::store::StoreError> {
-                let row = sqlx::query($clock).fetch_one(connection).await.map_err($crate::store::sql::database)?;
+                let row = sqlx::query($clock)
+                    .fetch_one(connection)
+                    .await
+                    .map_err($crate::store::sql::database)?;
                 sqlx::Row::try_get(&row, 0).map_err($crate::store::sql::database)
             }
         }

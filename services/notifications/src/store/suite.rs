@@ -38,7 +38,11 @@ fn absent() -> Expected {
 }
 
 async fn made(store: &dyn Store, kind: Kind, name: &str) -> Kept {
-    store.put(put(kind, name, absent())).await.expect("put").expect("it was absent")
+    store
+        .put(put(kind, name, absent()))
+        .await
+        .expect("put")
+        .expect("it was absent")
 }
 
 fn message(id: &str, channel: &str, due_at: i64) -> NewDelivery {
@@ -69,7 +73,10 @@ async fn deliver(store: &dyn Store, deliveries: Vec<NewDelivery>) {
 
 async fn what_is_put_is_there_in_its_namespace_and_changes_with_its_version(store: &dyn Store) {
     let first = made(store, Kind::Channel, "a").await;
-    assert_eq!(store.kept(Kind::Channel, &here(), "a").await.expect("read"), Some(first.clone()));
+    assert_eq!(
+        store.kept(Kind::Channel, &here(), "a").await.expect("read"),
+        Some(first.clone())
+    );
     assert_eq!(store.kept(Kind::Rule, &here(), "a").await.expect("read"), None);
     let other: Namespace = "other".parse().expect("a namespace");
     assert_eq!(store.kept(Kind::Channel, &other, "a").await.expect("read"), None);
@@ -86,11 +93,24 @@ async fn what_is_put_is_there_in_its_namespace_and_changes_with_its_version(stor
     let second = store.put(changed).await.expect("put").expect("it was there");
     assert!(second.version > first.version);
     assert_eq!((second.created_at, second.updated_at), (5, 9));
-    assert_eq!((second.created_by.as_str(), second.updated_by.as_str()), ("user:anna", "user:bert"));
+    assert_eq!(
+        (second.created_by.as_str(), second.updated_by.as_str()),
+        ("user:anna", "user:bert")
+    );
     let nobody = Expected::There(None);
     assert_eq!(store.put(put(Kind::Channel, "b", nobody)).await.expect("put"), None);
-    assert!(!store.delete(Kind::Channel, &here(), "a", Some(first.version)).await.expect("delete"));
-    assert!(store.delete(Kind::Channel, &here(), "a", Some(second.version)).await.expect("delete"));
+    assert!(
+        !store
+            .delete(Kind::Channel, &here(), "a", Some(first.version))
+            .await
+            .expect("delete")
+    );
+    assert!(
+        store
+            .delete(Kind::Channel, &here(), "a", Some(second.version))
+            .await
+            .expect("delete")
+    );
     assert!(!store.delete(Kind::Channel, &here(), "a", None).await.expect("delete"));
     let third = made(store, Kind::Channel, "a").await;
     assert!(third.version > second.version, "a version is never given twice");
@@ -103,19 +123,34 @@ async fn a_namespace_has_so_many_and_lists_page_by_name(store: &dyn Store) {
     }
     let full = Expected::Absent { most: 3 };
     assert_eq!(store.put(put(Kind::Rule, "d", full)).await.expect("put"), None);
-    assert!(store.put(put(Kind::Channel, "d", full)).await.expect("put").is_some(), "another kind");
+    assert!(
+        store.put(put(Kind::Channel, "d", full)).await.expect("put").is_some(),
+        "another kind"
+    );
     let names = |rows: Vec<Kept>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
-    assert_eq!(names(store.list(Kind::Rule, &here(), "", 2).await.expect("list")), ["a", "b"]);
-    assert_eq!(names(store.list(Kind::Rule, &here(), "b", 2).await.expect("list")), ["c"]);
+    assert_eq!(
+        names(store.list(Kind::Rule, &here(), "", 2).await.expect("list")),
+        ["a", "b"]
+    );
+    assert_eq!(
+        names(store.list(Kind::Rule, &here(), "b", 2).await.expect("list")),
+        ["c"]
+    );
     let elsewhere = Put {
         namespace: "b".parse().expect("a namespace"),
         ..put(Kind::Rule, "z", absent())
     };
     store.put(elsewhere).await.expect("put");
     let all = store.rules(("", ""), 10).await.expect("rules");
-    let spaces: Vec<_> = all.iter().map(|row| (row.namespace.to_string(), row.name.clone())).collect();
+    let spaces: Vec<_> = all
+        .iter()
+        .map(|row| (row.namespace.to_string(), row.name.clone()))
+        .collect();
     let expected = [("b", "z"), ("default", "a"), ("default", "b"), ("default", "c")];
-    assert_eq!(spaces, expected.map(|(space, name)| (space.to_owned(), name.to_owned())));
+    assert_eq!(
+        spaces,
+        expected.map(|(space, name)| (space.to_owned(), name.to_owned()))
+    );
     assert_eq!(names(store.rules(("default", "b"), 10).await.expect("rules")), ["c"]);
 }
 

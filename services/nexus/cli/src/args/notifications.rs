@@ -139,7 +139,12 @@ pub struct RuleArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["on", "channels"])]
     pub(crate) file: Option<PathBuf>,
     /// Of what: started, succeeded, failed, cancelled, timed_out, task_retried, task_failed, recovered, running_long
-    #[arg(long, value_name = "EVENT,…", value_delimiter = ',', required_unless_present = "file")]
+    #[arg(
+        long,
+        value_name = "EVENT,…",
+        value_delimiter = ',',
+        required_unless_present = "file"
+    )]
     pub(crate) on: Vec<String>,
     /// Where; may be repeated
     #[arg(long = "channel", value_name = "CHANNEL", required_unless_present = "file")]

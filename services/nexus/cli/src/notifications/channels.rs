@@ -61,7 +61,9 @@ pub(crate) async fn run(command: Channels, target: &Target, output: &Output) -> 
 }
 
 fn wanted(args: &ChannelArgs) -> Result<Channel, CliError> {
-    let Some(file) = &args.file else { return form::channel(args) };
+    let Some(file) = &args.file else {
+        return form::channel(args);
+    };
     let mut channel: Channel = from_file(file, CHANNEL)?;
     if let Some(name) = &args.channel {
         channel.name.clone_from(name);
@@ -130,7 +132,14 @@ fn show(channel: &Channel, output: &Output) -> Result<(), CliError> {
             ("kind", kind.to_owned()),
             ("to", place),
             ("rate limit", limit.unwrap_or_default()),
-            ("disabled", if channel.disabled { "yes".to_owned() } else { String::new() }),
+            (
+                "disabled",
+                if channel.disabled {
+                    "yes".to_owned()
+                } else {
+                    String::new()
+                },
+            ),
             ("description", channel.description.clone()),
             ("created", time::point(channel.create_time.as_ref())),
             ("creator", channel.creator.clone()),
@@ -153,8 +162,16 @@ fn tested(attempt: &DeliveryAttempt, output: &Output) -> Result<Exit, CliError> 
         output.message(attempt, "nexus.notifications.v1.DeliveryAttempt")?;
     } else {
         let took = attempt.duration.as_ref().map_or(0, nexus_api::time::duration_micros);
-        let state = if attempt.delivered { "delivered" } else { "not delivered" };
-        let status = if attempt.status == 0 { String::new() } else { attempt.status.to_string() };
+        let state = if attempt.delivered {
+            "delivered"
+        } else {
+            "not delivered"
+        };
+        let status = if attempt.status == 0 {
+            String::new()
+        } else {
+            attempt.status.to_string()
+        };
         facts(
             output,
             &[

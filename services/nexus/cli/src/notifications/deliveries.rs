@@ -1,9 +1,7 @@
 //! `nexus deliveries`.
 
 use nexus_api::notifications::v1::delivery::{State, Suppression};
-use nexus_api::notifications::v1::{
-    Delivery, GetDeliveryRequest, ListDeliveriesRequest, RedeliverDeliveryRequest,
-};
+use nexus_api::notifications::v1::{Delivery, GetDeliveryRequest, ListDeliveriesRequest, RedeliverDeliveryRequest};
 use nexus_cli_frame::{CliError, Exit, Output, Target, output, table, time};
 
 use super::{Client, facts};
@@ -36,7 +34,10 @@ pub(crate) async fn run(command: Deliveries, target: &Target, output: &Output) -
             show(&client.answer(answer)?.delivery.unwrap_or_default(), output)?;
         }
         Deliveries::Redeliver { delivery } => {
-            let answer = client.service.redeliver_delivery(RedeliverDeliveryRequest { delivery }).await;
+            let answer = client
+                .service
+                .redeliver_delivery(RedeliverDeliveryRequest { delivery })
+                .await;
             let delivery = client.answer(answer)?.delivery.unwrap_or_default();
             match output.is_table() {
                 true => output.line(&format!("{} is {}", delivery.id, delivery.state().as_str_name()))?,
@@ -61,7 +62,11 @@ fn read_state(text: &str) -> Result<i32, CliError> {
 fn state(delivery: &Delivery) -> String {
     match delivery.suppression() {
         Suppression::Unspecified => delivery.state().as_str_name().to_owned(),
-        why => format!("{} ({})", delivery.state().as_str_name(), why.as_str_name().to_ascii_lowercase()),
+        why => format!(
+            "{} ({})",
+            delivery.state().as_str_name(),
+            why.as_str_name().to_ascii_lowercase()
+        ),
     }
 }
 
@@ -88,7 +93,9 @@ async fn list(request: ListDeliveriesRequest, client: &mut Client<'_>) -> Result
         ]
     };
     let rows: Vec<Vec<String>> = list.deliveries.iter().map(row).collect();
-    let heads = ["DELIVERY", "STATE", "EVENT", "WORKFLOW", "RULE", "CHANNEL", "TRIES", "AGE", "PROBLEM"];
+    let heads = [
+        "DELIVERY", "STATE", "EVENT", "WORKFLOW", "RULE", "CHANNEL", "TRIES", "AGE", "PROBLEM",
+    ];
     client.output.raw(&table::render(&heads, &rows))?;
     output::more(&list.next_page_token);
     Ok(())
@@ -99,7 +106,11 @@ fn show(delivery: &Delivery, output: &Output) -> Result<(), CliError> {
         return output.message(delivery, DELIVERY);
     }
     let notice = delivery.notice.clone().unwrap_or_default();
-    let count = if notice.count > 1 { notice.count.to_string() } else { String::new() };
+    let count = if notice.count > 1 {
+        notice.count.to_string()
+    } else {
+        String::new()
+    };
     facts(
         output,
         &[
@@ -122,7 +133,10 @@ fn show(delivery: &Delivery, output: &Output) -> Result<(), CliError> {
     for attempt in &delivery.attempts {
         let result = if attempt.delivered { "delivered" } else { "failed" };
         let at = time::point(attempt.start_time.as_ref());
-        output.line(&format!("\nattempt {} at {at}: {result} {} {}", attempt.number, attempt.status, attempt.problem))?;
+        output.line(&format!(
+            "\nattempt {} at {at}: {result} {} {}",
+            attempt.number, attempt.status, attempt.problem
+        ))?;
         for (title, text) in [("sent", &attempt.request), ("answered", &attempt.response)] {
             if !text.trim().is_empty() {
                 output.line(&format!("{title}:\n{}", indented(text)))?;

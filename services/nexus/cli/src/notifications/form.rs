@@ -66,7 +66,8 @@ fn email(args: &ChannelArgs) -> Result<Email, CliError> {
     let (host, port) = match smtp.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             let number = port.parse::<u16>();
-            let number = number.map_err(|_| CliError::Usage(format!("--smtp takes HOST or HOST:PORT, not `{smtp}`")))?;
+            let number =
+                number.map_err(|_| CliError::Usage(format!("--smtp takes HOST or HOST:PORT, not `{smtp}`")))?;
             (host.to_owned(), u32::from(number))
         }
         _ => (smtp, 0),
@@ -110,7 +111,11 @@ pub(super) fn rule(args: &RuleArgs) -> Result<Rule, CliError> {
     let event = |word: &String| {
         let name = word.trim().to_ascii_uppercase().replace('-', "_");
         let known = Event::from_str_name(&name).filter(|event| *event != Event::Unspecified);
-        let wrong = || CliError::Usage(format!("there is no event `{word}`; `nexus rules create --help` has them"));
+        let wrong = || {
+            CliError::Usage(format!(
+                "there is no event `{word}`; `nexus rules create --help` has them"
+            ))
+        };
         known.map(i32::from).ok_or_else(wrong)
     };
     let long = args.longer_than.is_some() || args.times_median.is_some();

@@ -50,7 +50,9 @@ pub(crate) async fn run(command: Rules, target: &Target, output: &Output) -> Res
 }
 
 fn wanted(args: &RuleArgs) -> Result<Rule, CliError> {
-    let Some(file) = &args.file else { return form::rule(args) };
+    let Some(file) = &args.file else {
+        return form::rule(args);
+    };
     let mut rule: Rule = from_file(file, RULE)?;
     if let Some(name) = &args.rule {
         rule.name.clone_from(name);
@@ -59,7 +61,10 @@ fn wanted(args: &RuleArgs) -> Result<Rule, CliError> {
 }
 
 fn events(rule: &Rule) -> String {
-    let names: Vec<String> = rule.events().map(|event| event.as_str_name().to_ascii_lowercase()).collect();
+    let names: Vec<String> = rule
+        .events()
+        .map(|event| event.as_str_name().to_ascii_lowercase())
+        .collect();
     names.join(", ")
 }
 
@@ -87,13 +92,18 @@ async fn list(page: Page, client: &mut Client<'_>) -> Result<(), CliError> {
             table::cut(&events(rule), 50),
             table::cut(&workflows(rule), 40),
             table::cut(&rule.channels.join(", "), 40),
-            if rule.disabled { "disabled".to_owned() } else { String::new() },
+            if rule.disabled {
+                "disabled".to_owned()
+            } else {
+                String::new()
+            },
         ]
     };
     let rows: Vec<Vec<String>> = list.rules.iter().map(row).collect();
-    client
-        .output
-        .raw(&table::render(&["RULE", "EVENTS", "WORKFLOWS", "CHANNELS", "STATE"], &rows))?;
+    client.output.raw(&table::render(
+        &["RULE", "EVENTS", "WORKFLOWS", "CHANNELS", "STATE"],
+        &rows,
+    ))?;
     output::more(&list.next_page_token);
     Ok(())
 }
@@ -103,7 +113,10 @@ fn show(rule: &Rule, output: &Output) -> Result<(), CliError> {
         return output.message(rule, RULE);
     }
     let span = |span: &prost_types::Duration| time::span(nexus_api::time::duration_micros(span));
-    let quiet = rule.quiet_hours.as_ref().map(|hours| format!("{} to {} {}", hours.from, hours.to, hours.zone));
+    let quiet = rule
+        .quiet_hours
+        .as_ref()
+        .map(|hours| format!("{} to {} {}", hours.from, hours.to, hours.zone));
     facts(
         output,
         &[
