@@ -15,6 +15,7 @@ mod glob;
 mod keeping;
 mod message;
 mod metrics;
+mod names;
 mod objects;
 mod operations;
 mod outbound;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nexus_api::feed::v1::FeedEntry;
 use nexus_api::notifications::v1::{Event, Notice};
 
-use super::Trouble;
+use super::trouble::Trouble;
 use super::known::Known;
 use crate::events::notices;
 use crate::facts::took;
