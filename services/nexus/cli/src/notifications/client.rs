@@ -19,7 +19,7 @@ pub(super) struct Client<'a> {
 impl<'a> Client<'a> {
     pub(super) fn new(target: &Target, output: &'a Output) -> Result<Self, CliError> {
         Ok(Self {
-            pub(super) service: NotificationsServiceClient::new(target.ways()?.1),
+            service: NotificationsServiceClient::new(target.ways()?.1),
             standing: Standing::of(target),
             output,
         })
