@@ -34,7 +34,7 @@ pub(crate) struct ConfigArgs {
     /// Set one key, such as database.max_connections=20; may be repeated; `nexus config` shows all keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Roles of this process: access, definitions, execution, worker, notifications, gateway
+    /// Roles of this process: access, definitions, execution, scheduling, worker, notifications, gateway
     #[arg(long, value_name = "ROLE,…")]
     pub(crate) roles: Option<String>,
     /// Address for gRPC, health and reflection, and with the role gateway for REST

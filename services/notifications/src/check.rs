@@ -29,7 +29,7 @@ impl Findings {
 
     fn name(&mut self, name: &str) {
         let problem = "must be a small letter, then small letters, digits, - and _, at most 63";
-        self.unless(crate::objects::is_name(name), "name", problem);
+        self.unless(crate::names::is_name(name), "name", problem);
     }
 
     fn description(&mut self, text: &str) {

@@ -101,14 +101,6 @@ pub(crate) fn version(etag: &str) -> Result<Option<i64>, ApiError> {
     Ok(Some(i64::from_str_radix(etag.trim_matches('"'), 16).unwrap_or(-1)))
 }
 
-/// Whether a text can be the name of a channel or a rule.
-pub(crate) fn is_name(text: &str) -> bool {
-    let mut letters = text.bytes();
-    letters.next().is_some_and(|first| first.is_ascii_lowercase())
-        && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_')
-        && text.len() <= 63
-}
-
 /// A rule of a namespace, for those who read the feed.
 pub(crate) fn rule_of(kept: &Kept) -> Result<Rule, StoreError> {
     Rule::of(kept)

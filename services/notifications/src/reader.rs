@@ -3,6 +3,7 @@
 
 mod follow;
 mod known;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use known::Known;
+use trouble::Trouble;
 
 /// What the reader is called.
 const READER: &str = "notifications";
@@ -43,15 +45,6 @@ pub(crate) struct Feed {
     client: FeedServiceClient<Transport>,
     /// Comes when there is something to read for.
     begun: Arc<Notify>,
-}
-
-/// Why reading stops for a moment.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{}", .0.message())]
-    Call(#[from] Status),
 }
 
 impl Feed {

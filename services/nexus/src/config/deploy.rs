@@ -147,7 +147,14 @@ fn the_services_of_the_composition_have_valid_configurations_and_no_passwords() 
     }
     let compose = yaml(&path);
     let image = read(&root().join("deploy/Dockerfile"));
-    for role in ["definitions", "execution", "worker", "notifications", "gateway"] {
+    for role in [
+        "definitions",
+        "execution",
+        "scheduling",
+        "worker",
+        "notifications",
+        "gateway",
+    ] {
         let mut env = BTreeMap::new();
         for word in image.split_whitespace().filter(|word| word.starts_with("NEXUS_")) {
             let (name, value) = word.split_once('=').expect("NAME=VALUE");

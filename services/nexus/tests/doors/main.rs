@@ -29,13 +29,15 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/permissi
 const SERVICE_KEY: &str = "the-key-of-services-0123456789abcdef";
 const WORKER_KEY: &str = "the-key-of-workers-0123456789abcdef0";
 /// Packages of the contracts, each with a service that people or services call.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "nexus.access.",
     "nexus.audit.",
     "nexus.definitions.",
     "nexus.execution.",
     "nexus.worker.",
     "nexus.feed.",
+    "nexus.notifications.",
+    "nexus.scheduling.",
 ];
 
 /// A token is a role, in `default` or, with a star, in every namespace; `elsewhere` is an administrator of another one.

@@ -3,7 +3,7 @@
 use nexus_api::notifications::v1::{Event, Rule, RunningLong};
 
 use super::Findings;
-use crate::objects::is_name;
+use crate::names::is_name;
 use crate::rules::{BadRule, Ready};
 
 /// Patterns of workflows, labels and channels at most.

@@ -4,7 +4,7 @@ use nexus_api::notifications::v1::{Discord, Slack, Teams};
 use nexus_expr::text::Medium;
 use serde_json::{Value, json};
 
-use super::{Order, Post, Unsendable, page};
+use super::parts::{Order, Post, Unsendable, page};
 use crate::credentials::fill;
 use crate::texts::{Said, colour, cut, link};
 

@@ -6,7 +6,7 @@ use nexus_api::notifications::v1::Email;
 use nexus_api::notifications::v1::email::Security;
 use nexus_expr::text::Medium;
 
-use super::{Mail, Order, Unsendable, mailbox, page};
+use super::parts::{Mail, Order, Unsendable, mailbox, page};
 use crate::credentials::fill;
 use crate::texts::{colour, link};
 

@@ -4,7 +4,7 @@ use nexus_api::notifications::v1::{Event, PagerDuty};
 use nexus_expr::text::Medium;
 use serde_json::json;
 
-use super::{Order, Outgoing, Post, Unsendable, page};
+use super::parts::{Order, Outgoing, Post, Unsendable, page};
 use crate::credentials::fill;
 use crate::facts::event_name;
 use crate::texts::{cut, link};

@@ -4,7 +4,8 @@ use nexus_api::notifications::v1::{Event, Notice, Webhook};
 use nexus_expr::text::Medium;
 use serde_json::{Value, json};
 
-use super::{Order, Post, Unsendable, signature};
+use super::parts::{Order, Post, Unsendable};
+use super::signature;
 use crate::credentials::fill;
 use crate::texts::link;
 

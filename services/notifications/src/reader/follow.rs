@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use nexus_api::feed::v1::FeedEntry;
 use nexus_api::notifications::v1::{Event, Notice};
 
-use super::Trouble;
 use super::known::Known;
+use super::trouble::Trouble;
 use crate::events::notices;
 use crate::facts::took;
 use crate::store::{OutcomeRow, Record};

@@ -11,7 +11,7 @@ use nexus_mesh::Transport;
 use serde::Deserialize;
 use tonic::Code;
 
-use super::Trouble;
+use super::trouble::Trouble;
 use crate::objects::rule_of;
 use crate::rules::Ready;
 use crate::store::{OutcomeRow, Store};

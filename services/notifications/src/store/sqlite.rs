@@ -8,7 +8,7 @@ use nexus_storage::sqlite::{Database, Durability, Migration};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::StoreError;
-use super::sql::database;
+use super::sql::read::database;
 
 const MIGRATIONS: &[Migration] = &[
     Migration {

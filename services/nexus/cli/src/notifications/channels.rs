@@ -7,7 +7,8 @@ use nexus_api::notifications::v1::{
 };
 use nexus_cli_frame::{CliError, Exit, Output, Page, Target, output, table, time};
 
-use super::{Client, facts, form, from_file};
+use super::client::{Client, facts, from_file};
+use super::form;
 use crate::args::{ChannelArgs, Channels};
 
 const CHANNEL: &str = "nexus.notifications.v1.Channel";

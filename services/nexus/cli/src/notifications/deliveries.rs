@@ -4,7 +4,7 @@ use nexus_api::notifications::v1::delivery::{State, Suppression};
 use nexus_api::notifications::v1::{Delivery, GetDeliveryRequest, ListDeliveriesRequest, RedeliverDeliveryRequest};
 use nexus_cli_frame::{CliError, Exit, Output, Target, output, table, time};
 
-use super::{Client, facts};
+use super::client::{Client, facts};
 use crate::args::Deliveries;
 
 const DELIVERY: &str = "nexus.notifications.v1.Delivery";

@@ -5,7 +5,8 @@ use nexus_api::notifications::v1::{
 };
 use nexus_cli_frame::{CliError, Exit, Output, Page, Target, output, table, time};
 
-use super::{Client, facts, form, from_file};
+use super::client::{Client, facts, from_file};
+use super::form;
 use crate::args::{RuleArgs, Rules};
 
 const RULE: &str = "nexus.notifications.v1.Rule";

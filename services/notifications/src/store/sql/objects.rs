@@ -11,7 +11,7 @@ macro_rules! objects {
             use sqlx::Row;
 
             use super::$store;
-            use crate::store::sql::{database, storable};
+            use crate::store::sql::read::{database, storable};
             use crate::store::{Expected, Kept, Kind, Objects, Put, Store, StoreError};
 
             fn kept(row: &$row) -> Result<Kept, StoreError> {

@@ -12,7 +12,7 @@ macro_rules! progress {
             use sqlx::{QueryBuilder, Row};
 
             use super::$store;
-            use crate::store::sql::{database, durations, large, notice, small};
+            use crate::store::sql::read::{database, durations, large, notice, small};
             use crate::store::{NewDelivery, OutcomeRow, Progress, Record, StoreError, Watch};
 
             /// Messages of one statement.

@@ -11,7 +11,7 @@ macro_rules! queue {
             use sqlx::{QueryBuilder, Row};
 
             use super::$store;
-            use crate::store::sql::{database, decode, notice, state, storable, suppression};
+            use crate::store::sql::read::{database, decode, notice, state, storable, suppression};
             use crate::store::{DeliveryRow, Filter, Finish, Queue, StoreError, Verdict, Waiting};
 
             /// Attempts that are kept of one message.
