@@ -29,7 +29,7 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/permissi
 const SERVICE_KEY: &str = "the-key-of-services-0123456789abcdef";
 const WORKER_KEY: &str = "the-key-of-workers-0123456789abcdef0";
 /// Packages of the contracts, each with a service that people or services call.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "nexus.access.",
     "nexus.audit.",
     "nexus.definitions.",
