@@ -8,6 +8,7 @@
 mod calendar;
 mod cron;
 mod error;
+mod facts;
 mod notes;
 mod plan;
 mod rule;

@@ -1,8 +1,7 @@
 //! What a reader of fire times should know: how days are matched, what the clocks do, what a step leaves out.
 
-use crate::cron::Times;
 use crate::plan::Plan;
-use crate::spec::{DayMatch, DstPolicy};
+use crate::spec::DstPolicy;
 
 /// Something to know about a plan or one of its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,46 +14,6 @@ pub struct Note {
 
 /// Notes of one plan at most.
 const MAX_NOTES: usize = 50;
-
-/// What is found while a specification is checked.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
-    dst_policy: DstPolicy,
-    day_match: DayMatch,
-    texts: Vec<String>,
-}
-
-impl Facts {
-    pub(crate) fn of(dst_policy: DstPolicy, day_match: DayMatch) -> Self {
-        Self {
-            dst_policy,
-            day_match,
-            texts: Vec::new(),
-        }
-    }
-
-    /// Notes what is to know of an expression.
-    pub(crate) fn note_cron(&mut self, text: &str, times: &Times) {
-        if times.two_days {
-            self.texts.push(match self.day_match {
-                DayMatch::Or => format!(
-                    "{text:?} fires on days that match the day of month OR the day of week, as crontab has it; for both ask \
-                     for day_match and"
-                ),
-                DayMatch::And => {
-                    format!("{text:?} fires on days that match the day of month AND the day of week, as day_match says")
-                }
-            });
-        }
-        for (field, step) in &times.uneven {
-            self.texts.push(format!(
-                "in {text:?} the step of {step} does not divide the field {} evenly: it begins anew each time, so the last \
-                 wait is shorter",
-                field.name()
-            ));
-        }
-    }
-}
 
 impl Plan {
     /// What a reader of some of its times should know.

@@ -6,7 +6,7 @@ use crate::SECOND;
 use crate::calendar::{self, Unsaid};
 use crate::cron::{self, When};
 use crate::error::SpecError;
-use crate::notes::Facts;
+use crate::facts::Facts;
 use crate::rule::Rule;
 use crate::series::Series;
 use crate::spec::{DstPolicy, Interval, Spec};

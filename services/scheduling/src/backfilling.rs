@@ -2,8 +2,8 @@
 
 use nexus_schedule::Plan;
 
-use crate::firing::read;
 use crate::metrics;
+use crate::plans::read;
 use crate::store::rows::BACKFILL;
 use crate::store::{BackfillRow, BackfillState, FireKey, FireRow, Outcome, Store, Stored};
 

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::decide::{advance, decide, replaced};
-use crate::store::{Definition, FireRow, ScheduleRow, Store, StoreError, Stored};
+use crate::plans::read;
+use crate::store::{FireRow, ScheduleRow, Store, Stored};
 use crate::{Context, backfilling, metrics};
 
 /// Schedules of one round at most.
@@ -103,15 +104,6 @@ pub(crate) async fn fire(store: &dyn Store) -> Stored<usize> {
 pub(crate) fn replaced_of(mut waiting: Vec<FireRow>) -> Vec<FireRow> {
     waiting.iter_mut().for_each(replaced);
     waiting
-}
-
-/// What a schedule says.
-pub(crate) fn read(row: &ScheduleRow) -> Result<(Definition, Plan), StoreError> {
-    let wrong = |problem: String| StoreError::Inconsistent(problem);
-    let definition: Definition =
-        serde_json::from_str(&row.definition).map_err(|error| wrong(format!("a definition: {error}")))?;
-    let plan = Plan::of(&definition.spec).map_err(|error| wrong(error.to_string()))?;
-    Ok((definition, plan))
 }
 
 /// Lets a schedule begin anew: the first time after now is its next.

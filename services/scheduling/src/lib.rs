@@ -16,6 +16,7 @@ mod firing;
 mod following;
 mod metrics;
 mod operations;
+mod plans;
 mod record;
 mod service;
 mod starting;

@@ -15,7 +15,7 @@ use crate::Context;
 use crate::backfilling::next;
 use crate::convert;
 use crate::error::{backfill_not_found, storage};
-use crate::firing::read;
+use crate::plans::read;
 use crate::store::{BackfillRow, BackfillState};
 
 /// Times of one backfill at most, and how many of them are shown beforehand.

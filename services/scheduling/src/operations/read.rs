@@ -13,7 +13,7 @@ use super::find;
 use crate::Context;
 use crate::convert;
 use crate::error::{invalid_spec, storage};
-use crate::firing;
+use crate::plans;
 use crate::store::ListFilter;
 
 /// Next times and recent actions that are shown of one schedule.
@@ -133,7 +133,7 @@ pub(crate) async fn preview(
         (None, "") => return Err(ApiError::field("schedule", "or spec must be given").into()),
         (None, name) => {
             let row = find(context, name).await?;
-            let (_, plan) = firing::read(&row).map_err(storage)?;
+            let (_, plan) = plans::read(&row).map_err(storage)?;
             (plan, Some(row.id))
         }
     };

@@ -13,7 +13,8 @@ use crate::Context;
 use crate::convert::{self, MAX_NOTE, check_text};
 use crate::decide::{Decided, decide, overlap};
 use crate::error::storage;
-use crate::firing::{read, replaced_of};
+use crate::firing::replaced_of;
+use crate::plans::read;
 use crate::store::rows::TRIGGER;
 use crate::store::{FireKey, FireRow, Outcome, ScheduleRow, Work};
 

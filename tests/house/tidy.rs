@@ -16,7 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nexus-storage", &[]),
     ("nexus-supervise", &[]),
     ("nexus-telemetry", &[]),
-    ("nexus-spec", &["nexus-expr", "nexus-graph", "nexus-schedule"]),
+    ("nexus-duration", &[]),
+    (
+        "nexus-spec",
+        &["nexus-duration", "nexus-expr", "nexus-graph", "nexus-schedule"],
+    ),
     ("nexus-engine", &["nexus-expr", "nexus-spec"]),
     ("nexus-egress", &[]),
     ("nexus-attempt", &["nexus-egress", "nexus-spec"]),
@@ -207,7 +211,8 @@ const LONGER: &[(&str, usize)] = &[
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
+        .ancestors()
+        .nth(2)
         .expect("the tests stand in the house")
         .to_owned()
 }

@@ -18,7 +18,11 @@ type Modules = BTreeMap<Vec<String>, Module>;
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("the tests stand in the house").to_owned()
+    tests
+        .ancestors()
+        .nth(2)
+        .expect("the tests stand in the house")
+        .to_owned()
 }
 
 /// The sources of every crate: each folder `src` beside a manifest.
