@@ -366,7 +366,7 @@ fn check_bounds(spec: &Spec) -> Result<(), SpecError> {
 fn check_interval(interval: Interval, index: usize) -> Result<(), SpecError> {
     let place = format!("intervals[{index}]");
     let Interval { every, phase } = interval;
-    if every < SECOND || every > MAX_INTERVAL || every % SECOND != 0 {
+    if !(SECOND..=MAX_INTERVAL).contains(&every) || every % SECOND != 0 {
         let problem = "must be a number of whole seconds, from 1 s to 100 years";
         return Err(SpecError::field(format!("{place}.every"), problem));
     }

@@ -33,7 +33,7 @@ impl Days {
     /// All days.
     pub(crate) fn all() -> Self {
         Self {
-            numbers: u32::MAX & !1,
+            numbers: !1,
             before_last: 0,
             nearest: 0,
             last_weekday: false,

@@ -46,7 +46,7 @@ fn notice(execution: &Execution, event: Event, fact: &Fact, public_url: Option<&
     let error = fact
         .error
         .as_ref()
-        .or(execution.error.as_ref().filter(|_| ends))
+        .or_else(|| execution.error.as_ref().filter(|_| ends))
         .map(bounded);
     let finish_time = match ends {
         true => execution.finish_time.or(fact.time),

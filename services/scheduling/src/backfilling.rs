@@ -56,7 +56,7 @@ pub(crate) async fn hand_out(store: &dyn Store) -> Stored<usize> {
 /// The next time of a backfill.
 pub(crate) fn next(row: &BackfillRow, plan: &Plan) -> Option<i64> {
     let found = match row.newest_first {
-        true => plan.previous(row.cursor.unwrap_or(row.until_at.saturating_add(1))),
+        true => plan.previous(row.cursor.unwrap_or_else(|| row.until_at.saturating_add(1))),
         false => plan.next(row.cursor.unwrap_or(row.after_at)),
     };
     let within = |nominal: &i64| *nominal > row.after_at && *nominal <= row.until_at;

@@ -62,7 +62,7 @@ pub(crate) fn definition(said: &api::Schedule) -> Checked<(Definition, Plan)> {
     }
     check_params(&said.params)?;
     check_labels(&said.labels)?;
-    let policies = said.policies.clone().unwrap_or_default();
+    let policies = said.policies.unwrap_or_default();
     let window = policies.catchup_window.as_ref().map_or(WINDOW, duration_micros);
     if !(LEAST_WINDOW..=MOST_WINDOW).contains(&window) {
         let problem = format!("must be from 10 s to 3660 days, it is {} s", window / SECOND);

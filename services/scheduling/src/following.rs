@@ -62,6 +62,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
         };
         tokio::select! {
             () = sleep(wait) => {}
+            () = context.wake.following.notified() => {}
             () = shutdown.cancelled() => return,
         }
         if shutdown.is_cancelled() {
@@ -77,6 +78,10 @@ async fn page(context: &Context, holder: &str) -> Result<bool, FollowError> {
     };
     let mut feed = context.executions.feed();
     if reading.positions.is_empty() {
+        // A reader makes every commit dearer. What is started before this one is known is asked after.
+        if !context.store.has_schedules().await? {
+            return Ok(false);
+        }
         let request = api::RegisterReaderRequest {
             reader: READER.to_owned(),
             ..api::RegisterReaderRequest::default()

@@ -61,6 +61,7 @@ pub(crate) struct Context {
 pub(crate) struct Wake {
     firing: Notify,
     starting: Notify,
+    following: Notify,
 }
 
 impl Context {

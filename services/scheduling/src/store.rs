@@ -85,6 +85,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         limit: u32,
     ) -> Stored<Vec<ScheduleRow>>;
 
+    /// Whether there is any schedule, in whatever namespace.
+    async fn has_schedules(&self) -> Stored<bool>;
+
     /// A page of a schedule's fires, the last decided first, those before a position (all when 0).
     async fn fires(&self, schedule_id: &str, before: i64, limit: u32) -> Stored<Vec<FireRow>>;
 

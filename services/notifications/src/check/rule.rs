@@ -196,7 +196,7 @@ mod tests {
                 "group_window",
                 Rule {
                     group_window: Some(nexus_api::time::duration(86_401_000_000)),
-                    ..good.clone()
+                    ..good
                 },
             ),
         ] {

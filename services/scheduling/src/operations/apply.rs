@@ -76,5 +76,6 @@ pub(crate) async fn apply(
     }
     work.commit().await.map_err(storage)?;
     context.wake.firing.notify_one();
+    context.wake.following.notify_one();
     Ok(answer)
 }

@@ -182,7 +182,10 @@ pub(crate) async fn cancel(
 ) -> Result<api::CancelBackfillResponse, Status> {
     let row = known(context, &request.backfill).await?;
     let mut work = context.store.begin().await.map_err(storage)?;
-    let mut rows = work.lock_backfills_of(&[row.id.clone()]).await.map_err(storage)?;
+    let mut rows = work
+        .lock_backfills_of(std::slice::from_ref(&row.id))
+        .await
+        .map_err(storage)?;
     for row in rows.iter_mut().filter(|row| row.state == BackfillState::Running as i64) {
         row.state = BackfillState::Cancelled as i64;
     }

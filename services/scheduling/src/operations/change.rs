@@ -56,6 +56,7 @@ pub(crate) async fn create(
         .map_err(storage)?;
     work.commit().await.map_err(storage)?;
     context.wake.firing.notify_one();
+    context.wake.following.notify_one();
     Ok(created(&row))
 }
 

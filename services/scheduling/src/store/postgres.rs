@@ -17,8 +17,8 @@ use sqlx::Row;
 
 use super::{BackfillRow, FireRow, ListFilter, Reading, ScheduleRow, Start, Store, StoreError, Stored, Work};
 use statements::{
-    ACTIONS, BACKFILL, BACKFILLS, CLAIM_CANCELS, CLAIM_STARTS, CLAIM_UNSEEN, FIRES, LIST, NEXT_DUE, REQUEST, RUNNING,
-    SCHEDULE, SWEEP, TAKE_READING, TRIGGERED,
+    ACTIONS, ANY, BACKFILL, BACKFILLS, CLAIM_CANCELS, CLAIM_STARTS, CLAIM_UNSEEN, FIRES, LIST, NEXT_DUE, REQUEST,
+    RUNNING, SCHEDULE, SWEEP, TAKE_READING, TRIGGERED,
 };
 
 const MIGRATIONS: &[Migration] = &[
@@ -253,6 +253,11 @@ impl Store for PostgresStore {
             row.fetch_optional(self.database.reader()).await?.map(read).transpose()
         })
         .await
+    }
+
+    async fn has_schedules(&self) -> Stored<bool> {
+        self.trying(|| async { Ok(sqlx::query_scalar(ANY).fetch_one(self.database.reader()).await?) })
+            .await
     }
 
     async fn next_due(&self) -> Stored<Option<i64>> {

@@ -17,8 +17,8 @@ use sqlx::Row;
 
 use super::{BackfillRow, FireRow, ListFilter, Reading, ScheduleRow, Start, Store, StoreError, Stored, Work};
 use statements::{
-    ACTIONS, BACKFILL, BACKFILLS, CLAIM_CANCELS, CLAIM_STARTS, CLAIM_UNSEEN, FIRES, LIST, NEXT_DUE, REQUEST, RUNNING,
-    SCHEDULE, SWEEP, TAKE_READING, TRIGGERED,
+    ACTIONS, ANY, BACKFILL, BACKFILLS, CLAIM_CANCELS, CLAIM_STARTS, CLAIM_UNSEEN, FIRES, LIST, NEXT_DUE, REQUEST,
+    RUNNING, SCHEDULE, SWEEP, TAKE_READING, TRIGGERED,
 };
 
 const MIGRATIONS: &[Migration] = &[
@@ -183,6 +183,10 @@ impl Store for SqliteStore {
         }
         let row = sqlx::query_scalar(TRIGGERED).bind(schedule_id).bind(source);
         row.fetch_optional(self.database.reader()).await?.map(read).transpose()
+    }
+
+    async fn has_schedules(&self) -> Stored<bool> {
+        Ok(sqlx::query_scalar(ANY).fetch_one(self.database.reader()).await?)
     }
 
     async fn next_due(&self) -> Stored<Option<i64>> {

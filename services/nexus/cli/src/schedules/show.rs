@@ -62,7 +62,7 @@ pub(super) fn schedule(schedule: &api::Schedule, output: &Output) -> Result<(), 
         return output.message(schedule, SCHEDULE);
     }
     let info = schedule.info.clone().unwrap_or_default();
-    let policies = schedule.policies.clone().unwrap_or_default();
+    let policies = schedule.policies.unwrap_or_default();
     let word = |text: &str, prefix: &str| text.trim_start_matches(prefix).to_ascii_lowercase();
     let facts = [
         ("schedule", schedule.name.clone()),

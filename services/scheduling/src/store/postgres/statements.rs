@@ -24,6 +24,8 @@ pub(super) const RUNNING: &str = "\
 /// The fire of a source.
 pub(super) const TRIGGERED: &str = "\
     SELECT row_to_json(f)::text FROM fires f WHERE f.schedule_id = $1 AND f.source = $2 LIMIT 1";
+/// Whether there is any.
+pub(super) const ANY: &str = "SELECT EXISTS (SELECT 1 FROM schedules)";
 /// When the next one is due.
 pub(super) const NEXT_DUE: &str = "\
     SELECT min(next_due) FROM schedules WHERE NOT paused AND next_due IS NOT NULL";

@@ -40,6 +40,8 @@ pub(super) const TRIGGERED: &str = "\
     f.at, 'outcome', f.outcome, 'reason', f.reason, 'execution', f.execution, 'state', f.state, 'due', \
     f.due, 'attempts', f.attempts, 'cancel', f.cancel, 'position', f.position) FROM fires f WHERE \
     f.schedule_id = $1 AND f.source = $2 LIMIT 1";
+/// Whether there is any.
+pub(super) const ANY: &str = "SELECT EXISTS (SELECT 1 FROM schedules)";
 /// When the next one is due.
 pub(super) const NEXT_DUE: &str = "\
     SELECT min(next_due) FROM schedules WHERE NOT paused AND next_due IS NOT NULL";
